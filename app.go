@@ -1,0 +1,119 @@
+package diagnostics
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
+)
+
+// App is what one config says for the whole process. It is there at every load,
+// named in the config or not, and hangs the ears on the reverse_proxy handlers.
+type App struct {
+	// How many failures are kept in memory. Default: 1000. At most 100000.
+	Keep int `json:"keep,omitempty"`
+
+	// How long a failure is kept. Default: 24h. From 1m to 8760h.
+	KeepFor caddy.Duration `json:"keep_for,omitempty"`
+
+	// This instance's name in records. Default: the host name.
+	Instance string `json:"instance,omitempty"`
+
+	process *process
+	release func() error
+	logger  *zap.Logger
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "upstream_diagnostics",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision hangs the ears on all reverse_proxy handlers of the config: after they
+// were provisioned and before anything is started.
+func (a *App) Provision(ctx caddy.Context) error {
+	var err error
+	if a.process, a.release, err = acquireProcess(); err != nil {
+		return err
+	}
+	a.logger = ctx.Logger()
+	if a.Keep == 0 {
+		a.Keep = defaultKeep
+	}
+	if a.KeepFor == 0 {
+		a.KeepFor = caddy.Duration(defaultKeepFor)
+	}
+
+	// No http app, or one that fails to load: the latter Caddy reports itself when
+	// it comes to it, once.
+	app, err := ctx.AppIfConfigured("http")
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	httpApp, ok := app.(*caddyhttp.App)
+	if !ok {
+		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
+	}
+	upstreams.Hang(httpApp)
+	return nil
+}
+
+// Start applies what this config says.
+func (a *App) Start() error {
+	a.process.journal.Resize(a.Keep, time.Duration(a.KeepFor))
+	a.process.setInstance(a.Instance)
+	a.stop, a.stopped = make(chan struct{}), make(chan struct{})
+	go a.run(a.stop, a.stopped)
+	return nil
+}
+
+// sweepInterval is how often what is over is looked for.
+const sweepInterval = 10 * time.Second
+
+// run is the one goroutine, from Start to Stop.
+func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
+	defer close(stopped)
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			a.process.journal.Sweep(now)
+			for _, s := range a.process.storm.sweep(now) {
+				logSummary(a.logger, s)
+			}
+		case <-stop:
+			return
+		}
+	}
+}
+
+// Stop ends what Start began. An App that came with the remote admin endpoint,
+// after all apps had been started, never was.
+func (a *App) Stop() error {
+	if a.stop == nil {
+		return nil
+	}
+	close(a.stop)
+	<-a.stopped
+	return nil
+}
+
+// Cleanup releases what Provision acquired.
+func (a *App) Cleanup() error {
+	if a.release == nil {
+		return nil
+	}
+	release := a.release
+	a.release = nil
+	return release()
+}

@@ -1,0 +1,428 @@
+package diagnostics
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Values of the fields that are one word of a few.
+const (
+	pagePublic  = "public"
+	pageMinimal = "minimal"
+	pageOff     = "off"
+
+	clientIPFull   = "full"
+	clientIPMasked = "masked"
+	clientIPOff    = "off"
+
+	retryAfterAuto = "auto"
+	retryAfterOff  = "off"
+)
+
+// Bounds of what a config may say.
+const (
+	maxKeep = 100_000 // failures; README says what one takes in memory
+
+	minKeepFor = time.Minute
+	maxKeepFor = 8760 * time.Hour // a year
+
+	minRetryAfter = time.Second
+	maxRetryAfter = 24 * time.Hour
+
+	maxLabelBytes    = 128
+	maxURLBytes      = 2048
+	maxKeptNames     = 64
+	maxTemplateBytes = 1 << 20
+	maxLogoBytes     = 64 << 10 // it is part of every page
+)
+
+// Validate says what is wrong with the config and what was expected. It is called
+// after Provision, by which time the matchers of details have been loaded and their
+// JSON is gone: loadDetails checks them.
+func (h *Handler) Validate() error {
+	_, retryAfterErr := h.retryAfter()
+	return cmp.Or(
+		checkLabel("site", h.Site),
+		checkPage(h.Page),
+		checkIntercept(h.Intercept, h.Page),
+		h.Brand.validate(),
+		retryAfterErr,
+		checkProxyStatusName(h.ProxyStatusName),
+		checkKeepQuery(h.KeepQuery),
+		checkKeepHeaders(h.KeepHeaders),
+		checkClientIP(h.ClientIP),
+	)
+}
+
+// Validate says what is wrong with the config and what was expected. A 0 stands for
+// the default.
+func (a *App) Validate() error {
+	var keepErr, keepForErr error
+	if a.Keep != 0 {
+		keepErr = checkKeep(a.Keep)
+	}
+	if a.KeepFor != 0 {
+		keepForErr = checkKeepFor(time.Duration(a.KeepFor))
+	}
+	return cmp.Or(keepErr, keepForErr, checkLabel("instance", a.Instance))
+}
+
+func (b *Brand) validate() error {
+	if b == nil {
+		return nil
+	}
+	return cmp.Or(
+		checkBrandName(b.Name),
+		checkSupport(b.Support),
+		checkStatusPage(b.StatusPage),
+	)
+}
+
+func checkKeep(n int) error {
+	if n < 1 || n > maxKeep {
+		return fmt.Errorf("keep %d is not a number of failures from 1 to %d", n, maxKeep)
+	}
+	return nil
+}
+
+func checkKeepFor(d time.Duration) error {
+	if d < minKeepFor || d > maxKeepFor {
+		return fmt.Errorf("keep_for %s is not a duration from 1m to 8760h", d)
+	}
+	return nil
+}
+
+// checkLabel checks a name that becomes a label of metrics and records, which is why
+// it is the same for all requests.
+func checkLabel(field, value string) error {
+	if err := checkText(field, value); err != nil {
+		return err
+	}
+	if strings.ContainsAny(value, "{}") {
+		return fmt.Errorf("%s %q is not a plain name: placeholders are not expanded here, {$NAME} in a Caddyfile is", field, value)
+	}
+	return nil
+}
+
+// checkText checks a short text that people read.
+func checkText(field, value string) error {
+	if len(value) > maxLabelBytes {
+		return fmt.Errorf("%s is %d bytes long, more than %d", field, len(value), maxLabelBytes)
+	}
+	if !isPrintable(value) {
+		return fmt.Errorf("%s %q is not printable text", field, value)
+	}
+	return nil
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+func checkPage(page string) error {
+	return checkOneOf("page", page, pagePublic, pageMinimal, pageOff)
+}
+
+func checkClientIP(mode string) error {
+	return checkOneOf("client_ip", mode, clientIPFull, clientIPMasked, clientIPOff)
+}
+
+// checkOneOf accepts "", the default, too.
+func checkOneOf(field, value string, words ...string) error {
+	if value == "" || slices.Contains(words, value) {
+		return nil
+	}
+	return fmt.Errorf("%s %q is not one of %s", field, value, strings.Join(words, ", "))
+}
+
+func checkIntercept(statuses []int, page string) error {
+	for _, status := range statuses {
+		if status != 5 && (status < 500 || status > 599) {
+			return fmt.Errorf("intercept %d is not a status from 500 to 599, nor 5 (5xx in a Caddyfile) for all of them", status)
+		}
+	}
+	if len(statuses) > 0 && page == pageOff {
+		return fmt.Errorf("intercept replaces an upstream's answer by the page, but page is off: remove one of the two")
+	}
+	return nil
+}
+
+// retryPolicy is when Retry-After is sent; the zero value never does.
+type retryPolicy struct {
+	// auto sends it where the cause passes by itself.
+	auto bool
+	// fixed is sent always; 0 where it isn't fixed.
+	fixed time.Duration
+}
+
+// retryAfter parses the setting: once, when the config is loaded.
+func (h *Handler) retryAfter() (retryPolicy, error) { return parseRetryAfter(h.RetryAfter) }
+
+func parseRetryAfter(s string) (retryPolicy, error) {
+	switch s {
+	case "", retryAfterAuto:
+		return retryPolicy{auto: true}, nil
+	case retryAfterOff:
+		return retryPolicy{}, nil
+	}
+	d, err := caddy.ParseDuration(s)
+	if err != nil || d < minRetryAfter || d > maxRetryAfter {
+		return retryPolicy{}, fmt.Errorf("retry_after %q is not auto, off or a duration from 1s to 24h", s)
+	}
+	return retryPolicy{fixed: d}, nil
+}
+
+// checkProxyStatusName accepts what can be written as an RFC 8941 token or string:
+// printable ASCII.
+func checkProxyStatusName(name string) error {
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return fmt.Errorf("proxy_status_name %q is not printable ASCII, which is all that Proxy-Status can carry (RFC 8941)", name)
+	}
+	return checkLabel("proxy_status_name", name)
+}
+
+// checkKeepQuery accepts any key that can be told from its neighbours in a query, as
+// it is when decoded: filter[name] is one.
+func checkKeepQuery(keys []string) error {
+	return checkNames("keep_query", keys, "query key", func(key string) bool {
+		return isPrintable(key) && !strings.ContainsAny(key, "*&=;# ")
+	})
+}
+
+// checkKeepHeaders accepts field names. Those of credentials are accepted, for their
+// presence tells much; their values stay REDACTED all the same.
+func checkKeepHeaders(fields []string) error {
+	return checkNames("keep_headers", fields, "field name", func(field string) bool {
+		return !strings.ContainsFunc(field, func(r rune) bool { return !isTokenChar(r) || r == '*' })
+	})
+}
+
+// checkNames refuses patterns by name: `*` would keep nothing and look as if it kept all.
+func checkNames(field string, names []string, kind string, valid func(string) bool) error {
+	if len(names) > maxKeptNames {
+		return fmt.Errorf("%s has %d entries, more than %d", field, len(names), maxKeptNames)
+	}
+	for _, name := range names {
+		if name == "" || len(name) > maxLabelBytes || !valid(name) {
+			return fmt.Errorf("%s %q is not a %s of 1 to %d bytes (patterns are not supported)", field, name, kind, maxLabelBytes)
+		}
+	}
+	return nil
+}
+
+// isTokenChar reports whether a field name may have r in it (RFC 9110 section 5.6.2).
+func isTokenChar(r rune) bool {
+	return r < utf8.RuneSelf &&
+		(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
+}
+
+func checkBrandName(name string) error { return checkText("brand.name", name) }
+
+func checkSupport(s string) error {
+	if address, isMail := strings.CutPrefix(s, "mailto:"); isMail {
+		address, _, _ = strings.Cut(address, "?")
+		address, err := url.PathUnescape(address)
+		if err == nil {
+			_, err = mail.ParseAddress(address)
+		}
+		if err != nil || len(s) > maxURLBytes || !isPrintable(s) {
+			return fmt.Errorf("brand.support %q has no mail address after mailto:", s)
+		}
+		return nil
+	}
+	return checkURL("brand.support", s, "an http, https or mailto URL")
+}
+
+func checkStatusPage(s string) error {
+	return checkURL("brand.status_page", s, "an http or https URL")
+}
+
+// checkURL accepts "", and http and https URLs with a host: anything else in a link
+// would be a trap (javascript:) or lead nowhere.
+func checkURL(field, s, expected string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(s) > maxURLBytes || !isPrintable(s) {
+		return fmt.Errorf("%s %q is not %s of at most %d bytes", field, s, expected, maxURLBytes)
+	}
+	return nil
+}
+
+// loadDetails checks the matcher sets of details and loads them: in this order,
+// because loading clears their JSON. No set means nobody, although an empty
+// MatcherSets matches everybody: look at its length before asking it.
+func (h *Handler) loadDetails(ctx caddy.Context) error {
+	if len(h.DetailsRaw) == 0 {
+		return nil
+	}
+	for i, set := range h.DetailsRaw {
+		if err := checkDetails(fmt.Sprintf("details[%d]", i), set); err != nil {
+			return err
+		}
+	}
+	loaded, err := ctx.LoadModule(h, "DetailsRaw")
+	if err != nil {
+		return fmt.Errorf("details: %w", err)
+	}
+	if err := h.details.FromInterface(loaded); err != nil {
+		return fmt.Errorf("details: %w", err)
+	}
+	return nil
+}
+
+// checkDetails refuses a set that looks at nothing that tells who the client is: the
+// operator's view names addresses, so what guards it fails closed.
+func checkDetails(field string, set caddy.ModuleMap) error {
+	if len(set) == 0 {
+		return fmt.Errorf("%s is empty, so everybody would see the operator's view: expected a matcher that looks at who the client is, as remote_ip or header", field)
+	}
+	names := make([]string, 0, len(set))
+	for name, raw := range set {
+		if provesWho(name, raw) {
+			return nil
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%s looks only at %s, which proves nothing about the client: expected another matcher beside it that does, as remote_ip or header",
+		field, strings.Join(names, ", "))
+}
+
+// provesWho reports whether a matcher looks at who the client is. Not all do: some
+// look at what is asked for and how. A `not` says who the client isn't, never who it
+// is. What an expression or a variable looks at can't be told: they are taken at
+// their word.
+func provesWho(name string, raw json.RawMessage) bool {
+	switch name {
+	case "path", "path_regexp", "url_pattern", "file", "query", "method", "host", "protocol", "tls", "not":
+		return false
+	}
+	return !matchesAnybody(raw)
+}
+
+// matchesAnybody reports whether a matcher was given nothing to look for. A header
+// field with null is met by all who don't send it.
+func matchesAnybody(raw json.RawMessage) bool {
+	var config any
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return true // Caddy says what is wrong with it when it is loaded
+	}
+	switch config := config.(type) {
+	case nil:
+		return true
+	case string:
+		return config == ""
+	case []any:
+		return len(config) == 0
+	case map[string]any:
+		for _, value := range config {
+			if value != nil {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// loadTemplate reads the owner's template; "" where there is none.
+func (h *Handler) loadTemplate() (source string, err error) {
+	if h.Template == "" {
+		return "", nil
+	}
+	content, err := readFile("template", h.Template, maxTemplateBytes)
+	if err != nil {
+		return "", err
+	}
+	if !utf8.Valid(content) {
+		return "", fmt.Errorf("template %s is not UTF-8 text", h.Template)
+	}
+	return string(content), nil
+}
+
+// loadLogo reads the brand's logo and returns it as a data: URI; "" where there is
+// none. What the file is named doesn't matter.
+func (h *Handler) loadLogo() (dataURI string, err error) {
+	if h.Brand == nil || h.Brand.Logo == "" {
+		return "", nil
+	}
+	content, err := readFile("brand.logo", h.Brand.Logo, maxLogoBytes)
+	if err != nil {
+		return "", err
+	}
+	mediaType := imageType(content)
+	if mediaType == "" {
+		return "", fmt.Errorf("brand.logo %s is not a PNG, JPEG, GIF, WebP or SVG image", h.Brand.Logo)
+	}
+	return "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(content), nil
+}
+
+// imageType tells the media type by the content; "" for what isn't an image that all
+// browsers show.
+func imageType(content []byte) string {
+	switch sniffed := http.DetectContentType(content); sniffed {
+	case "image/png", "image/jpeg", "image/gif", "image/webp":
+		return sniffed
+	}
+	if isSVG(content) {
+		return "image/svg+xml"
+	}
+	return ""
+}
+
+// isSVG reports whether content is an XML document whose root is svg.
+func isSVG(content []byte) bool {
+	decoder := xml.NewDecoder(bytes.NewReader(content))
+	// Names are ASCII in every charset that an SVG is written in.
+	decoder.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			return false
+		}
+		if root, ok := token.(xml.StartElement); ok {
+			return root.Name.Local == "svg"
+		}
+	}
+}
+
+// readFile reads a file of at most limit bytes. Only a regular one: opening a pipe
+// would hold up the config's load.
+func readFile(field, path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %s is not a regular file", field, path)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%s %s has %d bytes, more than %d", field, path, info.Size(), limit)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	if len(content) == 0 {
+		return nil, fmt.Errorf("%s %s is empty", field, path)
+	}
+	return content, nil
+}

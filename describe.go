@@ -1,0 +1,146 @@
+package diagnostics
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
+)
+
+// describe adds to a diagnosis what it takes to be a record: when, where, and for
+// whom.
+func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+	f.ID = idOf(heard.Err)
+	f.Time = failure.At(heard.Start.Add(heard.Duration))
+	f.Instance = *h.process.instance.Load()
+	f.Site = h.siteOf(r)
+	f.Request = h.describeRequest(r)
+	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
+		f.Incident = incidentID(f)
+	}
+	for i := range f.Unavailable {
+		h.lastFailure(&f.Unavailable[i], heard.Selection.Limits, f.Time.Time)
+	}
+}
+
+// lastFailure adds what the journal knows of an upstream that could not be chosen.
+func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, now time.Time) {
+	id, ok := h.process.journal.Last(u.Upstream)
+	if !ok {
+		return
+	}
+	u.LastFailure = id
+	last, ok := h.process.journal.Get(id)
+	if !ok || u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 {
+		return
+	}
+	if until := last.Time.Add(limits.FailDuration); until.After(now) {
+		at := failure.At(until)
+		u.Until = &at
+	}
+}
+
+// idOf is Caddy's own id where an error has one, so that both logs tell of the same.
+func idOf(err error) string {
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok && handlerErr.ID != "" {
+		return handlerErr.ID
+	}
+	return newID()
+}
+
+// newID makes an id as Caddy makes its own: nine characters that can't be mistaken
+// for each other when they are read out (caddyhttp.Error).
+func newID() string {
+	const alphabet = "abcdefghijkmnpqrstuvwxyz0123456789"
+	var id [9]byte
+	for i := range id {
+		id[i] = alphabet[rand.IntN(len(alphabet))] //nolint:gosec // it is a reference, no secret
+	}
+	return string(id[:])
+}
+
+// incidentID is the same for the same fingerprint, on every machine.
+func incidentID(f *failure.Failure) string {
+	hash := sha256.New()
+	for _, part := range []string{f.Site, f.Upstream, f.Cause} {
+		hash.Write([]byte(part))
+		hash.Write([]byte{0})
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8])
+}
+
+// site is the label of a handler that nobody walked to, found at the first failure.
+type site struct {
+	once  sync.Once
+	label string
+}
+
+// siteOf is the label of this handler.
+func (h *Handler) siteOf(r *http.Request) string {
+	if h.Site != "" {
+		return h.Site
+	}
+	if h.place.Site != "" {
+		return h.place.Site
+	}
+	h.site.once.Do(func() {
+		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+			h.site.label = upstreams.SiteOf(server, h)
+		}
+	})
+	return h.site.label
+}
+
+// setPlaceholders sets the contract's placeholders.
+func setPlaceholders(repl *caddy.Replacer, f *failure.Failure) {
+	public := f.Public()
+	for name, value := range map[string]any{
+		// what the public may see
+		"id":           public.ID,
+		"title":        public.Title,
+		"detail":       public.Detail,
+		"category":     string(public.Category),
+		"request_sent": string(public.RequestSent),
+		// for the operator
+		"cause":         f.Cause,
+		"proxy_error":   f.ProxyError,
+		"phase":         string(f.Phase),
+		"side":          string(f.Side),
+		"outcome":       string(f.Outcome),
+		"site":          f.Site,
+		"upstream":      f.Upstream,
+		"attempt_count": f.AttemptCount,
+		"duration_ms":   float64(f.DurationMS),
+		"summary":       f.Summary,
+	} {
+		repl.Set("http.upstream_diagnostics."+name, value)
+	}
+}
+
+// retryAfterOf is when it is worth trying again: as configured, or where it is
+// known. 0 says that it isn't.
+func (h *Handler) retryAfterOf(f *failure.Failure) time.Duration {
+	if !h.retry.auto {
+		return h.retry.fixed
+	}
+	var soonest time.Duration
+	for _, u := range f.Unavailable {
+		if u.Until == nil {
+			continue
+		}
+		if wait := u.Until.Sub(f.Time.Time); soonest == 0 || wait < soonest {
+			soonest = wait
+		}
+	}
+	return soonest
+}

@@ -1,0 +1,309 @@
+package diagnostics
+
+import (
+	"errors"
+	"net/http"
+	"net/textproto"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/page"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
+)
+
+// Handler listens to the reverse_proxy handlers behind it, names the cause of
+// every upstream failure, records it, and answers the client.
+type Handler struct {
+	// The label of this handler in records and metrics. Default: the first host of
+	// the outermost host matcher on the way to this handler; without one, the
+	// server's name.
+	Site string `json:"site,omitempty"`
+
+	// What the client gets when an upstream failed: `public`, a page that names
+	// the category of the cause; `minimal`, the same without the category; `off`,
+	// nothing of ours: the failure is recorded and the error passed on, for
+	// `handle_errors`. Default: `public`.
+	Page string `json:"page,omitempty"`
+
+	// A file with an html/template to use instead of the built-in page.
+	// Default: the built-in page.
+	Template string `json:"template,omitempty"`
+
+	// Matcher sets for the clients who see the operator's view instead of the
+	// public page. Each set must look at who the client is (its address, a header,
+	// a variable …). Default: nobody.
+	DetailsRaw caddyhttp.RawMatcherSets `json:"details,omitempty" caddy:"namespace=http.matchers"`
+
+	// An upstream's own answers to replace by the page: statuses from 500 to 599,
+	// or 5 for all of them. Default: none.
+	Intercept []int `json:"intercept,omitempty"`
+
+	// How the built-in page names the owner.
+	Brand *Brand `json:"brand,omitempty"`
+
+	// What Retry-After says: `auto`, `off`, or a duration. Default: `auto`, which
+	// sends it where the cause passes by itself.
+	RetryAfter string `json:"retry_after,omitempty"`
+
+	// Send the Proxy-Status field (RFC 9209) under this name. Default: not sent.
+	ProxyStatusName string `json:"proxy_status_name,omitempty"`
+
+	// Query keys whose values are kept in records and logs; all other values are
+	// REDACTED. Default: none.
+	KeepQuery []string `json:"keep_query,omitempty"`
+
+	// Request fields that are kept in records and logs besides User-Agent and
+	// Referer's origin; credentials stay REDACTED. Default: none.
+	KeepHeaders []string `json:"keep_headers,omitempty"`
+
+	// How much of the client's address is kept: `full`, `masked` (/24 and /48) or
+	// `off`. Default: `full`.
+	ClientIP string `json:"client_ip,omitempty"`
+
+	details     caddyhttp.MatcherSets
+	keepHeaders []string // canonical
+	intercepts  func(status int) bool
+	retry       retryPolicy
+	page        *page.Page // nil with `page off`
+	place       upstreams.Place
+	site        *site
+	process     *process
+	release     func() error // nil where there is nothing to release
+	logger      *zap.Logger
+}
+
+// Brand is how the built-in page names the owner.
+type Brand struct {
+	// The name of the site. Default: none.
+	Name string `json:"name,omitempty"`
+	// An image file, inlined when the config is loaded. Default: none.
+	Logo string `json:"logo,omitempty"`
+	// Where a visitor finds help: an http, https or mailto URL. Default: none.
+	Support string `json:"support,omitempty"`
+	// Where a visitor sees the state of the service: an http or https URL.
+	// Default: none.
+	StatusPage string `json:"status_page,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.upstream_diagnostics",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It is the whole way of a
+// request; each step has its place elsewhere.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	l := listen.To(w, r, h.intercepts)
+	r = upstreams.Attach(r, l, h.place)
+	aborted := true
+	defer func() {
+		upstreams.Detach(r, l)
+		if aborted { // a panic goes up by itself: seen, never touched
+			h.expose(r, h.record(r, l, l.Seal(nil, 0, aborted)))
+		}
+	}()
+	err := next.ServeHTTP(l, r)
+	aborted = false
+	if err == nil && l.WentWell() {
+		l.Close()
+		return nil
+	}
+	heard := l.Seal(err, statusOf(err), aborted)
+	f := h.record(r, l, heard) // diagnose, describe, journal, log
+	if f == nil {
+		return err // no upstream's doing: the very value that came
+	}
+	h.expose(r, f) // placeholders, the access log's fields
+	if h.page == nil || f.Outcome == failure.Abandoned || !heard.Unanswered() {
+		return err
+	}
+	h.answer(w, r, heard, f)
+	return nil
+}
+
+// record makes the record of what was heard, and keeps it. It gives nil where it
+// is no upstream's doing, where a handler of ours behind this one has recorded it,
+// and for a client that left at once, which is only counted.
+func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Heard) (f *failure.Failure) {
+	defer func() {
+		// A fault of ours must not become the request's.
+		if fault := recover(); fault != nil {
+			h.logger.Error("diagnosing an upstream failure panicked", zap.Any("panic", fault), zap.Stack("stack"))
+			f = nil
+		}
+	}()
+	if l.Yielded() {
+		return nil
+	}
+	f = cause.Diagnose(heard)
+	if f == nil {
+		return nil
+	}
+	l.Yield()
+	if f.Outcome == failure.Abandoned && heard.Duration < abandonedAfter {
+		h.process.journal.Count(f.Outcome)
+		return nil
+	}
+	h.describe(r, heard, f)
+	h.process.journal.Add(f)
+	h.log(f)
+	return f
+}
+
+// abandonedAfter is how long a client must have waited for its leaving to be
+// recorded: whoever leaves earlier says nothing of the upstream.
+const abandonedAfter = time.Second
+
+// expose lets the other handlers and the access log see what was found.
+func (h *Handler) expose(r *http.Request, f *failure.Failure) {
+	if f == nil {
+		return
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		setPlaceholders(repl, f)
+	}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.String("upstream_diagnostics_id", f.ID))
+		extra.Set(zap.String("upstream_diagnostics_cause", f.Cause))
+	}
+}
+
+// answer gives the client our answer, in place of the error, and does for the
+// error what Caddy would have done.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure) {
+	if heard.Err != nil {
+		r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, heard.Err)
+	}
+	sent := asSent(r)
+	public := f.Public()
+	public.RetryAfter = h.retryAfterOf(f)
+	var details *failure.Failure
+	if h.seesDetails(sent) {
+		details = f
+	}
+	if err := h.page.Answer(w, sent, public, details); err != nil {
+		h.logger.Warn("answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
+	}
+}
+
+// seesDetails says whether the client may see the operator's view: nobody, where
+// no matcher says so or one fails.
+func (h *Handler) seesDetails(r *http.Request) bool {
+	if len(h.details) == 0 {
+		return false // an empty set would match everybody
+	}
+	match, err := h.details.AnyMatchWithError(r)
+	return err == nil && match
+}
+
+// statusOf is the status that an error stands for, as Caddy's server sees it.
+func statusOf(err error) int {
+	if err == nil {
+		return 0
+	}
+	if handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		return handlerErr.StatusCode
+	}
+	return http.StatusInternalServerError
+}
+
+// asSent is r with method and URI as the client sent them.
+func asSent(r *http.Request) *http.Request {
+	sent := originalRequest(r)
+	if sent == r {
+		return r
+	}
+	c := *r
+	c.Method, c.URL, c.RequestURI, c.RemoteAddr = sent.Method, sent.URL, sent.RequestURI, sent.RemoteAddr
+	return &c
+}
+
+// Provision loads what the config names.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if h.Page == "" {
+		h.Page = pagePublic
+	}
+	if h.ClientIP == "" {
+		h.ClientIP = clientIPFull
+	}
+	for _, field := range h.KeepHeaders {
+		h.keepHeaders = append(h.keepHeaders, textproto.CanonicalMIMEHeaderKey(field))
+	}
+	h.intercepts = interceptsOf(h.Intercept)
+	var err error
+	if h.retry, err = h.retryAfter(); err != nil {
+		return err
+	}
+	if err := h.loadDetails(ctx); err != nil {
+		return err
+	}
+	if h.Page != pageOff {
+		if h.page, err = h.newPage(); err != nil {
+			return err
+		}
+		if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
+			h.logger.Warn("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")
+		}
+	}
+	h.site = new(site)
+	h.process, h.release, err = acquireProcess()
+	return err
+}
+
+func (h *Handler) newPage() (*page.Page, error) {
+	options := page.Options{Mode: page.Public, TemplateName: h.Template}
+	if h.Page == pageMinimal {
+		options.Mode = page.Minimal
+	}
+	var err error
+	if options.Template, err = h.loadTemplate(); err != nil {
+		return nil, err
+	}
+	if h.Brand != nil {
+		options.Brand = page.Brand{Name: h.Brand.Name, Support: h.Brand.Support, StatusPage: h.Brand.StatusPage}
+		if options.Brand.LogoDataURI, err = h.loadLogo(); err != nil {
+			return nil, err
+		}
+	}
+	return page.New(options)
+}
+
+// interceptsOf says for which statuses an upstream's own answer is replaced; a
+// status of one digit is a class. It is nil where none is.
+func interceptsOf(statuses []int) func(int) bool {
+	if len(statuses) == 0 {
+		return nil
+	}
+	return func(status int) bool {
+		for _, s := range statuses {
+			if caddyhttp.StatusCodeMatches(status, s) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Placed implements upstreams.Placed. It is called before the server starts.
+func (h *Handler) Placed(place upstreams.Place) { h.place = place }
+
+// Cleanup releases what Provision acquired. Requests outlive their config and may
+// still record: the process stays where they find it.
+func (h *Handler) Cleanup() error {
+	if h.release == nil {
+		return nil
+	}
+	release := h.release
+	h.release = nil
+	return release()
+}

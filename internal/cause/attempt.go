@@ -1,0 +1,188 @@
+package cause
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// try is an attempt that is diagnosed.
+type try struct {
+	*listen.Attempt
+	// err is the exact error; where no ear heard it, the one that came up.
+	err error
+	// end is when the attempt was over, or the request if it wasn't.
+	end time.Duration
+	// clock is when the request came.
+	clock time.Time
+	// protocol is the attempt's, or that of another at the same upstream: only an
+	// answer tells it.
+	protocol string
+}
+
+func tryOf(h *listen.Heard, a *listen.Attempt) *try {
+	t := &try{Attempt: a, err: a.Err, end: a.End, clock: h.Start, protocol: a.Protocol}
+	if t.end == 0 {
+		t.end = max(h.Duration, a.Start)
+	}
+	switch {
+	case errors.Is(t.err, listen.ErrNotHeard):
+		t.err = nil
+	case t.err != nil && !a.Exact && h.Err != nil && a == lastAttempt(h):
+		t.err = returned(h.Err) // what came up stands in for what was not heard
+	}
+	for i := range h.Attempts {
+		if t.protocol != "" {
+			break
+		}
+		if other := &h.Attempts[i]; other.Limits == a.Limits && other.Upstream == a.Upstream {
+			t.protocol = other.Protocol
+		}
+	}
+	return t
+}
+
+// rules are asked in this order: an attempt that didn't get to a phase has nothing
+// to say there, so the first that knows its own error is right.
+var rules = []func(*try) finding{
+	forwardProxyCause,
+	dnsCause,
+	connectCause,
+	tlsCause,
+	notSendableCause,
+	http2Cause,
+	fastCGICause,
+	sendCause,
+	waitCause,
+	headersCause,
+}
+
+// attemptCause finds the cause of an attempt that failed before it had an answer.
+func attemptCause(t *try) finding {
+	if canceled(t.err) {
+		return found(Unknown).at(reached(t.Attempt))
+	}
+	for _, rule := range rules {
+		if f := rule(t); f.is() {
+			return f
+		}
+	}
+	return found(Unknown).at(reached(t.Attempt))
+}
+
+// reached is the phase in which an attempt is, or was when it ended.
+func reached(a *listen.Attempt) failure.Phase {
+	switch {
+	case a.Sent == 0:
+		return failure.PhaseSelect
+	case !connected(a):
+		return reachedDialling(a)
+	case a.Answered > 0 || a.Status != 0 && a.Status != statusClientClosed:
+		return failure.PhaseBody
+	case a.FirstByte > 0:
+		return failure.PhaseHeaders
+	case a.Connection == nil: // FastCGI tells nothing of what it sends
+		return failure.PhaseWait
+	case a.Wrote == 0 || a.WriteErr != nil:
+		return failure.PhaseSend
+	}
+	return failure.PhaseWait
+}
+
+func reachedDialling(a *listen.Attempt) failure.Phase {
+	d := a.Dialing
+	switch {
+	case d == nil:
+		return failure.PhaseConnect
+	case dialled(a) && a.TLS:
+		return failure.PhaseTLS
+	case d.Lookup != nil && len(connects(a)) == 0 && (d.Lookup.End == 0 || d.Lookup.Err != nil):
+		return failure.PhaseDNS
+	}
+	return failure.PhaseConnect
+}
+
+// connected says that the attempt had a connection to send the request on. FastCGI
+// has no hook that says so: there a dial that worked is one.
+func connected(a *listen.Attempt) bool {
+	return a.Connection != nil || a.Protocol == protocolFastCGI && dialled(a)
+}
+
+// dialled says that a network connection came about, TLS aside.
+func dialled(a *listen.Attempt) bool {
+	d := a.Dialing
+	if d == nil {
+		return false
+	}
+	if d.TLSDone > 0 || d.TLSErr != nil || d.End > 0 && d.Err == nil {
+		return true
+	}
+	for _, c := range connects(a) {
+		if c.End > 0 && c.Err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// connects are the connects to the upstream: those of the resolver, which go to a
+// name server during the lookup, are none.
+func connects(a *listen.Attempt) []listen.Connect {
+	d := a.Dialing
+	if d == nil {
+		return nil
+	}
+	var kept []listen.Connect
+	for _, c := range d.Connects {
+		if isUDP(c.Network) && a.Protocol != protocolHTTP3 {
+			continue
+		}
+		if l := d.Lookup; l != nil && c.Start >= l.Start && (l.End == 0 || c.Start < l.End) {
+			continue
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+func isUDP(network string) bool { return strings.HasPrefix(network, "udp") }
+
+// Protocols, as listen.Attempt names them.
+const (
+	protocolH2      = "h2"
+	protocolH2C     = "h2c"
+	protocolHTTP3   = "h3"
+	protocolFastCGI = "fastcgi"
+)
+
+// ran names the limit that ran out between two moments: nil where it isn't known,
+// isn't set, or is longer than that. A tenth is granted for clocks and timers.
+func (t *try) ran(name string, from, to time.Duration) *failure.Limit {
+	setting, ok := t.Limits.Setting(name)
+	if !ok || setting.Source == failure.LimitAbsent || elapsed(from, to) < setting.Value-setting.Value/10 {
+		return nil
+	}
+	return t.Limits.Limit(name)
+}
+
+// absent says that a limit is known not to be set.
+func (t *try) absent(name string) bool {
+	setting, ok := t.Limits.Setting(name)
+	return ok && setting.Source == failure.LimitAbsent
+}
+
+// text is the text of the error that all the others wrap.
+func (t *try) text() string { return innermost(t.err) }
+
+// is says that the attempt's error is one of these.
+func (t *try) is(targets ...error) bool {
+	for _, target := range targets {
+		if errors.Is(t.err, target) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,85 @@
+package cause
+
+import (
+	"net/http"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// answered says that something was written that a client could read.
+func answered(h *listen.Heard) bool {
+	return h.Response.Status != 0 && h.Response.Status != statusClientClosed
+}
+
+// judgeUpload: the request's body broke off, stalled or was malformed while it was
+// sent on. A server's limit for reading it ends the request's context as well, so
+// this goes before a client that left.
+func judgeUpload(h *listen.Heard) (verdict, bool) {
+	last := lastAttempt(h)
+	if !uploadExplains(h.Client.BodyErr) || last == nil || last.Sent == 0 || last.Status != 0 || answered(h) || h.Panicked {
+		return verdict{}, false
+	}
+	if h.Err == nil && h.Response.Status != statusClientClosed && !h.Client.Left {
+		return verdict{}, false
+	}
+	f := found(ClientUploadFailed, "reading the request's body: "+cut(clean(innermost(h.Client.BodyErr)), maxEvidence))
+	v := verdict{failure.Failed, h.Response.Status, last, f, h.Client.BodyErr}
+	if v.status == 0 {
+		v.status = h.ErrStatus
+	}
+	switch {
+	case uploadMalformed(h.Client.BodyErr):
+		if v.status == 0 || v.status >= 500 {
+			v.status = http.StatusBadRequest
+		}
+	case h.Client.Left && !isTimeout(h.Client.BodyErr):
+		v.outcome, v.status = failure.Abandoned, statusClientClosed
+	}
+	return v, true
+}
+
+// limitOf names the limit that would end each phase.
+var limitOf = map[failure.Phase]string{
+	failure.PhaseSelect:  failure.TryDuration,
+	failure.PhaseDNS:     failure.DialTimeout,
+	failure.PhaseConnect: failure.DialTimeout,
+	failure.PhaseTLS:     failure.TLSTimeout,
+	failure.PhaseSend:    failure.WriteTimeout,
+	failure.PhaseWait:    failure.ResponseHeaderTimeout,
+	failure.PhaseHeaders: failure.ResponseHeaderTimeout,
+	failure.PhaseBody:    failure.ReadTimeout,
+}
+
+// judgeAbandoned: the client left while an upstream was waited for. One that
+// leaves after the answer's headers is no failure.
+func judgeAbandoned(h *listen.Heard) (verdict, bool) {
+	left := h.Client.Left && !answered(h) || h.Response.Status == statusClientClosed || h.ErrStatus == statusClientClosed
+	last := lastAttempt(h)
+	if !left || h.Response.Hijacked || h.Panicked || last == nil && h.Selection.Rounds == 0 {
+		return verdict{}, false
+	}
+	if last != nil && worked(last) && h.Response.Status != statusClientClosed && !nobodyChosen(h, last) {
+		return verdict{}, false // an answer had come: what the client left was something else
+	}
+	v := verdict{outcome: failure.Abandoned, status: statusClientClosed, attempt: last}
+	phase, limits := failure.PhaseSelect, h.Selection.Limits
+	if last != nil {
+		limits = last.Limits
+		v.err = last.Err
+	}
+	if underWay(h, last) {
+		phase = reached(last)
+	}
+	v.finding = found(ClientClosedRequest).at(phase).within(limits.Limit(limitOf[phase]))
+	return v, true
+}
+
+// underWay says that an attempt was going on when the client left: it had not
+// failed by itself before.
+func underWay(h *listen.Heard, last *listen.Attempt) bool {
+	if last == nil || nobodyChosen(h, last) {
+		return false
+	}
+	return last.Err == nil || canceled(last.Err) || h.ErrStatus == statusClientClosed
+}

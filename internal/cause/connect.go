@@ -1,0 +1,204 @@
+package cause
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// forwardProxyCause: the transport says by the operation's name that the forward
+// proxy failed; what it wraps says how.
+func forwardProxyCause(t *try) finding {
+	for err := t.err; err != nil; err = errors.Unwrap(err) {
+		op, ok := err.(*net.OpError) //nolint:errorlint // each layer is looked at by itself
+		if !ok || op.Op != "proxyconnect" {
+			continue
+		}
+		inner := *t
+		inner.err = op.Err
+		f := found(ForwardProxyFailed)
+		for _, rule := range []func(*try) finding{dnsCause, connectCause, tlsCause} {
+			if own := rule(&inner); own.is() {
+				f.proxyError, f.limit = own.row.ProxyError, own.limit
+				f.evidence = append([]string{"the forward proxy: " + own.row.Name}, own.evidence...)
+				break
+			}
+		}
+		return f
+	}
+	return nothing
+}
+
+// connectCause finds the cause where no network connection came about.
+func connectCause(t *try) finding {
+	if t.Connection != nil || dialled(t.Attempt) {
+		return nothing
+	}
+	c, ok := failedConnect(t)
+	if !ok {
+		return nothing
+	}
+	if addressIsEmpty(t.Attempt) {
+		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
+	}
+	errno := errnoOf(c.Err)
+	if errno == 0 {
+		errno = errnoByText(c.Err.Error())
+	}
+	if errno == syscall.EMFILE || errno == syscall.ENFILE {
+		return found(FileDescriptorsExhausted)
+	}
+	if errno == 0 {
+		if isTimeout(c.Err) || strings.HasSuffix(c.Err.Error(), ": i/o timeout") {
+			return found(ConnectTimeout).within(t.ran(failure.DialTimeout, dialStart(t), t.end))
+		}
+		return nothing
+	}
+	if strings.HasPrefix(c.Network, "unix") {
+		return unixConnectCause(errno)
+	}
+	return tcpConnectCause(errno, c)
+}
+
+func unixConnectCause(errno syscall.Errno) finding {
+	switch errno {
+	case syscall.ECONNREFUSED:
+		return found(ConnectionRefused)
+	case syscall.EAGAIN:
+		return found(SocketBacklogFull)
+	case syscall.ENOENT, syscall.ENOTDIR:
+		return found(SocketNotFound)
+	case syscall.EACCES, syscall.EPERM:
+		return found(SocketPermissionDenied)
+	}
+	return nothing
+}
+
+func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
+	call := systemCall(c.Err)
+	switch errno {
+	case syscall.ECONNREFUSED:
+		return found(ConnectionRefused)
+	case syscall.ETIMEDOUT:
+		return found(ConnectTimeout)
+	case syscall.EHOSTUNREACH:
+		return found(HostUnreachable)
+	case syscall.ENETUNREACH:
+		return found(NetworkUnreachable)
+	case syscall.EINVAL:
+		// A blackhole route says so; so does a link-local address without its zone.
+		if call != "bind" && !linkLocal(c.Address) {
+			return found(NetworkUnreachable, "EINVAL: a blackhole route")
+		}
+	case syscall.EACCES, syscall.EPERM:
+		if call == "connect" || call == "connectex" {
+			return found(ConnectProhibited)
+		}
+	case syscall.EAFNOSUPPORT:
+		return found(AddressFamilyUnavailable)
+	case syscall.EADDRNOTAVAIL:
+		if call == "bind" {
+			return found(LocalAddressUnavailable)
+		}
+		if isIPv6(c.Address) && !hasIPv6() {
+			return found(AddressFamilyUnavailable, noIPv6)
+		}
+		if proof, ok := portsUsedUp(); ok {
+			return found(PortsExhausted, proof)
+		}
+	}
+	return nothing
+}
+
+// failedConnect picks the connect that the attempt's error is about: the one whose
+// error was returned. An address of a family that this machine hasn't hides what
+// another address says.
+func failedConnect(t *try) (listen.Connect, bool) {
+	tried := connects(t.Attempt)
+	var failed []listen.Connect
+	for _, c := range tried {
+		if c.Err != nil && !canceled(c.Err) {
+			failed = append(failed, c)
+		}
+	}
+	if len(failed) == 0 {
+		err := firstError(dialErr(t), t.err)
+		if err == nil || canceled(err) || len(tried) == 0 && !t.DialErr && !isDialError(err) {
+			return listen.Connect{}, false
+		}
+		if t.Dialing != nil && t.Dialing.Lookup != nil && len(tried) == 0 && (t.Dialing.Lookup.End == 0 || t.Dialing.Lookup.Err != nil) {
+			return listen.Connect{}, false // the name never led to an address
+		}
+		return listen.Connect{Network: networkOf(t, err), Address: t.Address, Err: err}, true
+	}
+	chosen := failed[0]
+	for _, c := range failed {
+		if sameError(c.Err, firstError(dialErr(t), t.err)) {
+			chosen = c
+			break
+		}
+	}
+	if lacksFamily(chosen) {
+		for _, c := range failed {
+			if !lacksFamily(c) {
+				return c, true
+			}
+		}
+	}
+	return chosen, true
+}
+
+// sameError says that one error is the other, or both are of one address.
+func sameError(a, b error) bool {
+	opA, okA := errors.AsType[*net.OpError](a)
+	opB, okB := errors.AsType[*net.OpError](b)
+	if !okA || !okB {
+		return false
+	}
+	return opA == opB || opA.Addr != nil && opB.Addr != nil && opA.Addr.String() == opB.Addr.String()
+}
+
+// lacksFamily says that an IPv6 address could not even be tried.
+func lacksFamily(c listen.Connect) bool {
+	switch errnoOf(c.Err) {
+	case syscall.EAFNOSUPPORT, syscall.EADDRNOTAVAIL, syscall.ENETUNREACH:
+		return isIPv6(c.Address)
+	}
+	return false
+}
+
+func isDialError(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// networkOf is the network of a dial that was heard by its error alone.
+func networkOf(t *try, err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Net != "" {
+		return op.Net
+	}
+	return t.Network
+}
+
+func systemCall(err error) string {
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		return call.Syscall
+	}
+	return ""
+}
+
+func isIPv6(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().Is6() && !a.Addr().Is4In6()
+}
+
+func linkLocal(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().IsLinkLocalUnicast()
+}

@@ -1,0 +1,303 @@
+// Package cause is the catalogue of causes, one table, and what finds the row that
+// fits what was heard of a request.
+//
+// A cause is found by types first: the attempt's own trace errors, the transport's
+// exact error, the attempt's state; by an error's text last. What can't be told is
+// Unknown: a wrong name is worse than none.
+package cause
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// statusClientClosed is what Caddy, as nginx, answers to a client that has left.
+const statusClientClosed = 499
+
+// finding is the row that fits, and what a diagnosis knows better than the row.
+type finding struct {
+	row   *Row
+	phase failure.Phase
+	side  failure.Side
+	// proxyError stands in for the row's.
+	proxyError string
+	// limit is the limit that ran out, or that is missing.
+	limit    *failure.Limit
+	evidence []string
+}
+
+// found is a finding of r without more.
+func found(r *Row, evidence ...string) finding { return finding{row: r, evidence: evidence} }
+
+// nothing is what a rule returns that doesn't apply.
+var nothing finding
+
+// is says that a rule applied.
+func (f finding) is() bool { return f.row != nil }
+
+// at moves the finding to another phase than its row's.
+func (f finding) at(phase failure.Phase) finding { f.phase = phase; return f }
+
+// within names the limit that ran out.
+func (f finding) within(limit *failure.Limit) finding { f.limit = limit; return f }
+
+// verdict is what became of a request.
+type verdict struct {
+	outcome failure.Outcome
+	status  int
+	// attempt is the one that the record speaks of, nil where none was made.
+	attempt *listen.Attempt
+	finding finding
+	// err is the error that the record quotes.
+	err error
+}
+
+// Diagnose names the cause of what was heard. It returns nil where it is no
+// upstream's doing. The caller fills in ID, Time, Instance, Site, Request,
+// Incident and TraceID.
+func Diagnose(h *listen.Heard) *failure.Failure {
+	v, ok := judge(h)
+	if !ok {
+		return nil
+	}
+	return record(h, v)
+}
+
+// judge asks the client's side first, because a client that leaves makes every
+// other error; then how the request ended.
+func judge(h *listen.Heard) (verdict, bool) {
+	if refusedByCaddy(h) {
+		return verdict{}, false
+	}
+	if v, ok := judgeUpload(h); ok {
+		return v, true
+	}
+	if v, ok := judgeAbandoned(h); ok {
+		return v, true
+	}
+	switch {
+	case h.Panicked:
+		return judgePanic(h)
+	case h.Err != nil:
+		return judgeError(h)
+	default:
+		return judgeAnswer(h)
+	}
+}
+
+// refusedByCaddy says that the request was too large for Caddy's own request_body.
+func refusedByCaddy(h *listen.Heard) bool {
+	for _, err := range []error{h.Err, h.Client.BodyErr} {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// judgePanic: Caddy breaks an answer off by a panic. It was an upstream's doing if
+// the answer's body had an error and the client none.
+func judgePanic(h *listen.Heard) (verdict, bool) {
+	if h.Client.WriteErr != nil {
+		return verdict{}, false
+	}
+	for i := len(h.Attempts) - 1; i >= 0; i-- {
+		a := &h.Attempts[i]
+		if a.Body.Err == nil {
+			continue
+		}
+		if canceled(a.Body.Err) {
+			return verdict{}, false // the client left during the answer
+		}
+		t := tryOf(h, a)
+		t.err = a.Body.Err
+		return verdict{failure.Truncated, h.Response.Status, a, bodyCause(t), a.Body.Err}, true
+	}
+	return verdict{}, false
+}
+
+// judgeError finds what the error that was returned is about: nobody could be
+// chosen, or an attempt failed.
+func judgeError(h *listen.Heard) (verdict, bool) {
+	last := lastAttempt(h)
+	if nobodyChosen(h, last) {
+		// Caddy keeps the error of an attempt that was made before.
+		if failed := lastFailed(h, h.Selection.Limits); failed != nil {
+			return judgeFailed(h, failed), true
+		}
+		f := selectCause(&h.Selection)
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), nil, f, returned(h.Err)}, true
+	}
+	if last == nil {
+		if hasText(h.Err, textNoUpstreams) { // no ear was there to hear why
+			return verdict{failure.Failed, h.ErrStatus, nil, found(Unknown).at(failure.PhaseSelect), returned(h.Err)}, true
+		}
+		return verdict{}, false
+	}
+	if hasText(h.Err, textMakingDialInfo) {
+		f := found(DialAddressInvalid)
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, returned(h.Err)}, true
+	}
+	if last.Sent == 0 {
+		return verdict{}, false // refused before the transport was asked
+	}
+	if hasText(h.Err, textRetryMatch) {
+		return verdict{failure.Failed, statusOf(UpstreamStatus, h.ErrStatus), last, answerCause(last), returned(h.Err)}, true
+	}
+	if worked(last) || refusedByTransport(h, last) {
+		return verdict{}, false
+	}
+	v := judgeFailed(h, last)
+	if !last.Exact && v.finding.row == Unknown && last.FirstByte > 0 && h.ErrStatus != http.StatusBadGateway && h.ErrStatus != http.StatusGatewayTimeout {
+		return verdict{}, false // an answer came: the error may be anybody's
+	}
+	return v, true
+}
+
+// judgeFailed is the verdict on an attempt whose error ended the request: where no
+// ear heard it, it is the one that came up.
+func judgeFailed(h *listen.Heard, a *listen.Attempt) verdict {
+	t := tryOf(h, a)
+	if t.err == nil && !a.Silent {
+		t.err = returned(h.Err)
+	}
+	f := attemptCause(t)
+	return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), a, f, t.err}
+}
+
+// refusedByTransport says that the transport refused the request itself, with a
+// status of its own that blames the client: FastCGI does so for paths.
+func refusedByTransport(h *listen.Heard, a *listen.Attempt) bool {
+	return a.Dialing == nil && a.Connection == nil && 400 <= h.ErrStatus && h.ErrStatus < 499 && h.ErrStatus != http.StatusLengthRequired
+}
+
+// judgeAnswer: no error. The answer itself may be an upstream's error, or an
+// attempt before it failed.
+func judgeAnswer(h *listen.Heard) (verdict, bool) {
+	last := lastAttempt(h)
+	if last == nil {
+		return verdict{}, false
+	}
+	switch {
+	case last.Status == http.StatusSwitchingProtocols && h.Response.Status != http.StatusSwitchingProtocols && !h.Response.Hijacked:
+		return verdict{failure.Failed, UpgradeFailed.Status, last, upgradeCause(last), nil}, true
+	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status)):
+		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
+	case h.Response.Status == http.StatusBadRequest && saysTLSExpected(last):
+		f := found(TLSExpected, "the answer says: "+quote(last.Body.Start))
+		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+	}
+	failed := lastFailed(h, last.Limits)
+	if failed == nil {
+		return verdict{}, false
+	}
+	t := tryOf(h, failed)
+	if failed == last {
+		// The error was handled on the way up, by routes of its own.
+		if h.Response.Status == 0 || failed.Silent {
+			return verdict{}, false
+		}
+		f := attemptCause(t)
+		return verdict{failure.Failed, h.Response.Status, failed, f, t.err}, true
+	}
+	return verdict{failure.Rescued, h.Response.Status, failed, attemptCause(t), t.err}, true
+}
+
+// statusOf is the status that the client gets: the row's instead of Caddy's, but
+// never instead of one that blames the client.
+func statusOf(r *Row, caddys int) int {
+	if r.Status != 0 && (caddys == 0 || caddys >= 500) {
+		return r.Status
+	}
+	return caddys
+}
+
+// nobodyChosen says that the error was returned because the last thing that
+// happened was that nobody could be chosen.
+func nobodyChosen(h *listen.Heard, last *listen.Attempt) bool {
+	return h.Selection.Rounds > 0 && (last == nil || h.Selection.At >= last.Start)
+}
+
+// lastAttempt returns the last attempt, or nil.
+func lastAttempt(h *listen.Heard) *listen.Attempt {
+	if len(h.Attempts) == 0 {
+		return nil
+	}
+	return &h.Attempts[len(h.Attempts)-1]
+}
+
+// lastFailed returns the last attempt of one handler that failed, or nil. A silent
+// retry of Go's transport counts only if nothing else does.
+func lastFailed(h *listen.Heard, handler *failure.Limits) *listen.Attempt {
+	for i := len(h.Attempts) - 1; i >= 0; i-- {
+		a := &h.Attempts[i]
+		if a.Limits == handler && failed(h, a) {
+			return a
+		}
+	}
+	return nil
+}
+
+// failed says that an attempt failed. Where only the request's trace heard it, its
+// error is not known, but that no connection or no byte came of it is.
+func failed(h *listen.Heard, a *listen.Attempt) bool {
+	if a.Err != nil || a.Silent {
+		return true
+	}
+	if a.Exact || a.Sent == 0 || a.Status != 0 {
+		return false
+	}
+	if a == lastAttempt(h) {
+		return h.Err != nil
+	}
+	if a.Connection != nil {
+		return a.FirstByte == 0
+	}
+	return a.Dialing != nil && !dialled(a)
+}
+
+// worked says that an attempt is known to have brought an answer.
+func worked(a *listen.Attempt) bool {
+	return a.Err == nil && !a.Silent && a.Status != statusClientClosed && (a.Exact || a.Status != 0)
+}
+
+// returned is the error below the one that gives it a status.
+func returned(err error) error {
+	if below := errors.Unwrap(err); below != nil {
+		return below
+	}
+	return err
+}
+
+// canceled says that err comes from a context that was ended.
+func canceled(err error) bool {
+	return errors.Is(err, context.Canceled)
+}
+
+// innermost is the text of the error that all the others wrap.
+func innermost(err error) string {
+	if err == nil {
+		return ""
+	}
+	for {
+		below := errors.Unwrap(err)
+		if below == nil {
+			return err.Error()
+		}
+		err = below
+	}
+}
+
+// hasText says that the innermost error's text begins with one of Caddy's own.
+func hasText(err error, text string) bool {
+	return strings.HasPrefix(innermost(err), text)
+}
+
+// elapsed is the time from one moment to another, 0 if they are in no order.
+func elapsed(from, to time.Duration) time.Duration { return max(0, to-from) }

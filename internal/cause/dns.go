@@ -1,0 +1,71 @@
+package cause
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// dnsCause finds the cause where a name could not be resolved.
+func dnsCause(t *try) finding {
+	d := t.Dialing
+	if t.Connection != nil || dialled(t.Attempt) {
+		return nothing
+	}
+	if addressError, ok := errors.AsType[*net.AddrError](t.err); ok && addressError.Err != "no suitable address found" {
+		return found(DialAddressInvalid, "address "+quote([]byte(addressError.Addr))+": "+addressError.Err)
+	}
+	var lookup error
+	switch {
+	case d != nil && d.Lookup != nil && d.Lookup.Err != nil:
+		lookup = d.Lookup.Err
+	case len(connects(t.Attempt)) == 0: // where an address was tried, the name was found
+		lookup = firstError(dialErr(t), t.err)
+	default:
+		return nothing
+	}
+	dnsError, ok := errors.AsType[*net.DNSError](lookup)
+	if !ok {
+		if d != nil && d.Lookup != nil && d.Lookup.End == 0 && isTimeout(lookup) {
+			return found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end))
+		}
+		return nothing
+	}
+	if canceled(dnsError) {
+		return nothing
+	}
+	switch errno := errnoByText(dnsError.Err); {
+	case errno == syscall.EMFILE || errno == syscall.ENFILE:
+		return found(FileDescriptorsExhausted)
+	case dnsError.Err == "unknown port":
+		return found(DialAddressInvalid, dnsError.Error())
+	case dnsError.IsNotFound:
+		return found(DNSNameNotFound)
+	case dnsError.IsTimeout:
+		f := found(DNSTimeout)
+		if d != nil {
+			f.limit = t.ran(failure.DialTimeout, d.Start, t.end)
+		}
+		return f
+	}
+	return found(DNSServerFailed)
+}
+
+func dialErr(t *try) error {
+	if t.Dialing == nil {
+		return nil
+	}
+	return t.Dialing.Err
+}
+
+// firstError is the first of errs that is one.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

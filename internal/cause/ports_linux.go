@@ -1,0 +1,59 @@
+package cause
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// localPortsUsedUp says whether at least as many TCP sockets are in use, or wait
+// in TIME_WAIT, as there are local ports to connect from, and how many. Together
+// with EADDRNOTAVAIL that is the proof. The counters are cheap to read, a list of
+// all sockets wouldn't be.
+func localPortsUsedUp() (proof string, ok bool) {
+	bounds, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return "", false
+	}
+	fields := strings.Fields(string(bounds))
+	if len(fields) != 2 {
+		return "", false
+	}
+	first, err1 := strconv.Atoi(fields[0])
+	last, err2 := strconv.Atoi(fields[1])
+	if err1 != nil || err2 != nil || last < first {
+		return "", false
+	}
+	ports := last - first + 1
+	used := socketsInUse("/proc/net/sockstat", "TCP:") + socketsInUse("/proc/net/sockstat6", "TCP6:")
+	if used < ports {
+		return "", false
+	}
+	return fmt.Sprintf("%d TCP sockets in use or waiting, %d local ports (%d to %d)", used, ports, first, last), true
+}
+
+// socketsInUse adds up the counters inuse and tw of one line of file, 0 where it
+// can't be read.
+func socketsInUse(file, line string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	sum := 0
+	for l := range strings.Lines(string(text)) {
+		fields := strings.Fields(l)
+		if len(fields) == 0 || fields[0] != line {
+			continue
+		}
+		for i := 1; i+1 < len(fields); i += 2 {
+			if fields[i] != "inuse" && fields[i] != "tw" {
+				continue
+			}
+			if n, err := strconv.Atoi(fields[i+1]); err == nil {
+				sum += n
+			}
+		}
+	}
+	return sum
+}

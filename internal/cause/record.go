@@ -1,0 +1,462 @@
+package cause
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// How much of what others wrote is kept, in bytes.
+const (
+	maxError        = 2 << 10 // a record's error
+	maxAttemptError = 256     // an attempt's error
+	maxEvidence     = 256     // one line of evidence
+	maxField        = 256     // one field of an upstream's answer
+	maxLines        = 16      // lines of evidence
+	maxQuoted       = 64      // bytes quoted of what an upstream sent
+)
+
+// record writes the verdict down.
+func record(h *listen.Heard, v verdict) *failure.Failure {
+	row, a := v.finding.row, v.attempt
+	f := &failure.Failure{
+		Outcome:      v.outcome,
+		Status:       v.status,
+		Cause:        row.Name,
+		Category:     row.Category,
+		ProxyError:   row.ProxyError,
+		Phase:        row.Phase,
+		Side:         row.Side,
+		Limit:        v.finding.limit,
+		RequestSent:  requestSent(h, a),
+		AttemptCount: max(h.AttemptCount, len(h.Attempts)),
+		Attempts:     attempts(h, v),
+		DurationMS:   failure.MS(h.Duration),
+	}
+	if v.finding.proxyError != "" {
+		f.ProxyError = v.finding.proxyError
+	}
+	if v.finding.phase != "" {
+		f.Phase = v.finding.phase
+	}
+	if v.finding.side != "" {
+		f.Side = v.finding.side
+	}
+	if v.err != nil {
+		f.Error = cut(strings.ToValidUTF8(v.err.Error(), "�"), maxError)
+	}
+	address := ""
+	if a != nil {
+		f.Upstream = a.Upstream
+		address = addressOf(a)
+		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus {
+			f.Received = receivedOf(a)
+		}
+	} else {
+		f.Upstream = h.Selection.Source
+	}
+	if h.Selection.Rounds > 0 && v.outcome == failure.Failed && (a == nil || a.Limits == h.Selection.Limits) {
+		for _, c := range h.Selection.Pool {
+			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: c.Upstream, Reason: c.Reason})
+		}
+	}
+	f.Evidence = evidence(h, v)
+	f.Summary = fill(row.Summary, f.Upstream, address, f.Limit)
+	f.Advice = fill(row.Advice, f.Upstream, address, f.Limit)
+	return f
+}
+
+// requestSent is the highest of the attempts that failed, of the reverse_proxy
+// that the verdict is about.
+func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
+	if focus == nil {
+		return failure.SentNo
+	}
+	sent := sentBy(focus)
+	for i := range h.Attempts {
+		a := &h.Attempts[i]
+		if a.Limits != focus.Limits || !failed(h, a) {
+			continue
+		}
+		switch s := sentBy(a); {
+		case s == failure.SentYes:
+			sent = failure.SentYes
+		case s == failure.SentMaybe && sent == failure.SentNo:
+			sent = failure.SentMaybe
+		}
+	}
+	return sent
+}
+
+// sentBy says whether the request reached the upstream in one attempt.
+func sentBy(a *listen.Attempt) failure.Sent {
+	switch {
+	case a.FirstByte > 0 || a.Status != 0:
+		return failure.SentYes
+	case refusedUnprocessed(a.Err):
+		return failure.SentNo
+	case connected(a):
+		return failure.SentMaybe
+	case a.DialErr || a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
+		return failure.SentNo
+	case a.Dialing != nil && !dialled(a):
+		return failure.SentNo
+	case a.Exact && a.Protocol != protocolFastCGI && a.Dialing == nil && a.Err != nil && notSendableCause(&try{Attempt: a, err: a.Err}).is():
+		return failure.SentNo
+	}
+	return failure.SentMaybe // hooks can be missing
+}
+
+// receivedOf is what an upstream's own answer said.
+func receivedOf(a *listen.Attempt) *failure.Received {
+	if a.Status == 0 {
+		return nil
+	}
+	field := func(name string) string {
+		return cut(strings.ToValidUTF8(strings.Join(a.Header.Values(name), ", "), "�"), maxField)
+	}
+	return &failure.Received{
+		Status:      a.Status,
+		Server:      field("Server"),
+		Via:         field("Via"),
+		RetryAfter:  field("Retry-After"),
+		ProxyStatus: field("Proxy-Status"),
+	}
+}
+
+// attempts are the attempts as a record has them.
+func attempts(h *listen.Heard, v verdict) []failure.Attempt {
+	kept := make([]failure.Attempt, 0, min(len(h.Attempts), failure.MaxAttempts))
+	for i := range h.Attempts {
+		if len(h.Attempts) > failure.MaxAttempts && i >= failure.MaxAttempts/2 && i < len(h.Attempts)-failure.MaxAttempts/2 {
+			continue
+		}
+		kept = append(kept, attempt(h, v, &h.Attempts[i]))
+	}
+	return kept
+}
+
+func attempt(h *listen.Heard, v verdict, a *listen.Attempt) failure.Attempt {
+	t := tryOf(h, a)
+	f := failure.Attempt{
+		Upstream:   a.Upstream,
+		Address:    addressOf(a),
+		Protocol:   t.protocol,
+		StartMS:    failure.MS(a.Start),
+		DurationMS: failure.MS(elapsed(a.Start, t.end)),
+		PhasesMS:   phases(t),
+		Status:     a.Status,
+	}
+	if c := a.Connection; c != nil {
+		f.LocalAddress = c.LocalAddress
+		f.Reused = &c.Reused
+		if c.WasIdle {
+			f.IdleMS = failure.MSPointer(c.Idle)
+		}
+	}
+	if a.RequestBytes >= 0 && connected(a) {
+		f.RequestBytes = &a.RequestBytes
+	}
+	if a.Status != 0 && (a.Body.Bytes > 0 || a.Body.Ended || a.Body.Err != nil) {
+		f.ResponseBytes = &a.Body.Bytes
+		if a.Body.Expected >= 0 {
+			f.ResponseBytesExpected = &a.Body.Expected
+		}
+	}
+	err := t.err
+	switch {
+	case a == v.attempt:
+		err = v.err
+		f.Cause = v.finding.row.Name
+	case a.Body.Err != nil && !canceled(a.Body.Err):
+		err = a.Body.Err
+		t.err = err
+		f.Cause = bodyCause(t).row.Name
+	case failed(h, a):
+		f.Cause = attemptCause(t).row.Name
+	}
+	if err == nil {
+		return f
+	}
+	f.Error = cut(strings.ToValidUTF8(err.Error(), "�"), maxAttemptError)
+	f.Errno = errnoName(errnoFor(t, err))
+	if alert, ok := receivedAlert(firstError(tlsErr(a), err)); ok {
+		f.TLSAlert = &alert
+	}
+	return f
+}
+
+// errnoFor is the system's error of an attempt, of its connect where the attempt's
+// own error hides it.
+func errnoFor(t *try, err error) (errno syscall.Errno) {
+	if errno = errnoOf(err); errno != 0 || t.Connection != nil || dialled(t.Attempt) {
+		return errno
+	}
+	if c, ok := failedConnect(t); ok {
+		return errnoOf(c.Err)
+	}
+	return 0
+}
+
+func tlsErr(a *listen.Attempt) error {
+	if a.Connection != nil || a.Dialing == nil {
+		return nil
+	}
+	return a.Dialing.TLSErr
+}
+
+// addressOf is the address that a connection leads to, or that was dialled last.
+func addressOf(a *listen.Attempt) string {
+	if a.Connection != nil && a.Connection.RemoteAddress != "" {
+		return a.Connection.RemoteAddress
+	}
+	tried := connects(a)
+	for _, c := range tried {
+		if c.End > 0 && c.Err == nil {
+			return c.Address
+		}
+	}
+	if len(tried) > 0 {
+		t := &try{Attempt: a, err: a.Err}
+		if c, ok := failedConnect(t); ok {
+			return c.Address
+		}
+		return tried[0].Address
+	}
+	return a.Address
+}
+
+// phases are the times of an attempt, each from the end of the one before.
+func phases(t *try) failure.Phases {
+	var p failure.Phases
+	between := func(from, to time.Duration) *failure.Milliseconds {
+		if to == 0 {
+			to = t.end
+		}
+		return failure.MSPointer(elapsed(from, to))
+	}
+	d := t.Dialing
+	if d != nil && (t.Connection == nil || !t.Connection.Reused) {
+		start := d.Start
+		if l := d.Lookup; l != nil {
+			p.DNS = between(l.Start, l.End)
+			start = l.End
+		}
+		if tried := connects(t.Attempt); len(tried) > 0 {
+			start = tried[0].Start
+			if !dialled(t.Attempt) {
+				p.Connect = between(start, d.End)
+			} else {
+				p.Connect = between(start, handshakeStart(t))
+			}
+		}
+		if t.TLS && dialled(t.Attempt) {
+			to := d.TLSDone
+			if to == 0 && t.Connection != nil {
+				to = t.Connection.At
+			}
+			p.TLS = between(handshakeStart(t), to)
+		}
+	}
+	if t.Connection == nil {
+		return p
+	}
+	p.Send = between(t.Connection.At, t.Wrote)
+	if t.WriteErr != nil && t.FirstByte == 0 || t.Wrote == 0 && t.FirstByte == 0 {
+		return p
+	}
+	p.Wait = between(sent(t), t.FirstByte)
+	if t.FirstByte == 0 {
+		return p
+	}
+	p.Headers = between(t.FirstByte, t.Answered)
+	if t.Answered > 0 && t.end > t.Answered {
+		p.Body = between(t.Answered, t.end)
+	}
+	return p
+}
+
+// evidence are the facts that prove the verdict: what was seen on the way, what
+// the rule saw, and the limit.
+func evidence(h *listen.Heard, v verdict) []string {
+	lines := []string{}
+	if v.attempt != nil {
+		lines = way(tryOf(h, v.attempt))
+	}
+	lines = append(lines, v.finding.evidence...)
+	if limit := v.finding.limit; limit != nil {
+		lines = append(lines, limitLine(v, limit))
+	}
+	if len(lines) > maxLines {
+		lines = lines[:maxLines]
+	}
+	return lines
+}
+
+// way is what was seen of an attempt up to the phase that it reached.
+func way(t *try) []string {
+	var lines []string
+	if c := t.Connection; c != nil {
+		switch {
+		case c.WasIdle:
+			lines = append(lines, "reused a connection that had been idle for "+ms(c.Idle))
+		case c.Reused:
+			lines = append(lines, "reused a connection")
+		}
+		if t.Status == 0 && t.Wrote > 0 {
+			switch {
+			case t.WriteErr != nil:
+				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
+			case t.FirstByte > 0:
+				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
+			default:
+				lines = append(lines, "the request was written; no byte of an answer came in "+ms(elapsed(t.Wrote, t.end)))
+			}
+		}
+		return lines
+	}
+	d := t.Dialing
+	if d == nil {
+		return lines
+	}
+	if l := d.Lookup; l != nil && (l.Err != nil || l.End == 0) {
+		what := "no answer"
+		if l.Err != nil {
+			what = clean(lookupWords(l.Err))
+		}
+		lines = append(lines, cut("lookup "+l.Host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))), maxEvidence))
+	}
+	for _, c := range connects(t.Attempt) {
+		lines = append(lines, cut("connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))), maxEvidence))
+	}
+	if t.TLS && dialled(t.Attempt) {
+		from, what := handshakeStart(t), "not finished"
+		if err := firstError(d.TLSErr, t.err); err != nil {
+			what = clean(err.Error())
+		}
+		lines = append(lines, cut("TLS handshake: "+what+" after "+ms(elapsed(from, orElse(d.TLSDone, t.end))), maxEvidence))
+	}
+	return lines
+}
+
+func lookupWords(err error) string {
+	if dnsError, ok := errors.AsType[*net.DNSError](err); ok {
+		return dnsError.Err
+	}
+	return err.Error()
+}
+
+func connectWords(c listen.Connect) string {
+	if c.Err == nil {
+		if c.End == 0 {
+			return "no answer"
+		}
+		return "connected"
+	}
+	if name := errnoName(errnoOf(c.Err)); name != "" {
+		return name
+	}
+	if isTimeout(c.Err) {
+		return "no answer"
+	}
+	return clean(innermost(c.Err))
+}
+
+// limitLine says which limit ended the attempt, or would have.
+func limitLine(v verdict, limit *failure.Limit) string {
+	if limit.Source == failure.LimitAbsent {
+		return "no limit is set: " + limit.Name
+	}
+	source := ""
+	if limit.Source == failure.LimitDefault {
+		source = " (Caddy's default)"
+	}
+	if limit.ValueMS == nil {
+		return "limit: " + limit.Name + source
+	}
+	if v.finding.row == ClientClosedRequest {
+		return "limit in force: " + limit.Name + " " + ms(limit.ValueMS.Duration()) + source
+	}
+	return "gave up by " + limit.Name + " " + ms(limit.ValueMS.Duration()) + source
+}
+
+// fill puts in what the placeholders of a row's words stand for.
+func fill(words, upstream, address string, limit *failure.Limit) string {
+	if upstream == "" {
+		upstream = orText(address, "the upstream")
+	}
+	allowed := "the time allowed"
+	if limit != nil && limit.ValueMS != nil {
+		allowed = limit.Name + " " + ms(limit.ValueMS.Duration())
+	}
+	filled := strings.NewReplacer("{upstream}", upstream, "{address}", orText(address, upstream), "{limit}", allowed).Replace(words)
+	first, size := utf8.DecodeRuneInString(filled)
+	if strings.HasPrefix(filled, "the ") {
+		return strings.ToUpper(string(first)) + filled[size:]
+	}
+	return filled
+}
+
+// ms writes a duration as people do: 0.2 ms, 40 ms, 3 s.
+func ms(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return strconv.FormatFloat(float64(d.Round(100*time.Millisecond))/float64(time.Second), 'f', -1, 64) + " s"
+	case d >= 10*time.Millisecond:
+		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+	}
+	return strconv.FormatFloat(float64(d.Round(100*time.Microsecond))/float64(time.Millisecond), 'f', -1, 64) + " ms"
+}
+
+// quote writes what an upstream sent so that nothing in it can do harm.
+func quote(b []byte) string {
+	if len(b) > maxQuoted {
+		return fmt.Sprintf("%q…", b[:maxQuoted])
+	}
+	return fmt.Sprintf("%q", b)
+}
+
+// clean takes out of a text what could break a line of evidence.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '�'
+		}
+		return r
+	}, text)
+}
+
+// cut keeps a text to so many bytes, the mark of the cut included.
+func cut(text string, most int) string {
+	const mark = "…"
+	if len(text) <= most {
+		return text
+	}
+	end := most - len(mark)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + mark
+}
+
+func orElse(d, other time.Duration) time.Duration {
+	if d == 0 {
+		return other
+	}
+	return d
+}
+
+func orText(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}

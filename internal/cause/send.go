@@ -1,0 +1,87 @@
+package cause
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// textsNotSendable are the beginnings of what the transports say of a request
+// that they refuse to send. None has a type.
+var textsNotSendable = []string{
+	"net/http: invalid header ",
+	"net/http: invalid trailer ",
+	"net/http: invalid method ",
+	"net/http: can't write control character in Request.URL",
+	"http: no Host in request URL",
+	"http: nil Request.URL",
+	"http: nil Request.Header",
+	"http: invalid Host header",
+	"http: ContentLength=",
+	"unsupported protocol scheme",
+	"request body has no known length; increase request_buffers",
+	"request body length is not a valid CONTENT_LENGTH",
+}
+
+// notSendableCause: nothing came back, and the transport itself refused to send.
+func notSendableCause(t *try) finding {
+	if t.FirstByte > 0 || t.err == nil {
+		return nothing
+	}
+	text := t.text()
+	for _, known := range textsNotSendable {
+		if strings.HasPrefix(text, known) {
+			return found(RequestNotSendable)
+		}
+	}
+	return nothing
+}
+
+// sendCause finds the cause where sending the request failed.
+func sendCause(t *try) finding {
+	if !connected(t.Attempt) || t.FirstByte > 0 {
+		return nothing
+	}
+	if t.WriteErr == nil && !isWriteError(t.err) {
+		return nothing
+	}
+	err := t.err
+	if err == nil {
+		err = t.WriteErr
+	}
+	errno := errnoOf(err)
+	switch {
+	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
+		return found(ConnectionLost).at(failure.PhaseSend)
+	case isWriteError(err) && isTimeout(err):
+		if t.absent(failure.WriteTimeout) {
+			return nothing
+		}
+		return found(RequestWriteTimeout).within(t.ran(failure.WriteTimeout, sendStart(t), t.end))
+	case diedIdle(t, err):
+		return keepaliveCause(t)
+	case isWriteError(err) && (errno == syscall.ECONNRESET || errno == syscall.EPIPE || errno == syscall.ECONNABORTED || errors.Is(err, net.ErrClosed)):
+		return found(RequestWriteFailed)
+	}
+	return nothing
+}
+
+// isWriteError says that err comes from writing to the upstream's connection.
+// Copying a body into it is called "readfrom".
+func isWriteError(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "write" || op.Op == "readfrom")
+}
+
+// uploadMalformed says that the client's body breaks the rules of its framing.
+func uploadMalformed(err error) bool { return isChunkError(err) }
+
+// uploadExplains says that reading the client's body failed by itself, not because
+// Caddy had stopped.
+func uploadExplains(err error) bool {
+	return err != nil && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose)
+}

@@ -1,0 +1,203 @@
+package cause
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"reflect"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// Alerts that have a row of their own, or one with others: RFC 8446 section 6,
+// RFC 6066 section 9 and RFC 7301 section 3.2.
+const (
+	alertBadCertificate        = 42
+	alertCertificateUnknown    = 46
+	alertUnknownCA             = 48
+	alertProtocolVersion       = 70
+	alertUnrecognizedName      = 112
+	alertCertificateRequired   = 116
+	alertNoApplicationProtocol = 120
+	textServerSelectedTLS      = "tls: server selected unsupported protocol version"
+	textHandshakeTimeout       = "net/http: TLS handshake timeout"
+	maxNames                   = 8 // of a certificate, in the evidence
+	certificateTimeLayout      = time.RFC3339
+)
+
+// tlsCause finds the cause where the handshake failed. In TLS 1.3 a server says
+// only after the handshake that it refuses our certificate: an alert counts
+// wherever it comes.
+func tlsCause(t *try) finding {
+	err := t.err
+	inHandshake := t.Connection == nil && dialled(t.Attempt) && (t.TLS || t.Dialing.TLSErr != nil)
+	if inHandshake && t.Dialing.TLSErr != nil {
+		err = t.Dialing.TLSErr
+	}
+	if alert, ok := receivedAlert(err); ok {
+		return alertCause(alert)
+	}
+	if !inHandshake {
+		return nothing
+	}
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return found(TLSNotSpoken, "the first bytes that came back: "+quote(plain.RecordHeader[:]))
+	}
+	if f := certificateCause(t, err); f.is() {
+		return f
+	}
+	switch errno := errnoOf(err); {
+	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
+		return found(ConnectionLost).at(failure.PhaseTLS)
+	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
+		return found(TLSClosed, "the connection was reset during the handshake")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return found(TLSClosed, "the connection was closed during the handshake")
+	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
+		return found(TLSTimeout).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
+	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
+		return found(TLSVersionUnsupported, innermost(err))
+	}
+	return nothing
+}
+
+// receivedAlert returns the number of the alert that the peer sent. crypto/tls
+// has the type unexported, so its kind is what can be asked.
+func receivedAlert(err error) (alert uint8, ok bool) {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" || op.Err == nil {
+		return 0, false
+	}
+	value := reflect.ValueOf(op.Err)
+	if value.Kind() != reflect.Uint8 {
+		return 0, false
+	}
+	return uint8(value.Uint()), true
+}
+
+func alertCause(alert uint8) finding {
+	evidence := fmt.Sprintf("alert %d: %s", alert, strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: "))
+	switch {
+	case alert == alertCertificateRequired, alert == alertUnknownCA,
+		alertBadCertificate <= alert && alert <= alertCertificateUnknown:
+		// A server can only speak of the certificate that we sent, or didn't.
+		return found(ClientCertificateRejected, evidence)
+	case alert == alertUnrecognizedName:
+		return found(TLSServerNameRejected, evidence)
+	case alert == alertProtocolVersion:
+		return found(TLSVersionUnsupported, evidence)
+	case alert == alertNoApplicationProtocol:
+		return found(HTTPVersionMismatch, evidence).at(failure.PhaseTLS)
+	}
+	return found(TLSAlert, evidence)
+}
+
+// certificateCause tells what is wrong with the certificate that the upstream sent.
+func certificateCause(t *try, err error) finding {
+	failed, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if !ok {
+		return nothing
+	}
+	chain := failed.UnverifiedCertificates
+	evidence := describeChain(chain)
+	if name, ok := errors.AsType[x509.HostnameError](err); ok {
+		return found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
+	}
+	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return found(CertificateUntrusted, append(evidence, "this machine has no trusted authorities at all")...)
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return untrustedCause(chain, evidence)
+	}
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	if !ok || invalid.Reason != x509.Expired || invalid.Cert == nil {
+		return found(CertificateInvalid, append(evidence, cut(innermost(err), maxEvidence))...)
+	}
+	// Which of the chain it is, and that the one reason has two causes.
+	cert, now := invalid.Cert, t.clock.Add(t.end)
+	evidence = append(evidence, fmt.Sprintf("%s is valid from %s to %s; the time here was %s", subject(cert),
+		cert.NotBefore.UTC().Format(certificateTimeLayout), cert.NotAfter.UTC().Format(certificateTimeLayout), now.UTC().Format(certificateTimeLayout)))
+	if now.Before(cert.NotBefore) {
+		return found(CertificateNotYetValid, evidence...)
+	}
+	return found(CertificateExpired, evidence...)
+}
+
+// untrustedCause tells a self-signed certificate, and an intermediate that is
+// missing, from an authority that is simply unknown.
+func untrustedCause(chain []*x509.Certificate, evidence []string) finding {
+	f := found(CertificateUntrusted)
+	switch {
+	case len(chain) == 0:
+	case selfSigned(chain[0]):
+		evidence = append(evidence, "it is self-signed")
+	case len(chain) == 1 && len(chain[0].IssuingCertificateURL) > 0:
+		// It names where its issuer's certificate is to be had, as those from
+		// public authorities do, which always sign with an intermediate.
+		evidence = append(evidence, "the upstream sent no intermediate certificate")
+		f.side = failure.SideUpstream
+	}
+	f.evidence = evidence
+	return f
+}
+
+func selfSigned(cert *x509.Certificate) bool {
+	return string(cert.RawIssuer) == string(cert.RawSubject) && cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) == nil
+}
+
+// describeChain says which certificate came, and for which names it is.
+func describeChain(chain []*x509.Certificate) []string {
+	if len(chain) == 0 {
+		return nil
+	}
+	leaf := chain[0]
+	names := leaf.DNSNames
+	for _, ip := range leaf.IPAddresses {
+		names = append(names[:len(names):len(names)], ip.String())
+	}
+	offered := "none"
+	if len(names) > maxNames {
+		offered = strings.Join(names[:maxNames], ", ") + ", …"
+	} else if len(names) > 0 {
+		offered = strings.Join(names, ", ")
+	}
+	return []string{
+		cut(fmt.Sprintf("certificate of %s, issued by %q, %d in the chain", subject(leaf), leaf.Issuer.String(), len(chain)), maxEvidence),
+		cut("names in the certificate: "+clean(offered), maxEvidence),
+	}
+}
+
+func subject(cert *x509.Certificate) string {
+	return fmt.Sprintf("%q", cert.Subject.String())
+}
+
+// handshakeStart is when the network connection had come about, as far as it was
+// heard. A dialer that does TLS itself ends only after the handshake.
+func handshakeStart(t *try) time.Duration {
+	d := t.Dialing
+	if d == nil {
+		return t.Start
+	}
+	for _, c := range connects(t.Attempt) {
+		if c.End > 0 && c.Err == nil {
+			return c.End
+		}
+	}
+	if d.End > 0 && d.Err == nil {
+		return d.End
+	}
+	return d.Start
+}
+
+func dialStart(t *try) time.Duration {
+	if t.Dialing == nil {
+		return t.Start
+	}
+	return t.Dialing.Start
+}

@@ -1,0 +1,138 @@
+package cause
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// roundTrip is the least that is granted to a round trip, where a reused
+// connection is found to be dead: a connection's own is not known.
+const roundTrip = 50 * time.Millisecond
+
+// Texts of the transports, none of which has a type of its own.
+const (
+	textAwaiting       = "timeout awaiting response headers" // after net/http: or http2:
+	textServerClosed   = "http: server closed idle connection"
+	textConnectionLost = "http2: client connection lost"
+	textQUICIdle       = "timeout: no recent network activity"
+)
+
+// waitCause finds the cause where the request was sent and no byte came.
+func waitCause(t *try) finding {
+	if t.FirstByte > 0 {
+		return nothing
+	}
+	if !connected(t.Attempt) {
+		if t.protocol == protocolHTTP3 && t.text() == textQUICIdle { // a port that is silent
+			return found(ConnectTimeout)
+		}
+		return nothing
+	}
+	if t.Silent {
+		return silentCause(t)
+	}
+	errno := errnoOf(t.err)
+	text := t.text()
+	switch {
+	case isAwaitingTimeout(t):
+		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
+	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,
+		text == textConnectionLost, text == textQUICIdle:
+		return found(ConnectionLost)
+	case isReadTimeout(t.err):
+		if t.absent(failure.ReadTimeout) {
+			return nothing
+		}
+		return found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
+	case diedIdle(t, t.err):
+		return keepaliveCause(t)
+	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
+		return found(ResetBeforeResponse)
+	case t.is(io.EOF, net.ErrClosed) || text == textServerClosed:
+		return found(ClosedBeforeResponse)
+	case t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
+		return found(ClosedBeforeResponse)
+	}
+	return nothing
+}
+
+// silentCause: Go's transport tries again by itself only where a reused connection
+// died before the first byte. HTTP/2 has other reasons to.
+func silentCause(t *try) finding {
+	if t.protocol == protocolH2 || t.protocol == protocolH2C || t.protocol == "" && t.TLS || !soon(t) {
+		return nothing
+	}
+	return keepaliveCause(t)
+}
+
+func keepaliveCause(t *try) finding {
+	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after the request was written", ms(elapsed(sent(t), t.end))))
+}
+
+// diedIdle says that a connection from the idle pool was found dead: it died before
+// the first byte, and within one round trip. Later, the application had the
+// request, and may have worked on it.
+func diedIdle(t *try, err error) bool {
+	c := t.Connection
+	if c == nil || !c.Reused || !c.WasIdle || t.FirstByte > 0 || !died(err) {
+		return false
+	}
+	return soon(t)
+}
+
+// soon says that an attempt was over within one round trip of the request.
+func soon(t *try) bool {
+	bound := roundTrip
+	for _, c := range connects(t.Attempt) {
+		if c.Err == nil && c.End > 0 {
+			bound = max(bound, elapsed(c.Start, c.End))
+		}
+	}
+	return elapsed(sent(t), t.end) <= bound
+}
+
+// died says that a connection ended.
+func died(err error) bool {
+	switch errnoOf(err) {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED:
+		return true
+	case 0:
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || innermost(err) == textServerClosed
+	}
+	return false
+}
+
+// sent is when the request was written, or since when it was being.
+func sent(t *try) time.Duration {
+	if t.Wrote > 0 {
+		return t.Wrote
+	}
+	return sendStart(t)
+}
+
+// sendStart is when there was a connection to send on.
+func sendStart(t *try) time.Duration {
+	if t.Connection != nil {
+		return t.Connection.At
+	}
+	return max(handshakeStart(t), t.Sent)
+}
+
+// isAwaitingTimeout: the transport's own timer ran out. The errors of HTTP/1 and
+// HTTP/2 have different types, and their text in common.
+func isAwaitingTimeout(t *try) bool {
+	return isTimeout(t.err) && strings.HasSuffix(t.err.Error(), textAwaiting) && !isReadTimeout(t.err)
+}
+
+// isReadTimeout says that reading from the connection timed out.
+func isReadTimeout(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "read" && isTimeout(err)
+}

@@ -1,0 +1,443 @@
+package faultlab
+
+import (
+	"compress/gzip"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"reflect"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// check says what is wrong with what a proxy heard; "" for nothing.
+type check func(h heard, a *Answer) string
+
+// proofs says for each fault what Go's own client makes of it. "" stands for a
+// fault that shows in Caddy alone.
+var proofs = map[string]check{
+	"unhealthy_after_failures":     errno(syscall.ECONNREFUSED, 10061),
+	"unhealthy_by_check":           nil, // its health is Caddy's to find out
+	"all_slots_taken":              answered(200),
+	"no_upstream_configured":       nil,
+	"dynamic_source_empty":         nil,
+	"dynamic_lookup_not_found":     dns(func(e *net.DNSError) bool { return e.IsNotFound }),
+	"dynamic_lookup_server_failed": dns(func(e *net.DNSError) bool { return e.IsTemporary && !e.IsNotFound }),
+	"placeholder_empty":            nil,
+	"placeholder_bad_port":         nil,
+	"placeholder_port_range":       nil,
+	"rescued_after_refused":        errno(syscall.ECONNREFUSED, 10061),
+	"rescued_after_close":          is(io.EOF),
+	"refused_twice":                errno(syscall.ECONNREFUSED, 10061),
+	"retries_used_up":              answered(503),
+
+	"dns_nxdomain":       dns(func(e *net.DNSError) bool { return e.IsNotFound }),
+	"dns_no_address":     dns(func(e *net.DNSError) bool { return e.IsNotFound }),
+	"dns_label_too_long": dns(func(e *net.DNSError) bool { return e.IsNotFound }),
+	"dns_lame":           dns(func(e *net.DNSError) bool { return !e.IsNotFound && !e.IsTimeout }),
+	"dns_servfail":       dns(func(e *net.DNSError) bool { return e.IsTemporary && !e.IsTimeout }),
+	"dns_refused":        dns(func(e *net.DNSError) bool { return !e.IsNotFound && !e.IsTimeout }),
+	"dns_server_closed":  dns(func(e *net.DNSError) bool { return strings.Contains(e.Err, "refused") || runtime.GOOS == "windows" }),
+	"dns_silent":         dns(func(e *net.DNSError) bool { return e.IsTimeout }),
+
+	"port_closed":                  errno(syscall.ECONNREFUSED, 10061),
+	"socket_stale":                 errno(syscall.ECONNREFUSED, 10061),
+	"socket_is_a_file":             errno(syscall.ECONNREFUSED, 10061),
+	"socket_missing":               errno(syscall.ENOENT, 0),
+	"socket_below_a_file":          errno(syscall.ENOTDIR, 0),
+	"socket_forbidden":             errno(syscall.EACCES, 0),
+	"socket_backlog_full":          errno(syscall.EAGAIN, 0),
+	"backlog_full":                 timeout("dial"),
+	"client_leaves_while_dialling": is(context.Canceled),
+	"local_address_foreign":        errno(syscall.EADDRNOTAVAIL, 10049),
+	"forward_proxy_refused":        operation("proxyconnect"),
+
+	"https_to_http_port":               as[tls.RecordHeaderError](),
+	"https_to_ssh":                     as[tls.RecordHeaderError](),
+	"tls_closed":                       is(io.EOF),
+	"tls_reset":                        errno(syscall.ECONNRESET, 10054),
+	"tls_silent":                       text("TLS handshake timeout"),
+	"client_leaves_in_handshake":       is(context.Canceled),
+	"certificate_authority_unknown":    as[x509.UnknownAuthorityError](),
+	"certificate_self_signed":          as[x509.UnknownAuthorityError](),
+	"certificate_intermediate_missing": as[x509.UnknownAuthorityError](),
+	"certificate_expired":              invalid(x509.Expired, "is after"),
+	"certificate_not_yet_valid":        invalid(x509.Expired, "is before"),
+	"certificate_wrong_usage":          invalid(x509.IncompatibleUsage, ""),
+	"certificate_other_name":           as[x509.HostnameError](),
+	"certificate_without_address":      as[x509.HostnameError](),
+	"certificate_common_name_only":     as[x509.HostnameError](),
+	"client_certificate_missing":       alerted(116),
+	"client_certificate_missing_tls12": alerted(40),
+	"client_certificate_unknown":       alerted(48),
+	"client_certificate_unknown_tls12": alerted(48),
+	"tls_versions_too_old":             alerted(70),
+	"tls_version_chosen_too_old":       text("server selected unsupported protocol version 302"),
+	"tls_handshake_failure":            alerted(40),
+	"tls_internal_error":               alerted(80),
+	"tls_unrecognized_name":            alerted(112),
+	"tls_protocol_not_common":          alerted(120),
+
+	"upstream_never_reads": timeout("write"),
+	// Which of the two is up to who sees the reset first: the one who writes, or the
+	// one who waits for an answer and closes the connection.
+	"reset_while_sending": anyOf(errno(syscall.ECONNRESET, 10054), errno(syscall.EPIPE, 10053), is(net.ErrClosed)),
+	"upload_broken_off":   anyOf(is(io.ErrUnexpectedEOF), is(context.Canceled)),
+	"upload_malformed":    text("invalid byte in chunk length"),
+	"upload_stalled":      anyOf(timeout("read"), is(context.Canceled)),
+	"header_name_invalid": answered(200), // Caddy's header_up makes the fault
+
+	"keepalive_race":              is(io.EOF),
+	"keepalive_race_reset":        errno(syscall.ECONNRESET, 10054),
+	"keepalive_race_get":          answered(200),
+	"closed_late_on_reused":       is(io.EOF),
+	"closed_unanswered":           is(io.EOF),
+	"closed_late":                 is(io.EOF),
+	"closed_at_accept":            anyOf(is(io.EOF), text("server closed idle connection"), errno(syscall.ECONNRESET, 10054), errno(syscall.EPIPE, 10053)),
+	"closed_unanswered_unix":      is(io.EOF),
+	"closed_unanswered_tls":       is(io.EOF),
+	"cut_unanswered_tls":          is(io.EOF), // crypto/tls lets it pass between two records
+	"reset_unanswered":            errno(syscall.ECONNRESET, 10054),
+	"reset_unanswered_tls":        errno(syscall.ECONNRESET, 10054),
+	"response_header_timeout":     text("timeout awaiting response headers"),
+	"read_timeout":                timeout("read"),
+	"client_leaves_while_waiting": is(context.Canceled),
+
+	"cut_after_first_byte":    text(`malformed HTTP response "H"`),
+	"cut_in_status_line":      text(`malformed HTTP status code "20"`),
+	"cut_after_status_line":   is(io.ErrUnexpectedEOF),
+	"cut_between_headers":     is(io.ErrUnexpectedEOF),
+	"cut_in_header":           as[textproto.ProtocolError](),
+	"cut_after_interim":       is(io.ErrUnexpectedEOF),
+	"reset_between_headers":   is(io.ErrUnexpectedEOF),
+	"reset_in_header":         as[textproto.ProtocolError](),
+	"stalled_in_headers":      text("timeout awaiting response headers"),
+	"status_malformed":        text("malformed HTTP status code"),
+	"http_version_malformed":  text("malformed HTTP version"),
+	"header_without_colon":    as[textproto.ProtocolError](),
+	"header_with_nul":         as[textproto.ProtocolError](),
+	"header_without_name":     as[textproto.ProtocolError](),
+	"length_not_a_number":     text("bad Content-Length"),
+	"length_negative":         text("bad Content-Length"),
+	"lengths_differ":          text("multiple Content-Length headers"),
+	"transfer_coding_unknown": text("transfer encoding"),
+	"headers_too_large":       text("response headers exceeded"),
+	"speaks_ssh":              text("malformed HTTP response"),
+	"speaks_smtp":             text("malformed HTTP"),
+	"speaks_ssh_at_once":      anyOf(text("malformed HTTP response"), text("readLoopPeekFailLocked")),
+	"speaks_smtp_at_once":     anyOf(text("malformed HTTP"), text("readLoopPeekFailLocked")),
+	"speaks_redis":            text("malformed HTTP"),
+	"speaks_postgres":         text("malformed HTTP"),
+	"speaks_http2":            text("malformed HTTP response"),
+	"http_to_tls_alert":       text(`malformed HTTP response "\x15\x03`),
+	"http_to_tls_go":          answeredWith(400, "Client sent an HTTP request to an HTTPS server."),
+	"http_to_tls_nginx":       answeredWith(400, nginxPlainToTLS),
+	"upgrade_to_other":        answered(101),
+	"upgrade_unasked":         answered(101),
+	"answers_502":             answered(502),
+	"answers_503":             answered(503),
+	"answers_503_unix":        answered(503),
+	"answers_503_tls":         answered(503),
+	"answers_504":             answered(504),
+	"answers_520":             answered(520),
+
+	"body_cut":                broken(is(io.ErrUnexpectedEOF)),
+	"body_cut_unix":           broken(is(io.ErrUnexpectedEOF)),
+	"body_cut_tls":            broken(is(io.ErrUnexpectedEOF)),
+	"body_reset":              broken(errno(syscall.ECONNRESET, 10054)),
+	"body_without_last_chunk": broken(is(io.ErrUnexpectedEOF)),
+	"body_cut_in_chunk":       broken(is(io.ErrUnexpectedEOF)),
+	"chunk_size_malformed":    broken(text("invalid byte in chunk length")),
+	"chunk_longer_than_said":  broken(text("malformed chunked encoding")),
+	"body_stalled":            broken(timeout("read")),
+	"gzip_not_gzip":           broken(is(gzip.ErrHeader)),
+	"gzip_corrupt":            broken(is(gzip.ErrChecksum)),
+	"gzip_cut":                broken(is(io.ErrUnexpectedEOF)),
+	"client_leaves_in_body":   broken(is(context.Canceled)),
+}
+
+func TestFaultsMisbehaveAsNamed(t *testing.T) {
+	for _, fault := range Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			if fault.Skip != "" {
+				t.Skip(fault.Skip)
+			}
+			proof, ok := proofs[fault.Name]
+			if !ok {
+				t.Fatal("nothing proves this fault")
+			}
+			if proof == nil {
+				startAndClose(t, fault)
+				return
+			}
+			h, a := proxied(t, fault)
+			if wrong := proof(h, a); wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+}
+
+func TestFaultsAreDescribed(t *testing.T) {
+	snake := regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`)
+	phases := []string{"select", "dns", "connect", "tls", "send", "wait", "headers", "body"}
+	sides := []string{"client", "proxy", "network", "upstream"}
+	outcomes := []string{"failed", "rescued", "truncated", "abandoned", "upstream_answered"}
+	seen := make(map[string]bool)
+	for _, fault := range Faults() {
+		if seen[fault.Name] {
+			t.Errorf("%s: the name is taken", fault.Name)
+		}
+		seen[fault.Name] = true
+		if !snake.MatchString(fault.Name) || !snake.MatchString(fault.Cause) {
+			t.Errorf("%s, cause %s: not snake_case", fault.Name, fault.Cause)
+		}
+		if !slices.Contains(phases, fault.Phase) || !slices.Contains(sides, fault.Side) || !slices.Contains(outcomes, fault.Outcome) {
+			t.Errorf("%s: unknown word in %q, %q, %q", fault.Name, fault.Phase, fault.Side, fault.Outcome)
+		}
+	}
+	for name := range proofs {
+		if !seen[name] {
+			t.Errorf("%s is proven, but no fault", name)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	if fault, err := Find("port_closed"); err != nil || fault.Cause != "connection_refused" {
+		t.Errorf("got %q, %v", fault.Cause, err)
+	}
+	if _, err := Find("nothing"); err == nil {
+		t.Error("found a fault that isn't there")
+	}
+}
+
+func TestCaddyfile(t *testing.T) {
+	u := newUpstream(block("lb_retries 1"), transport("tls", "tls_timeout 200ms"))
+	u.To = "127.0.0.1:1"
+	const want = "reverse_proxy 127.0.0.1:1 {\nlb_retries 1\ntransport http {\n\ttls\n\ttls_timeout 200ms\n}\n}\n"
+	if got := u.Caddyfile(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A closed port must stay closed as long as its upstream lives.
+func TestClosedPortIsTaken(t *testing.T) {
+	u, err := refused()()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if l, err := net.Listen("tcp", u.To); err == nil {
+		l.Close()
+		t.Errorf("%s could be listened on", u.To)
+	}
+}
+
+func TestCloseLeavesNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for _, name := range []string{"closed_unanswered", "tls_silent", "dns_silent", "http_to_tls_go"} {
+		fault, err := Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := fault.Start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(u.Transport) == 0 || u.Transport[0] == "tls" {
+			c, err := net.Dial("tcp", u.To) // one that still hangs there
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		if err := u.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched()
+	}
+	if now := runtime.NumGoroutine(); now > before {
+		t.Errorf("%d goroutines before, %d after", before, now)
+	}
+}
+
+func TestGood(t *testing.T) {
+	u, err := Good()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	tests := []struct {
+		path, body, want string
+		status           int
+	}{
+		{"/", "", "ok\n", 200},
+		{"/echo?a=b", "hello", "POST /echo?a=b HTTP/1.1\n", 200},
+		{"/echo", "hello", "\nhello", 200},
+		{"/stream?n=2", "", "0\n1\n", 200},
+		{"/bytes?n=5", "", "\x00\x00\x00\x00\x00", 200},
+		{"/status?n=503", "", "", 503},
+	}
+	for _, test := range tests {
+		response, err := http.Post("http://"+u.To+test.path, "text/plain", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.StatusCode != test.status || !strings.Contains(string(body), test.want) {
+			t.Errorf("%s: got %d %q %v, want %d with %q", test.path, response.StatusCode, body, err, test.status, test.want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func startAndClose(t *testing.T, fault Fault) {
+	t.Helper()
+	u, err := fault.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func is(target error) check {
+	return func(h heard, _ *Answer) string {
+		if errors.Is(h.err, target) {
+			return ""
+		}
+		return fmt.Sprintf("got %#v (%v), want %v", h.err, h.err, target)
+	}
+}
+
+func as[T error]() check {
+	return func(h heard, _ *Answer) string {
+		var target T
+		if errors.As(h.err, &target) {
+			return ""
+		}
+		return fmt.Sprintf("got %#v (%v), want a %T", h.err, h.err, target)
+	}
+}
+
+// errno wants a system's error, by its number on Unix and on Windows.
+func errno(unix, windows syscall.Errno) check {
+	if runtime.GOOS == "windows" {
+		return is(windows)
+	}
+	return is(unix)
+}
+
+func text(part string) check {
+	return func(h heard, _ *Answer) string {
+		if h.err != nil && strings.Contains(h.err.Error(), part) {
+			return ""
+		}
+		return fmt.Sprintf("got %v, want %q in it", h.err, part)
+	}
+}
+
+func timeout(op string) check {
+	return func(h heard, _ *Answer) string {
+		for err := h.err; err != nil; err = errors.Unwrap(err) {
+			if e, ok := err.(*net.OpError); ok && e.Op == op && e.Timeout() {
+				return ""
+			}
+		}
+		return fmt.Sprintf("got %v, want a timeout of %s", h.err, op)
+	}
+}
+
+func operation(op string) check {
+	return func(h heard, _ *Answer) string {
+		var e *net.OpError
+		if errors.As(h.err, &e) && e.Op == op {
+			return ""
+		}
+		return fmt.Sprintf("got %v, want it of %s", h.err, op)
+	}
+}
+
+func dns(fits func(*net.DNSError) bool) check {
+	return func(h heard, _ *Answer) string {
+		var e *net.DNSError
+		if errors.As(h.err, &e) && fits(e) {
+			return ""
+		}
+		return fmt.Sprintf("got %#v (%v), want another DNS error", h.err, h.err)
+	}
+}
+
+func invalid(reason x509.InvalidReason, part string) check {
+	return func(h heard, _ *Answer) string {
+		var e x509.CertificateInvalidError
+		if errors.As(h.err, &e) && e.Reason == reason && strings.Contains(e.Error(), part) {
+			return ""
+		}
+		return fmt.Sprintf("got %v, want reason %d, %q", h.err, reason, part)
+	}
+}
+
+// alerted wants an alert of the other side. Its type is crypto/tls's own: the
+// number is read by reflection.
+func alerted(number uint64) check {
+	return func(h heard, _ *Answer) string {
+		var e *net.OpError
+		if errors.As(h.err, &e) && e.Op == "remote error" && reflect.ValueOf(e.Err).Uint() == number {
+			return ""
+		}
+		return fmt.Sprintf("got %#v (%v), want alert %d", h.err, h.err, number)
+	}
+}
+
+func answered(status int) check { return answeredWith(status, "") }
+
+func answeredWith(status int, part string) check {
+	return func(h heard, _ *Answer) string {
+		if h.err == nil && h.bodyErr == nil && h.status == status && strings.Contains(h.body, part) {
+			return ""
+		}
+		return fmt.Sprintf("got %v, %d, %v, %q; want %d with %q", h.err, h.status, h.bodyErr, h.body, status, part)
+	}
+}
+
+// broken wants the answer to have come and its body to have failed like this.
+func broken(how check) check {
+	return func(h heard, a *Answer) string {
+		if h.err != nil || h.status != 200 {
+			return fmt.Sprintf("got %v, %d, want an answer", h.err, h.status)
+		}
+		return how(heard{err: h.bodyErr}, a)
+	}
+}
+
+func anyOf(checks ...check) check {
+	return func(h heard, a *Answer) string {
+		var wrong []string
+		for _, c := range checks {
+			w := c(h, a)
+			if w == "" {
+				return ""
+			}
+			wrong = append(wrong, w)
+		}
+		return strings.Join(wrong, "; or: ")
+	}
+}

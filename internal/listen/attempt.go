@@ -1,0 +1,432 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+)
+
+// ErrNotHeard stands for the error of an attempt that failed where no ear could
+// be put into the transport.
+var ErrNotHeard = errors.New("the attempt failed; its error could not be heard")
+
+// LiveAttempt is an attempt under way. Its hooks belong to it alone: what a hook
+// of an earlier attempt says late is not heard.
+type LiveAttempt struct {
+	Attempt
+
+	l *Listener
+	// trace is the httptrace.ClientTrace that this attempt has for itself: its
+	// identity for a dial that begins late.
+	trace *httptrace.ClientTrace
+	// conn is the connection that the attempt got, at.
+	conn httptrace.GotConnInfo
+	at   time.Duration
+
+	requestBody  requestBody
+	responseBody responseBody
+}
+
+// live says whether a is what l listens to. The caller holds the lock.
+func (a *LiveAttempt) live() bool { return !a.l.sealed && a.l.current == a }
+
+// freeze gives what is known of a. The caller holds the lock.
+func (a *LiveAttempt) freeze() Attempt {
+	frozen := a.Attempt
+	if frozen.End == 0 {
+		frozen.End = a.l.now()
+	}
+	if a.at > 0 {
+		c := &Connection{At: a.at, Reused: a.conn.Reused, WasIdle: a.conn.WasIdle, Idle: a.conn.IdleTime}
+		if a.conn.Conn != nil {
+			c.LocalAddress = addressOf(a.conn.Conn.LocalAddr())
+			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
+		}
+		frozen.Connection = c
+	}
+	if frozen.Dialing != nil {
+		// Late hooks must not change what is frozen.
+		d := *frozen.Dialing
+		if d.Lookup != nil {
+			lookup := *d.Lookup
+			d.Lookup = &lookup
+		}
+		d.Connects = append([]Connect(nil), d.Connects...)
+		frozen.Dialing = &d
+	}
+	return frozen
+}
+
+func addressOf(addr net.Addr) string {
+	if addr == nil {
+		return ""
+	}
+	return addr.String()
+}
+
+// RoundTrip hears that a transport is asked for the round trip, by an ear in it.
+func (a *LiveAttempt) RoundTrip(network, address string, usesTLS bool) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		a.l.exact = true
+		a.Exact = true
+		a.Sent = a.l.now()
+		a.Network, a.Address, a.TLS = network, address, usesTLS
+	}
+}
+
+// SentUnheard hears that the round trip is about to begin where no ear can hear
+// its end.
+func (a *LiveAttempt) SentUnheard() {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	a.Sent = a.l.now()
+}
+
+// Hear sets the hooks that cost least on trace, which must belong to this attempt
+// alone, and chains what is there.
+func (a *LiveAttempt) Hear(trace *httptrace.ClientTrace, usesTLS bool) {
+	a.l.mu.Lock()
+	a.trace = trace
+	a.l.mu.Unlock()
+	if before := trace.GotConn; before == nil {
+		trace.GotConn = a.gotConn
+	} else {
+		trace.GotConn = func(info httptrace.GotConnInfo) { a.gotConn(info); before(info) }
+	}
+	if before := trace.WroteRequest; before == nil {
+		trace.WroteRequest = a.wroteRequest
+	} else {
+		trace.WroteRequest = func(info httptrace.WroteRequestInfo) { a.wroteRequest(info); before(info) }
+	}
+	if before := trace.GotFirstResponseByte; before == nil {
+		trace.GotFirstResponseByte = a.gotFirstResponseByte
+	} else {
+		trace.GotFirstResponseByte = func() { a.gotFirstResponseByte(); before() }
+	}
+	if !usesTLS {
+		return
+	}
+	if before := trace.TLSHandshakeDone; before == nil {
+		trace.TLSHandshakeDone = a.tlsHandshakeDone
+	} else {
+		trace.TLSHandshakeDone = func(state tls.ConnectionState, err error) {
+			a.tlsHandshakeDone(state, err)
+			before(state, err)
+		}
+	}
+}
+
+// Trace is a trace of all hooks, for where the dialer can't be listened to.
+func (a *LiveAttempt) Trace() *httptrace.ClientTrace {
+	trace := &httptrace.ClientTrace{
+		GotConn:              a.gotConn,
+		WroteRequest:         a.wroteRequest,
+		GotFirstResponseByte: a.gotFirstResponseByte,
+		TLSHandshakeDone:     a.tlsHandshakeDone,
+	}
+	a.HearDial(trace)
+	return trace
+}
+
+// HearDial sets the hooks of dialling on trace.
+func (a *LiveAttempt) HearDial(trace *httptrace.ClientTrace) {
+	trace.DNSStart, trace.DNSDone = a.dnsStart, a.dnsDone
+	trace.ConnectStart, trace.ConnectDone = a.connectStart, a.connectDone
+}
+
+func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return
+	}
+	if a.at > 0 && a.FirstByte == 0 {
+		// HTTP/2 tells of the same connection twice.
+		if a.conn.Conn == info.Conn {
+			return
+		}
+		a.silentRetry()
+	}
+	a.conn, a.at = info, a.l.now()
+}
+
+// silentRetry hears that Go's transport tries again by itself: the connection
+// that this attempt had died before the first byte. The caller holds the lock.
+func (a *LiveAttempt) silentRetry() {
+	dead := a.freeze()
+	dead.Silent = true
+	dead.End = a.l.now()
+	a.l.troubled = true
+	a.l.over = keepEnds(a.l.over, dead)
+	a.l.count++
+	a.Attempt = Attempt{
+		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Network: a.Network, Address: a.Address,
+		TLS: a.TLS, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
+	}
+	a.at = 0
+}
+
+func (a *LiveAttempt) wroteRequest(info httptrace.WroteRequestInfo) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() && a.Wrote == 0 && a.at > 0 {
+		a.Wrote, a.WriteErr = a.l.now(), info.Err
+	}
+}
+
+func (a *LiveAttempt) gotFirstResponseByte() {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() && a.FirstByte == 0 {
+		a.FirstByte = a.l.now()
+	}
+}
+
+func (a *LiveAttempt) tlsHandshakeDone(_ tls.ConnectionState, err error) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		d := a.dialing()
+		d.TLSDone, d.TLSErr = a.l.now(), err
+	}
+}
+
+// dialing gives what is heard of the dial. The caller holds the lock.
+func (a *LiveAttempt) dialing() *Dialing {
+	if a.Dialing == nil {
+		a.Dialing = &Dialing{Start: a.l.now()}
+	}
+	return a.Dialing
+}
+
+// Dial hears that a connection is dialled for the attempt whose own trace is in
+// ctx, and gives the context to dial with. Where no attempt of l or of those
+// around it has that trace, it gives nil.
+func (l *Listener) Dial(ctx context.Context) (*LiveAttempt, context.Context) {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return nil, ctx
+	}
+	for ; l != nil; l = l.outer {
+		l.mu.Lock()
+		a := l.current
+		if a == nil || a.trace != trace || l.sealed {
+			l.mu.Unlock()
+			continue
+		}
+		if a.at > 0 && a.conn.WasIdle && a.FirstByte == 0 {
+			a.silentRetry()
+		}
+		a.dialing()
+		l.mu.Unlock()
+		hooks := new(httptrace.ClientTrace)
+		a.HearDial(hooks)
+		return a, httptrace.WithClientTrace(ctx, hooks)
+	}
+	return nil, ctx
+}
+
+// Dialed hears how the dial ended.
+func (a *LiveAttempt) Dialed(err error) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		d := a.dialing()
+		d.End, d.Err = a.l.now(), err
+	}
+}
+
+func (a *LiveAttempt) dnsStart(info httptrace.DNSStartInfo) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		a.dialing().Lookup = &Lookup{Host: info.Host, Start: a.l.now()}
+	}
+}
+
+func (a *LiveAttempt) dnsDone(info httptrace.DNSDoneInfo) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return
+	}
+	d := a.dialing()
+	if d.Lookup == nil {
+		d.Lookup = &Lookup{Start: a.l.now()}
+	}
+	d.Lookup.End, d.Lookup.Err = a.l.now(), info.Err
+}
+
+// resolving says that a connect is the resolver's own. The caller holds the lock.
+func (d *Dialing) resolving() bool { return d.Lookup != nil && d.Lookup.End == 0 }
+
+func (a *LiveAttempt) connectStart(network, address string) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return
+	}
+	d := a.dialing()
+	if !d.resolving() && len(d.Connects) < MaxConnects {
+		d.Connects = append(d.Connects, Connect{Network: network, Address: address, Start: a.l.now()})
+	}
+}
+
+func (a *LiveAttempt) connectDone(network, address string, err error) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return
+	}
+	d := a.dialing()
+	if d.resolving() {
+		return
+	}
+	for i := range d.Connects {
+		c := &d.Connects[i]
+		if c.End == 0 && c.Network == network && c.Address == address {
+			c.End, c.Err = a.l.now(), err
+			return
+		}
+	}
+	if len(d.Connects) < MaxConnects {
+		d.Connects = append(d.Connects, Connect{Network: network, Address: address, Start: a.l.now(), End: a.l.now(), Err: err})
+	}
+}
+
+// Ended hears how the round trip ended: with an answer, whose body is listened
+// to from here on, or with the transport's exact error. dialErr says that the
+// transport calls it a dial error.
+func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return
+	}
+	if err != nil {
+		a.End = a.l.now()
+		a.Err, a.DialErr = err, dialErr
+		a.l.troubled = true
+		return
+	}
+	a.Answered = a.l.now()
+	a.Status = res.StatusCode
+	a.Protocol = protocolOf(res, a.TLS)
+	a.Body.Expected = res.ContentLength
+	if res.Uncompressed {
+		a.Body.Expected = -1
+	}
+	if res.StatusCode >= http.StatusInternalServerError {
+		a.Header = received(res.Header)
+	}
+	switch {
+	case res.Body == nil, res.Body == http.NoBody:
+		a.Body.Ended = true
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		// An upgrade's body is the connection itself and must stay an io.ReadWriteCloser.
+	default:
+		a.responseBody = responseBody{ReadCloser: res.Body, a: a}
+		res.Body = &a.responseBody
+	}
+}
+
+// protocolOf names the protocol of an answer. A transport that speaks another
+// one (FastCGI) is named by its ear.
+func protocolOf(res *http.Response, usesTLS bool) string {
+	switch res.ProtoMajor {
+	case 1:
+		return "http/1.1"
+	case 2:
+		if usesTLS {
+			return "h2"
+		}
+		return "h2c"
+	case 3:
+		return "h3"
+	}
+	return ""
+}
+
+// received keeps what an answer says of who gave it.
+func received(header http.Header) http.Header {
+	kept := make(http.Header)
+	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status"} {
+		if values := header.Values(field); len(values) > 0 {
+			kept[field] = append([]string(nil), values...)
+		}
+	}
+	return kept
+}
+
+// Speaks names the protocol of this attempt.
+func (a *LiveAttempt) Speaks(protocol string) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	a.Protocol = protocol
+}
+
+// RequestBody listens to how much of the request's body the transport reads.
+func (a *LiveAttempt) RequestBody(body io.ReadCloser) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		return body
+	}
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	a.RequestBytes = 0
+	a.requestBody = requestBody{ReadCloser: body, a: a}
+	return &a.requestBody
+}
+
+// requestBody counts what a transport reads of the request's body.
+type requestBody struct {
+	io.ReadCloser
+	a *LiveAttempt
+}
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.a.l.mu.Lock()
+	if b.a.live() {
+		b.a.RequestBytes += int64(n)
+	}
+	b.a.l.mu.Unlock()
+	return n, err
+}
+
+// responseBody hears the exact error that breaks an answer's body.
+type responseBody struct {
+	io.ReadCloser
+	a *LiveAttempt
+}
+
+// Read implements io.Reader.
+func (b *responseBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	a := b.a
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if !a.live() {
+		return n, err
+	}
+	if a.Status == http.StatusBadRequest && !a.TLS && len(a.Body.Start) < MaxBodyStart {
+		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
+	}
+	a.Body.Bytes += int64(n)
+	switch {
+	case err == io.EOF:
+		a.Body.Ended = true
+		a.End = a.l.now()
+	case err != nil && a.Body.Err == nil:
+		a.Body.Err = err
+		a.End = a.l.now()
+	}
+	return n, err
+}

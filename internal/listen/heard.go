@@ -1,0 +1,207 @@
+package listen
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// Heard is what a Listener heard, frozen: typed errors and facts, no judgement.
+// It lives from the request's end until it has been diagnosed. In a test it is a
+// literal.
+type Heard struct {
+	// Start is when the request came to us, Duration how long it took.
+	Start    time.Time
+	Duration time.Duration
+
+	// Err is the very error that the next handler returned, ErrStatus the status
+	// that it stands for; 0 for no error.
+	Err       error
+	ErrStatus int
+	// Panicked says that a panic went up instead: the response broke off.
+	Panicked bool
+
+	Client    Client
+	Response  Response
+	Selection Selection
+
+	// Attempts are the first and the last attempts, in order;
+	// AttemptCount counts all.
+	Attempts     []Attempt
+	AttemptCount int
+}
+
+// Unanswered says that no byte of an answer has been written to the client.
+func (h *Heard) Unanswered() bool {
+	return !h.Panicked && !h.Response.Hijacked && (h.Response.Status == 0 || h.Response.Intercepted)
+}
+
+// Client is what was heard on the client's side.
+type Client struct {
+	// Left says that the request's context had ended before we did.
+	Left bool
+	// WriteErr is the first error of writing the response to the client.
+	WriteErr error
+	// BodyErr is the error that ended the reading of the request's body.
+	BodyErr error
+	// BodyBytes is how much of the request's body was read.
+	BodyBytes int64
+}
+
+// Response is what was written to the client.
+type Response struct {
+	// Status is the final status that was written, 0 for none. Where the answer
+	// was intercepted it is the one that was held back.
+	Status int
+	// Intercepted says that an upstream's own answer was held back, so that
+	// another can be written.
+	Intercepted bool
+	// Hijacked says that the connection was taken over (an upgrade).
+	Hijacked bool
+	// Bytes is how much of a body was written.
+	Bytes int64
+}
+
+// Selection is what was heard before an upstream was chosen.
+type Selection struct {
+	// Limits are those of the reverse_proxy that selected last.
+	Limits *failure.Limits
+	// Rounds counts how often nobody could be chosen, At is when it last was so.
+	Rounds int
+	At     time.Duration
+	// Pool is the pool in the last round in which nobody could be chosen.
+	Pool []Candidate
+	// Source is the dynamic source that was asked last, "" for a static pool.
+	Source string
+	// LookupErr is the error of the dynamic source's last lookup, nil if it worked.
+	LookupErr error
+}
+
+// Candidate is an upstream that could not be chosen.
+type Candidate struct {
+	Upstream string
+	// Reason is why; "" where it isn't known.
+	Reason failure.Reason
+}
+
+// Attempt is one try at one upstream. A time is since the request's start; 0
+// means that the attempt never came there.
+type Attempt struct {
+	// Upstream is the upstream as configured, with placeholders unexpanded.
+	Upstream string
+	// Limits are those of the handler that made the attempt; nil where no ear
+	// could be put.
+	Limits *failure.Limits
+	// Exact says that an ear in the transport heard it, so that Err is the
+	// transport's own error; else only the request's trace did.
+	Exact bool
+	// Network and Address are what was asked to be dialled ("tcp", "app:8080").
+	// Both are empty where the transport was never asked.
+	Network, Address string
+	// Protocol is http/1.1, h2, h2c, h3 or fastcgi; "" where it isn't known.
+	Protocol string
+	// TLS says that TLS is spoken to this upstream.
+	TLS bool
+
+	// Start is when the upstream was selected, End when the attempt was over.
+	Start, End time.Duration
+	// Sent is when the transport was asked for the round trip.
+	Sent time.Duration
+
+	// Dialing is nil where no connection was dialled for this attempt.
+	Dialing *Dialing
+	// Connection is nil until the attempt got one.
+	Connection *Connection
+
+	// Wrote is when writing the request ended, with WriteErr if it failed.
+	Wrote    time.Duration
+	WriteErr error
+	// FirstByte is when the first byte of an answer came, Answered when the
+	// whole of its headers had.
+	FirstByte, Answered time.Duration
+
+	// Err is the round trip's exact error. DialErr says that the transport
+	// called it a dial error: no connection came about.
+	Err     error
+	DialErr bool
+
+	// Status is that of the answer, 0 for none; Header its header.
+	Status int
+	Header http.Header
+	// Body is what became of the answer's body.
+	Body Body
+	// RequestBytes are those of the request's body that the transport read;
+	// -1 where it had no body.
+	RequestBytes int64
+
+	// Silent says that Go's transport tried again by itself, on another
+	// connection, because this one died before the first byte.
+	Silent bool
+}
+
+// Dialing is what was heard while a connection was dialled.
+type Dialing struct {
+	// Start is when dialling began, End when it had succeeded or failed; 0 if
+	// it never did.
+	Start, End time.Duration
+	// Err is the exact error of dialling as a whole.
+	Err error
+	// Lookup is nil where no name was looked up.
+	Lookup *Lookup
+	// Connects are the addresses that were tried, in order of their end; at
+	// most MaxConnects.
+	Connects []Connect
+	// TLSDone is when the handshake ended, with TLSErr if it failed. A
+	// handshake that never ended has 0.
+	TLSDone time.Duration
+	TLSErr  error
+}
+
+// MaxConnects is how many connects of one dial are kept (happy eyeballs).
+const MaxConnects = 8
+
+// Lookup is a name's resolution.
+type Lookup struct {
+	Host string
+	// Start and End; End is 0 while it goes on.
+	Start, End time.Duration
+	Err        error
+}
+
+// Connect is a try to connect to one address.
+type Connect struct {
+	Network, Address string
+	Start, End       time.Duration
+	// Err is typed: *net.OpError and what it wraps. It is nil for success, and
+	// for a connect that goes on (End is 0).
+	Err error
+}
+
+// Connection is the connection that an attempt got.
+type Connection struct {
+	// At is when the attempt got it.
+	At time.Duration
+	// LocalAddress and RemoteAddress are its two ends, "" where not known.
+	LocalAddress, RemoteAddress string
+	// Reused says that it served another request before; WasIdle that it came
+	// out of the idle pool, after having been idle for Idle.
+	Reused, WasIdle bool
+	Idle            time.Duration
+}
+
+// Body is what became of an answer's body.
+type Body struct {
+	// Bytes received of Expected; Expected is -1 where no length was promised.
+	Bytes, Expected int64
+	// Err is the exact error that broke it; nil for none.
+	Err error
+	// Ended says that its end was read.
+	Ended bool
+	// Start is its first bytes, kept only of a 400 to a plain request (see
+	// MaxBodyStart): a TLS port says there that it is one.
+	Start []byte
+}
+
+// MaxBodyStart is how many bytes of a body are kept.
+const MaxBodyStart = 128

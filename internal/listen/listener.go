@@ -1,0 +1,279 @@
+// Package listen hears what one request does on both sides of a proxy, typed,
+// until it is over. It judges nothing and changes nothing: what it heard becomes
+// a Heard when the request's end is known.
+//
+// The ears that are hung inside a reverse_proxy (package upstreams) tell a
+// Listener of each attempt; the client's side it hears by itself, because it is
+// the http.ResponseWriter that the next handler gets, and reads the request's body.
+package listen
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// Listener listens to one request. Its hooks may be called by any goroutine, and
+// late: what comes after Seal is not heard.
+type Listener struct {
+	http.ResponseWriter
+
+	ctx        context.Context //nolint:containedctx // the request's own: asked once, at its end
+	start      time.Time
+	intercepts func(status int) bool
+
+	// outer listens to the same request, from further out; yielded says that one
+	// inside of us has told of it already.
+	outer   *Listener
+	yielded bool
+
+	// The response is written by one goroutine, the one that seals.
+	response Response
+	writeErr error
+
+	mu     sync.Mutex
+	sealed bool
+	body   clientBody
+
+	selection Selection
+	// troubled says that something is worth a diagnosis even if the request
+	// ends well: an attempt failed, nobody could be selected.
+	troubled bool
+
+	// count counts all attempts; over are those that ended, the first and the
+	// last; current is the one under way or the last one.
+	count   int
+	over    []Attempt
+	current *LiveAttempt
+	// first is the memory of the first attempt: most requests have one.
+	first LiveAttempt
+	// exact says that an ear in a transport has heard an attempt.
+	exact bool
+}
+
+// To begins to listen. The Listener is the http.ResponseWriter for the next
+// handler; r's body is listened to in place. An upstream's own answer with a
+// status for which intercepts says true is held back; intercepts may be nil.
+func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
+	l := &Listener{ResponseWriter: w, ctx: r.Context(), start: time.Now(), intercepts: intercepts}
+	// A CONNECT's body is a tunnel, not a request's body.
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && r.Method != http.MethodConnect {
+		l.body = clientBody{ReadCloser: r.Body, l: l}
+		r.Body = &l.body
+	}
+	return l
+}
+
+// Inside says that l listens inside of what outer listens to; outer may be nil.
+func (l *Listener) Inside(outer *Listener) { l.outer = outer }
+
+// Outer is the listener that l listens inside of, nil for none.
+func (l *Listener) Outer() *Listener { return l.outer }
+
+// Yield says that the request has been told of: those further out need not.
+func (l *Listener) Yield() {
+	for outer := l.outer; outer != nil; outer = outer.outer {
+		outer.yielded = true
+	}
+}
+
+// Yielded says whether one inside of l has told of the request.
+func (l *Listener) Yielded() bool { return l.yielded }
+
+// Close ends the listening to a request that went well.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	l.sealed = true
+	l.mu.Unlock()
+}
+
+// Open says whether l still listens. A nil Listener doesn't.
+func (l *Listener) Open() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.sealed
+}
+
+// now is the time since the request's start; never 0, which means "never".
+func (l *Listener) now() time.Duration { return max(time.Since(l.start), 1) }
+
+// Selected begins an attempt: upstream was chosen by the handler with these limits.
+func (l *Listener) Selected(upstream string, limits *failure.Limits) *LiveAttempt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.begin(limits)
+	a.Upstream = upstream
+	l.selection.Limits = limits
+	return a
+}
+
+// NobodySelected hears that no upstream of the pool could be chosen.
+func (l *Listener) NobodySelected(limits *failure.Limits, pool []Candidate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return
+	}
+	l.troubled = true
+	l.selection.Limits = limits
+	l.selection.Rounds++
+	l.selection.At = l.now()
+	l.selection.Pool = pool
+}
+
+// LookedUp hears how a dynamic source's lookup ended.
+func (l *Listener) LookedUp(limits *failure.Limits, source string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed {
+		return
+	}
+	l.selection.Limits = limits
+	l.selection.Source = source
+	l.selection.LookupErr = err
+	if err != nil {
+		l.troubled = true
+	}
+}
+
+// begin makes a new attempt of the handler with these limits the current one.
+// The caller holds the lock.
+func (l *Listener) begin(limits *failure.Limits) *LiveAttempt {
+	l.finish(limits)
+	a := &l.first
+	if l.count > 0 {
+		a = new(LiveAttempt)
+	}
+	a.l = l
+	a.Limits = limits
+	a.RequestBytes = -1
+	a.Start = l.now()
+	if l.sealed {
+		return a // heard by nobody: it is not the current one
+	}
+	l.count++
+	l.current = a
+	return a
+}
+
+// finish puts the current attempt to those that are over, because the handler
+// with the limits next begins another. The caller holds the lock.
+func (l *Listener) finish(next *failure.Limits) {
+	a := l.current
+	if a == nil || l.sealed {
+		return
+	}
+	if a.Status == 0 && a.Err == nil && a.FirstByte == 0 && a.Limits == next {
+		// The same handler tries again, so this one failed. Its error was not heard.
+		a.Err = ErrNotHeard
+		l.troubled = true
+	}
+	l.over = keepEnds(l.over, a.freeze())
+	l.current = nil
+}
+
+// keepEnds appends a, and drops from the middle what is too much: the first half
+// and the last of failure.MaxAttempts stay.
+func keepEnds(attempts []Attempt, a Attempt) []Attempt {
+	const half = failure.MaxAttempts / 2
+	if len(attempts) == failure.MaxAttempts {
+		copy(attempts[half:], attempts[half+1:])
+		attempts = attempts[:failure.MaxAttempts-1]
+	}
+	return append(attempts, a)
+}
+
+// Current is the attempt that was selected last and has not been sent yet; where
+// there is none, a new one.
+func (l *Listener) Current(limits *failure.Limits) *LiveAttempt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.current; a != nil && a.Sent == 0 && a.Limits == limits {
+		return a
+	}
+	return l.begin(limits)
+}
+
+// WentWell says that nothing happened which is worth a diagnosis, after the next
+// handler returned no error. It is asked for every request.
+func (l *Listener) WentWell() bool {
+	if l.response.Intercepted || l.response.Status >= http.StatusInternalServerError || l.response.Status == StatusClientClosedRequest {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.current
+	if a == nil {
+		return !l.troubled
+	}
+	// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
+	// port's own sentence.
+	upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
+	return !l.troubled && !upgradeFailed && a.Body.Start == nil && a.Body.Err == nil
+}
+
+// StatusClientClosedRequest is what Caddy writes for a client that left.
+const StatusClientClosedRequest = 499
+
+// Seal ends the listening and gives what was heard. The next handler returned
+// err, which stands for status, or a panic goes up.
+func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := &Heard{
+		Start:     l.start,
+		Duration:  l.now(),
+		Err:       err,
+		ErrStatus: status,
+		Panicked:  panicked,
+		Client: Client{
+			Left:      l.ctx.Err() != nil,
+			WriteErr:  l.writeErr,
+			BodyErr:   l.body.err,
+			BodyBytes: l.body.bytes,
+		},
+		Response:     l.response,
+		Selection:    l.selection,
+		Attempts:     l.over,
+		AttemptCount: l.count,
+	}
+	if a := l.current; a != nil {
+		if !a.Exact && a.Status == 0 && a.Err == nil {
+			// No ear in the transport: how the request ended tells how it did.
+			a.Err, a.Status = err, l.response.Status
+			if err == nil && a.Status != StatusClientClosedRequest {
+				a.Answered = h.Duration
+			}
+		}
+		h.Attempts = keepEnds(h.Attempts, a.freeze())
+	}
+	l.sealed = true
+	return h
+}
+
+// clientBody is the request's body, with what became of reading it.
+type clientBody struct {
+	io.ReadCloser
+	l     *Listener
+	bytes int64
+	err   error
+}
+
+// Read implements io.Reader.
+func (b *clientBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.l.mu.Lock()
+	b.bytes += int64(n)
+	if err != nil && err != io.EOF && b.err == nil && !b.l.sealed {
+		b.err = err
+	}
+	b.l.mu.Unlock()
+	return n, err
+}

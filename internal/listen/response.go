@@ -1,0 +1,119 @@
+package listen
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+)
+
+// WriteHeader implements http.ResponseWriter. Informational statuses pass; an
+// upstream's own answer may be held back (see To).
+func (l *Listener) WriteHeader(status int) {
+	// 1xx responses may come from a goroutine of the transport, so they touch
+	// nothing of ours. A 101 is final.
+	if status >= 100 && status <= 199 && status != http.StatusSwitchingProtocols {
+		l.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if l.response.Intercepted {
+		return
+	}
+	if l.response.Status == 0 {
+		l.response.Status = status
+		if l.intercepts != nil && l.intercepts(status) && l.upstreamAnswered(status) {
+			l.response.Intercepted = true
+			return
+		}
+	}
+	l.ResponseWriter.WriteHeader(status)
+}
+
+// upstreamAnswered says whether status is the last attempt's own.
+func (l *Listener) upstreamAnswered(status int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.current
+	return a != nil && (a.Status == status || !a.Exact && a.FirstByte > 0)
+}
+
+// Write implements http.ResponseWriter.
+func (l *Listener) Write(p []byte) (int, error) {
+	if l.response.Status == 0 {
+		l.WriteHeader(http.StatusOK)
+	}
+	if l.response.Intercepted {
+		return len(p), nil
+	}
+	n, err := l.ResponseWriter.Write(p)
+	l.response.Bytes += int64(n)
+	l.wrote(err)
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, so that sendfile stays possible.
+func (l *Listener) ReadFrom(r io.Reader) (int64, error) {
+	if l.response.Status == 0 {
+		l.WriteHeader(http.StatusOK)
+	}
+	if l.response.Intercepted {
+		return io.Copy(io.Discard, r)
+	}
+	// io.Copy asks the inner writer for its ReadFrom. Whether an error is r's or
+	// the client's can't be told here, so none is kept.
+	n, err := io.Copy(l.ResponseWriter, r)
+	l.response.Bytes += n
+	return n, err
+}
+
+// FlushError implements what http.ResponseController asks for.
+func (l *Listener) FlushError() error {
+	if l.response.Intercepted {
+		return nil
+	}
+	if l.response.Status == 0 {
+		l.response.Status = http.StatusOK // as net/http does
+	}
+	err := http.NewResponseController(l.ResponseWriter).Flush()
+	l.wrote(err)
+	return err
+}
+
+// Flush implements http.Flusher, for handlers that ask for it by its old name.
+func (l *Listener) Flush() { _ = l.FlushError() }
+
+// Hijack implements http.Hijacker.
+func (l *Listener) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(l.ResponseWriter).Hijack()
+	if err == nil {
+		l.response.Hijacked = true
+	}
+	return conn, rw, err
+}
+
+// Push implements http.Pusher.
+func (l *Listener) Push(target string, opts *http.PushOptions) error {
+	if pusher, ok := l.ResponseWriter.(http.Pusher); ok {
+		return pusher.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+// Unwrap lets http.ResponseController reach what this type doesn't have.
+func (l *Listener) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+// wrote keeps the first error of writing to the client.
+func (l *Listener) wrote(err error) {
+	if err != nil && l.writeErr == nil {
+		l.writeErr = err
+	}
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*Listener)(nil)
+	_ http.Flusher        = (*Listener)(nil)
+	_ http.Hijacker       = (*Listener)(nil)
+	_ http.Pusher         = (*Listener)(nil)
+	_ io.ReaderFrom       = (*Listener)(nil)
+)

@@ -1,0 +1,544 @@
+package operator
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+)
+
+var rows = []*cause.Row{
+	{
+		Name: "connection_refused", Category: failure.CategoryUnavailable, ProxyError: "connection_refused",
+		Phase: failure.PhaseConnect, Side: failure.SideUpstream, Summary: "Nothing accepts connections at {address}.", Advice: "Start it.",
+		Rivals: []cause.Rival{{Cause: "a firewall's REJECT", RuledOutBy: "nothing can"}},
+	},
+	{
+		Name: "dns_timeout", Category: failure.CategoryTimeout, ProxyError: "dns_timeout",
+		Phase: failure.PhaseDNS, Side: failure.SideNetwork, Status: 504, Summary: "The resolver didn't answer.",
+	},
+	{Name: "unknown", Category: failure.CategoryUnavailable, Summary: "The cause isn't known."},
+}
+
+// fakeView shows what a test put there, and remembers what it was asked.
+type fakeView struct {
+	overview failure.Overview
+	page     failure.FailurePage
+	asked    failure.Query
+	cleared  int
+}
+
+func (v *fakeView) Overview() failure.Overview { return v.overview }
+func (v *fakeView) Clear()                     { v.cleared++ }
+
+func (v *fakeView) Query(q failure.Query) failure.FailurePage {
+	v.asked = q
+	return v.page
+}
+
+func (v *fakeView) Get(id string) (*failure.Failure, bool) {
+	for _, f := range v.page.Failures {
+		if f.ID == id {
+			return f, true
+		}
+	}
+	return nil, false
+}
+
+func record(id string) *failure.Failure {
+	return &failure.Failure{
+		ID: id, Time: failure.At(time.Now()), Site: "example.com", Outcome: failure.Failed, Status: 502,
+		Upstream: "app:8080", Cause: "connection_refused", Category: failure.CategoryUnavailable, ProxyError: "connection_refused",
+		Phase: failure.PhaseConnect, Side: failure.SideUpstream, Summary: "Nothing accepts connections at app:8080.",
+		Evidence: []string{}, Attempts: []failure.Attempt{},
+		Request: failure.Request{Method: "GET", Host: "example.com", URI: "/a?b=<script>&c", Proto: "HTTP/1.1"},
+	}
+}
+
+func ask(h http.Handler, method, target string, accept ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, "http://localhost:2019/", nil)
+	path, query, _ := strings.Cut(target, "?")
+	r.URL = &url.URL{Path: path, RawQuery: query}
+	for _, value := range accept {
+		r.Header.Add("Accept", value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func decode[T any](t *testing.T, w *httptest.ResponseRecorder) (data T) {
+	t.Helper()
+	if err := json.Unmarshal(w.Body.Bytes(), &data); err != nil {
+		t.Fatalf("%v in %s", err, w.Body)
+	}
+	return data
+}
+
+// What holds for every answer.
+func check(t *testing.T, w *httptest.ResponseRecorder, status int, contentType string) {
+	t.Helper()
+	if w.Code != status {
+		t.Errorf("status is %d, want %d: %s", w.Code, status, w.Body)
+	}
+	h := w.Header()
+	if got := h.Get("Content-Type"); got != contentType {
+		t.Errorf("Content-Type is %q, want %q", got, contentType)
+	}
+	if h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Vary") != "Accept" {
+		t.Errorf("fields are %v", h)
+	}
+	if h.Get("Location") != "" {
+		t.Errorf("a redirect to %s", h.Get("Location"))
+	}
+	if contentType != "" && w.Body.Len() > 0 && h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
+		t.Errorf("Content-Length is %s, the body has %d bytes", h.Get("Content-Length"), w.Body.Len())
+	}
+	if contentType == "application/json" && w.Body.Len() > 0 && (!json.Valid(w.Body.Bytes()) || strings.Count(w.Body.String(), "\n") != 1) {
+		t.Errorf("not a line of JSON: %s", w.Body)
+	}
+}
+
+const (
+	typeJSON = "application/json"
+	typeText = "text/plain; charset=utf-8"
+)
+
+func TestOverview(t *testing.T) {
+	since := failure.At(time.Date(2026, 11, 24, 4, 11, 26, 123e6, time.UTC))
+	view := &fakeView{overview: failure.Overview{
+		Since:  since,
+		Counts: map[failure.Outcome]uint64{"failed": 3, "rescued": 0, "truncated": 0, "abandoned": 1, "upstream_answered": 0},
+		Keep:   1000, KeptCount: 4, KeepForS: 86400, Oldest: &since,
+	}}
+	h := New(view, rows)
+	for _, path := range []string{"", "/"} {
+		w := ask(h, "GET", path)
+		check(t, w, 200, typeJSON)
+		want := `{"since":"2026-11-24T04:11:26.123Z","counts":{"abandoned":1,"failed":3,"rescued":0,"truncated":0,"upstream_answered":0},` +
+			`"kept_count":4,"keep":1000,"keep_for_s":86400,"oldest":"2026-11-24T04:11:26.123Z"}` + "\n"
+		if got := w.Body.String(); got != want {
+			t.Errorf("got  %swant %s", got, want)
+		}
+	}
+
+	w := ask(h, "GET", "/?format=text")
+	check(t, w, 200, typeText)
+	want := `Failures since 2026-11-24T04:11:26.123Z
+
+  failed             3
+  rescued            0
+  truncated          0
+  abandoned          1
+  upstream_answered  0
+
+Kept: 4 of at most 1000, each for 24h, the oldest of 2026-11-24T04:11:26.123Z
+`
+	if got := w.Body.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	view := &fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("b"), record("a")}, Next: "n1", Newest: "n2"}}
+	h := New(view, rows)
+
+	w := ask(h, "GET", "/failures")
+	check(t, w, 200, typeJSON)
+	page := decode[failure.FailurePage](t, w)
+	if len(page.Failures) != 2 || page.Failures[0].ID != "b" || page.Next != "n1" || page.Newest != "n2" {
+		t.Errorf("got %s", w.Body)
+	}
+	if !strings.Contains(w.Body.String(), `/a?b=<script>&c`) {
+		t.Errorf("the URI is escaped as for HTML: %s", w.Body)
+	}
+	if view.asked.Limit != failure.DefaultLimit {
+		t.Errorf("limit is %d", view.asked.Limit)
+	}
+
+	w = ask(h, "GET", "/failures?format=text")
+	check(t, w, 200, typeText)
+	for _, want := range []string{"connection_refused", "app:8080", "before=n1"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%q isn't in:\n%s", want, w.Body)
+		}
+	}
+}
+
+func TestNoFailures(t *testing.T) {
+	h := New(&fakeView{}, rows)
+	w := ask(h, "GET", "/failures")
+	check(t, w, 200, typeJSON)
+	if got := w.Body.String(); got != `{"failures":[]}`+"\n" {
+		t.Errorf("got %s", got)
+	}
+	check(t, ask(h, "GET", "/failures?format=text"), 200, typeText)
+}
+
+// Every filter of the contract reaches the view.
+func TestFilters(t *testing.T) {
+	view := &fakeView{}
+	w := ask(New(view, rows), "GET", "/failures?site=s&upstream=u1,u2&cause=connection_refused&category=timeout&proxy_error=dns_timeout"+
+		"&phase=dns&side=network&outcome=failed,rescued&status=502&host=h&id=i&instance=*&since=15m&until=1m&limit=7&before=zz&after=10")
+	check(t, w, 200, typeJSON)
+	q := view.asked
+	got := fmt.Sprint(q.Site, q.Upstream, q.Cause, q.Category, q.ProxyError, q.Phase, q.Side, q.Outcome, q.Status, q.Host, q.ID, q.Instance,
+		q.Until.Sub(q.Since), q.Limit, q.Before, q.After)
+	want := "[s] [u1 u2] [connection_refused] [timeout] [dns_timeout] [dns] [network] [failed rescued] [502] [h] [i] [*] 14m0s 7 zz 10"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestFailure(t *testing.T) {
+	h := New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("k3f9qw2ax")}}}, rows)
+
+	w := ask(h, "GET", "/failures/k3f9qw2ax")
+	check(t, w, 200, typeJSON)
+	if f := decode[failure.Failure](t, w); f.ID != "k3f9qw2ax" || f.Cause != "connection_refused" {
+		t.Errorf("got %s", w.Body)
+	}
+
+	w = ask(h, "GET", "/failures/k3f9qw2ax", "text/plain")
+	check(t, w, 200, typeText)
+	if !strings.Contains(w.Body.String(), "Nothing accepts connections at app:8080.") {
+		t.Errorf("got:\n%s", w.Body)
+	}
+}
+
+func TestCauses(t *testing.T) {
+	h := New(&fakeView{}, rows)
+	w := ask(h, "GET", "/causes")
+	check(t, w, 200, typeJSON)
+	got := decode[struct{ Causes []map[string]any }](t, w).Causes
+	if len(got) != 3 || got[0]["cause"] != "connection_refused" || got[1]["status"] != 504.0 || got[2]["phase"] != nil {
+		t.Errorf("got %s", w.Body)
+	}
+	if rivals, ok := got[2]["rivals"].([]any); !ok || len(rivals) != 0 {
+		t.Errorf("no rivals are %v, want an empty list", got[2]["rivals"])
+	}
+	if rows[2].Rivals != nil {
+		t.Error("the catalogue itself was changed")
+	}
+
+	w = ask(h, "GET", "/causes?format=text")
+	check(t, w, 200, typeText)
+	want := `CAUSE               CATEGORY     PHASE    SIDE      STATUS  PROXY ERROR         SUMMARY
+connection_refused  unavailable  connect  upstream  -       connection_refused  Nothing accepts connections at {address}.
+dns_timeout         timeout      dns      network   504     dns_timeout         The resolver didn't answer.
+unknown             unavailable  -        -         -       -                   The cause isn't known.
+`
+	if got := w.Body.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestClear(t *testing.T) {
+	view := &fakeView{}
+	h := New(view, rows)
+	w := ask(h, "DELETE", "/failures")
+	check(t, w, 204, "")
+	if view.cleared != 1 || w.Body.Len() != 0 {
+		t.Errorf("cleared %d times, answered %q", view.cleared, w.Body)
+	}
+	for _, query := range []string{"?cause=unknown", "?x", "?%zz"} {
+		check(t, ask(h, "DELETE", "/failures"+query), 400, typeJSON)
+	}
+	if view.cleared != 1 {
+		t.Error("a filtered DELETE forgot everything")
+	}
+}
+
+func TestHeadIsGetWithoutBody(t *testing.T) {
+	h := New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}}, rows)
+	for _, target := range []string{"/", "/failures", "/failures/a", "/causes", "/failures?format=text", "/failures/none", "/none", "/failures?limit=x"} {
+		get, head := ask(h, "GET", target), ask(h, "HEAD", target)
+		if head.Code != get.Code || head.Body.Len() != 0 || fmt.Sprint(head.Header()) != fmt.Sprint(get.Header()) {
+			t.Errorf("%s: HEAD gave %d, %v and %d bytes; GET %d, %v", target, head.Code, head.Header(), head.Body.Len(), get.Code, get.Header())
+		}
+	}
+}
+
+func TestMethodsAndPaths(t *testing.T) {
+	view := &fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}}
+	h := New(view, rows)
+	for _, test := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"POST", "/", 405, "GET, HEAD"},
+		{"DELETE", "/", 405, "GET, HEAD"},
+		{"POST", "/failures", 405, "GET, HEAD, DELETE"},
+		{"PUT", "/failures/a", 405, "GET, HEAD"},
+		{"DELETE", "/failures/a", 405, "GET, HEAD"},
+		{"DELETE", "/causes", 405, "GET, HEAD"},
+		{"OPTIONS", "/failures", 405, "GET, HEAD, DELETE"},
+		{"get", "/failures", 405, "GET, HEAD, DELETE"},
+		{"GET", "/none", 404, ""},
+		{"POST", "/none", 404, ""},
+		{"GET", "/failures/b", 404, ""},
+		{"GET", "/failures/a/b", 404, ""},
+		{"GET", "/failures/../causes", 404, ""},
+		{"GET", "/failures/" + strings.Repeat("x", 64<<10), 404, ""},
+		{"GET", "/failures/\x00<script>\xff", 404, ""},
+		{"GET", "/failures/a/", 200, ""},
+		{"GET", "/causes/", 200, ""},
+	} {
+		w := ask(h, test.method, test.path)
+		check(t, w, test.status, typeJSON)
+		if got := w.Header().Get("Allow"); got != test.allow {
+			t.Errorf("%s %.40s: Allow is %q, want %q", test.method, test.path, got, test.allow)
+		}
+		if test.status >= 400 && (decode[map[string]string](t, w)["error"] == "" || w.Body.Len() > 300) {
+			t.Errorf("%s %.40s: got %s", test.method, test.path, w.Body)
+		}
+	}
+	if view.cleared != 0 {
+		t.Error("something was cleared")
+	}
+}
+
+func TestWrongQueries(t *testing.T) {
+	view := &fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}}
+	h := New(view, rows)
+	for _, test := range []struct{ target, want string }{
+		{"/failures?limit=0", `limit: expected a number from 1 to 1000, got "0"`},
+		{"/failures?outcome=lost", `got "lost"`},
+		{"/failures?cause=conection_refused", `cause: expected one that the list of causes has, got "conection_refused"`},
+		{"/failures?proxy_error=none", `proxy_error: expected one that the list of causes has, got "none"`},
+		{"/failures?upstrem=app", `unknown parameter "upstrem"`},
+		{"/failures?since=tomorrow", `since: expected a time`},
+		{"/failures?after=%00%ff", `after: expected a cursor`},
+		{"/failures?site=%zz", `the query can't be read: invalid URL escape "%zz"`},
+		{"/failures?site=a;b", `the query can't be read`},
+		{"/failures?format=html", `format: expected json or text, got "html"`},
+		{"/failures?format=", `format: expected json or text, got ""`},
+		{"/failures?format=text&format=json", `format: expected json or text`},
+		{"/failures?phase=%1b%5b31m%3cscript%3e", `got "\x1b[31m<script>"`},
+		{"/failures?id=" + strings.Repeat("a,", 100000), `id: expected at most 100 values`},
+		{"/failures?" + strings.Repeat("x", 1<<16) + "=1", `unknown parameter "xxx`},
+		{"/?site=a", `unknown parameter "site"`},
+		{"/causes?cause=unknown", `unknown parameter "cause"`},
+		{"/failures/a?limit=1", `unknown parameter "limit"`},
+	} {
+		w := ask(h, "GET", test.target, "text/plain") // an error is JSON always
+		check(t, w, 400, typeJSON)
+		if got := decode[map[string]string](t, w)["error"]; !strings.Contains(got, test.want) || len(got) > 400 {
+			t.Errorf("%.60s: got %q, want %q", test.target, got, test.want)
+		}
+	}
+	if view.asked.Limit != 0 {
+		t.Error("a wrong query was asked")
+	}
+}
+
+func TestFormat(t *testing.T) {
+	h := New(&fakeView{}, rows)
+	for _, test := range []struct {
+		name   string
+		target string
+		accept []string
+		want   string
+	}{
+		{"nothing asked", "/failures", nil, typeJSON},
+		{"curl", "/failures", []string{"*/*"}, typeJSON},
+		{"axios", "/failures", []string{"application/json, text/plain, */*"}, typeJSON},
+		{"a browser", "/failures", []string{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, typeJSON},
+		{"text", "/failures", []string{"text/plain"}, typeText},
+		{"text in capitals", "/failures", []string{"Text/Plain; charset=utf-8"}, typeText},
+		{"text first", "/failures", []string{"text/plain, application/json;q=0.9"}, typeText},
+		{"text last", "/failures", []string{"text/plain;q=0.1, application/json"}, typeJSON},
+		{"in two fields", "/failures", []string{"application/json;q=0.5", "text/plain"}, typeText},
+		{"no text", "/failures", []string{"text/plain;q=0"}, typeJSON},
+		{"a q that is none", "/failures", []string{"text/plain;q=NaN"}, typeJSON},
+		{"a q beyond", "/failures", []string{"text/plain;q=9"}, typeJSON},
+		{"the parameter says text", "/failures?format=text", []string{"application/json"}, typeText},
+		{"the parameter says json", "/failures?format=json", []string{"text/plain"}, typeJSON},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			check(t, ask(h, "GET", test.target, test.accept...), 200, test.want)
+		})
+	}
+}
+
+// An answer that can't be drawn is an error, not half an answer.
+func TestNotDrawn(t *testing.T) {
+	broken := record("a")
+	broken.DurationMS = failure.Milliseconds(math.NaN())
+	w := ask(New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("b"), broken}}}, rows), "GET", "/failures")
+	check(t, w, 500, typeJSON)
+	if got := decode[map[string]string](t, w)["error"]; !strings.Contains(got, "NaN") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// goneWriter is a client that has left.
+type goneWriter struct{ http.ResponseWriter }
+
+func (goneWriter) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func TestClientGone(t *testing.T) {
+	h := New(&fakeView{}, rows)
+	h.ServeHTTP(goneWriter{httptest.NewRecorder()}, httptest.NewRequest("GET", "/failures", nil))
+}
+
+// Over a real server, mounted under two paths, with a real journal behind it.
+func TestMounted(t *testing.T) {
+	j := journal.New(100, time.Hour)
+	h := New(j, rows)
+	mux := http.NewServeMux()
+	for _, base := range []string{"/upstream_diagnostics", "/ops/deep"} {
+		mux.Handle(base, http.StripPrefix(base, h))
+		mux.Handle(base+"/", http.StripPrefix(base, h))
+	}
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	get := func(target string, into any) int {
+		t.Helper()
+		r, err := server.Client().Get(server.URL + target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		if err := json.NewDecoder(r.Body).Decode(into); err != nil {
+			t.Fatalf("%s: %v", target, err)
+		}
+		return r.StatusCode
+	}
+
+	for n := range 5 {
+		f := record(fmt.Sprint("f", n))
+		if n%2 == 1 {
+			f.Outcome, f.Status, f.Cause = failure.Rescued, 200, "dns_timeout"
+		}
+		j.Add(f)
+	}
+
+	var overview failure.Overview
+	for _, target := range []string{"/upstream_diagnostics", "/upstream_diagnostics/", "/ops/deep", "/ops/deep/"} {
+		if status := get(target, &overview); status != 200 || overview.KeptCount != 5 || overview.Counts[failure.Rescued] != 2 {
+			t.Errorf("%s: got %d, %+v", target, status, overview)
+		}
+	}
+
+	pages := func(target string) (all []string) {
+		before := ""
+		for {
+			var page failure.FailurePage
+			if status := get(target+before, &page); status != 200 {
+				t.Fatalf("%s: got %d", target+before, status)
+			}
+			for _, f := range page.Failures {
+				all = append(all, f.ID)
+			}
+			if page.Next == "" {
+				return all
+			}
+			before = "&before=" + page.Next
+		}
+	}
+	for target, want := range map[string][]string{
+		"/upstream_diagnostics/failures?limit=2":                 {"f4", "f3", "f2", "f1", "f0"},
+		"/ops/deep/failures?limit=1&outcome=rescued":             {"f3", "f1"},
+		"/ops/deep/failures?cause=connection_refused&status=502": {"f4", "f2", "f0"},
+		"/ops/deep/failures?since=1m&host=EXAMPLE.com&id=f1,f4":  {"f4", "f1"},
+		"/ops/deep/failures?until=1m":                            nil,
+	} {
+		if got := pages(target); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", target, got, want)
+		}
+	}
+
+	var page failure.FailurePage
+	get("/upstream_diagnostics/failures?limit=1", &page)
+	newest := page.Newest
+	j.Add(record("f5"))
+	get("/upstream_diagnostics/failures?after="+newest, &page)
+	if len(page.Failures) != 1 || page.Failures[0].ID != "f5" {
+		t.Errorf("after %s: got %v", newest, page.Failures)
+	}
+
+	var f failure.Failure
+	if status := get("/upstream_diagnostics/failures/f3", &f); status != 200 || f.ID != "f3" || f.Cause != "dns_timeout" {
+		t.Errorf("got %d, %+v", status, f)
+	}
+
+	r, err := http.NewRequest(http.MethodDelete, server.URL+"/upstream_diagnostics/failures", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleared, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleared.Body.Close()
+	if cleared.StatusCode != 204 {
+		t.Errorf("DELETE gave %d", cleared.StatusCode)
+	}
+	get("/upstream_diagnostics", &overview)
+	if overview.KeptCount != 0 || overview.Counts[failure.Failed] != 4 {
+		t.Errorf("after DELETE: got %+v", overview)
+	}
+	var e map[string]string
+	if status := get("/upstream_diagnostics/failures/f3", &e); status != 404 || e["error"] == "" {
+		t.Errorf("after DELETE: got %d, %v", status, e)
+	}
+}
+
+// Clients ask while failures come in.
+func TestReadingWhileWriting(t *testing.T) {
+	j := journal.New(50, time.Hour)
+	h := New(j, rows)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := range 2000 {
+			j.Add(record(fmt.Sprint("f", n)))
+		}
+	}()
+	for writing := true; writing; {
+		select {
+		case <-done:
+			writing = false
+		default:
+		}
+		for _, target := range []string{"/", "/failures", "/failures?format=text", "/failures?cause=unknown"} {
+			if w := ask(h, "GET", target); w.Code != 200 {
+				t.Fatalf("%s: got %d, %s", target, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+func FuzzOperator(f *testing.F) {
+	h := New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}}, rows)
+	f.Add("GET", "/failures", "since=1d&format=text", "text/plain;q=0.5")
+	f.Add("DELETE", "/failures/a", "%zz", ",;q=,")
+	f.Fuzz(func(t *testing.T, method, path, query, accept string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Method, r.URL = method, &url.URL{Path: path, RawQuery: query}
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		switch {
+		case !slices.Contains([]int{200, 204, 400, 404, 405}, w.Code):
+			t.Errorf("status is %d", w.Code)
+		case w.Code >= 400 && method != "HEAD" && !json.Valid(w.Body.Bytes()):
+			t.Errorf("not JSON: %q", w.Body)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package operator
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+)
+
+// columns makes a table whose columns are two spaces apart.
+func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+
+func writeOverview(w io.Writer, o failure.Overview) error {
+	fmt.Fprintf(w, "Failures since %s\n\n", o.Since)
+	table := columns(w)
+	for _, outcome := range failure.Outcomes {
+		fmt.Fprintf(table, "  %s\t%d\n", outcome, o.Counts[outcome])
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	kept := fmt.Sprintf("Kept: %d of at most %d", o.KeptCount, o.Keep)
+	if o.KeepForS > 0 {
+		kept += ", each for " + duration(time.Duration(o.KeepForS*float64(time.Second)))
+	}
+	if o.Oldest != nil {
+		kept += fmt.Sprintf(", the oldest of %s", o.Oldest)
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", kept)
+	return err
+}
+
+func writeFailures(w io.Writer, page failure.FailurePage) error {
+	if err := report.Table(w, page.Failures); err != nil {
+		return err
+	}
+	if page.Next == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nOlder ones: before=%s\n", page.Next)
+	return err
+}
+
+func writeCauses(w io.Writer, rows []*cause.Row) error {
+	table := columns(w)
+	fmt.Fprintln(table, "CAUSE\tCATEGORY\tPHASE\tSIDE\tSTATUS\tPROXY ERROR\tSUMMARY")
+	for _, row := range rows {
+		status := ""
+		if row.Status != 0 {
+			status = strconv.Itoa(row.Status)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", row.Name, row.Category,
+			dash(string(row.Phase)), dash(string(row.Side)), dash(status), dash(row.ProxyError), row.Summary)
+	}
+	return table.Flush()
+}
+
+// duration is d without the zeros behind it: 24h.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

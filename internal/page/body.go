@@ -1,0 +1,213 @@
+package page
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"html"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+)
+
+// problem is RFC 9457's object, with our extensions.
+type problem struct {
+	Type        string           `json:"type"`
+	Title       string           `json:"title"`
+	Status      int              `json:"status"`
+	Detail      string           `json:"detail"`
+	ID          string           `json:"id"`
+	Category    failure.Category `json:"category,omitempty"`
+	RequestSent failure.Sent     `json:"request_sent,omitempty"`
+	RetryAfterS int64            `json:"retry_after_s,omitempty"`
+	Failure     *failure.Failure `json:"failure,omitempty"`
+}
+
+func writeProblem(body *bytes.Buffer, d Data, minimal bool, details *failure.Failure) error {
+	answer := problem{
+		Type:        report.DocsURL + "#" + string(d.Category),
+		Title:       d.Title,
+		Status:      d.Status,
+		Detail:      d.Detail,
+		ID:          d.ID,
+		Category:    d.Category,
+		RequestSent: d.RequestSent,
+		RetryAfterS: d.RetryAfterSeconds,
+		Failure:     details,
+	}
+	if minimal {
+		// RFC 9457, 4.2.1: the title of about:blank is the status's own.
+		answer.Type, answer.Title = "about:blank", http.StatusText(d.Status)
+	}
+	return json.NewEncoder(body).Encode(answer)
+}
+
+func writeText(body *bytes.Buffer, d Data) {
+	lines := []string{d.Title, "", d.Detail, d.YourSide, d.Became, d.ComeBack}
+	for i, line := range lines {
+		if line != "" || i == 1 {
+			body.WriteString(line)
+			body.WriteByte('\n')
+		}
+	}
+	body.WriteString("\n" + d.Words.Reference + ": " + d.ID + "\n" + d.TimeUTC + "\n")
+}
+
+// writeOperator writes the built-in page with the whole failure in it.
+func writeOperator(body *bytes.Buffer, d Data, details *failure.Failure) error {
+	drawn, err := report.HTML(details)
+	if err != nil {
+		return err
+	}
+	d.Report = drawn
+	d.Style = operatorStyle
+	return builtin.Execute(body, d)
+}
+
+// maxOwner is how much an owner's template may write.
+const maxOwner = 1 << 20
+
+var errOwnerTooLong = errors.New("writes more than 1 MiB")
+
+func (p *Page) writeOwner(body *bytes.Buffer, d Data) error {
+	return p.owner.Execute(&limited{body, maxOwner}, d)
+}
+
+// limited is a buffer that takes no more than the rest.
+type limited struct {
+	*bytes.Buffer
+	rest int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.rest -= len(b); l.rest < 0 {
+		return 0, errOwnerTooLong
+	}
+	return l.Buffer.Write(b)
+}
+
+// parts is a built-in page, cut where a value stands that changes from one
+// request to the next. Running a template for each request costs a tenth of
+// what the failing path does.
+type parts []part
+
+// part is a piece of the page and the value that follows it.
+type part struct {
+	text  string
+	value value
+}
+
+// value is a changing value of the page.
+type value int
+
+const (
+	valueTitle value = iota
+	valueDetail
+	valueID
+	valueTime
+	valueComeBack
+	values
+	noValue
+)
+
+// mark is a private-use character that stands for a value while the page is made.
+// The template lets it through as it is, and Printable lets none of it into a
+// brand's name.
+func mark(v value) string { return string(firstMark + rune(v)) }
+
+const firstMark = '\uE000'
+
+// builtPages is how many built-in pages there are at most: for each category
+// (and none), class of methods, request_sent, and whether there is a Retry-After.
+const builtPages = (categories + 1) * int(methodClasses) * sentStates * 2
+
+const (
+	categories = 6 // a test holds it against failure.Categories
+	sentStates = 4
+)
+
+// builtIndex is the place of d's page in Page.built.
+func builtIndex(d Data) int {
+	category := 0
+	for i, words := range failure.Categories {
+		if words.Category == d.Category {
+			category = i + 1
+		}
+	}
+	sent := 0
+	switch d.RequestSent {
+	case failure.SentNo:
+		sent = 1
+	case failure.SentMaybe:
+		sent = 2
+	case failure.SentYes:
+		sent = 3
+	}
+	retry := 0
+	if d.RetryAfterSeconds > 0 {
+		retry = 1
+	}
+	return ((category*int(methodClasses)+int(classOf(d.Method)))*sentStates+sent)*2 + retry
+}
+
+func (p *Page) writeBuiltin(body *bytes.Buffer, d Data) error {
+	place := &p.built[builtIndex(d)]
+	page := place.Load()
+	if page == nil {
+		made, err := build(d)
+		if err != nil {
+			return err
+		}
+		page = &made
+		place.Store(page)
+	}
+	page.join(body, d)
+	return nil
+}
+
+// build runs the template once, with marks in place of the changing values.
+func build(d Data) (parts, error) {
+	d.Title, d.Detail, d.ID = mark(valueTitle), mark(valueDetail), mark(valueID)
+	d.TimeUTC = mark(valueTime)
+	if d.ComeBack != "" {
+		d.ComeBack = mark(valueComeBack)
+	}
+	var page bytes.Buffer
+	if err := builtin.Execute(&page, d); err != nil {
+		return nil, err
+	}
+	return cut(page.String()), nil
+}
+
+// cut cuts a page at its marks.
+func cut(page string) parts {
+	var cut parts
+	text := 0
+	for i, r := range page {
+		if r >= firstMark && r < firstMark+rune(values) {
+			cut = append(cut, part{page[text:i], value(r - firstMark)})
+			text = i + utf8.RuneLen(r)
+		}
+	}
+	return append(cut, part{page[text:], noValue})
+}
+
+// join writes the page with d's values, escaped for text between tags: that is
+// where they all stand.
+func (ps parts) join(body *bytes.Buffer, d Data) {
+	filled := [values]string{
+		valueTitle:    html.EscapeString(d.Title),
+		valueDetail:   html.EscapeString(d.Detail),
+		valueID:       html.EscapeString(d.ID),
+		valueTime:     html.EscapeString(d.TimeUTC),
+		valueComeBack: html.EscapeString(d.ComeBack),
+	}
+	for _, part := range ps {
+		body.WriteString(part.text)
+		if part.value != noValue {
+			body.WriteString(filled[part.value])
+		}
+	}
+}

@@ -1,0 +1,313 @@
+// Package page answers a client whose request an upstream failed: in the form
+// that the client can use, with what this client may know.
+package page
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+)
+
+// Mode is how much the public is told.
+type Mode int
+
+const (
+	// Public names the category of the cause.
+	Public Mode = iota
+	// Minimal doesn't.
+	Minimal
+)
+
+// Options are what a handler's config says of its page.
+type Options struct {
+	Mode Mode
+	// Template is the source of the owner's own page, an html/template over
+	// Data; "" for the built-in page. TemplateName is what its errors call it.
+	Template, TemplateName string
+	Brand                  Brand
+}
+
+// Brand is how a page names the owner. All of it may be empty.
+type Brand struct {
+	Name string
+	// LogoDataURI is an image as a data: URI.
+	LogoDataURI string
+	// Support and StatusPage are URLs.
+	Support, StatusPage string
+}
+
+// Data is what a template is executed over: ID, Time, Status, Category, Title,
+// Detail, RequestSent and RetryAfter of the failure, and these. In the owner's
+// template every value is escaped for the place where it stands.
+type Data struct {
+	failure.Public
+	// Method is the request's.
+	Method string
+	Brand  Brand
+	// Logo is Brand.LogoDataURI, for the src of an image.
+	Logo template.URL
+	// RetryAfterSeconds is RetryAfter rounded up; 0 where nothing is known or
+	// trying again may do harm.
+	RetryAfterSeconds int64
+	// Became says what became of the request, ComeBack when to try again;
+	// either may be empty.
+	Became, ComeBack string
+	// TryAgain says that a link to the same address is a safe way to try again.
+	TryAgain bool
+	// YourSide says that the visitor's own side is fine; empty where it isn't.
+	YourSide string
+	// Hops show where the request's way is broken; none in minimal mode.
+	Hops []Hop
+	// TimeUTC is Time as people read it.
+	TimeUTC string
+	// Lang is the language of all these words.
+	Lang string
+
+	// For the built-in page only.
+	Words  *words
+	Style  template.CSS
+	Report template.HTML
+}
+
+// Page answers for one handler. It is safe for concurrent use.
+type Page struct {
+	mode  Mode
+	brand Brand
+	owner *template.Template // nil for the built-in page
+	words *words
+
+	policy         string // Content-Security-Policy of the built-in page
+	operatorPolicy string
+	// built are the parts of the built-in page, made when first needed.
+	built [builtPages]atomic.Pointer[parts]
+}
+
+//go:embed page.html
+var source string
+
+//go:embed page.css
+var stylesheet string
+
+//go:embed operator.css
+var operatorStylesheet string
+
+var (
+	builtin       = template.Must(template.New("page.html").Parse(source))
+	style         = template.CSS(report.CompactCSS(stylesheet))
+	operatorStyle = style + template.CSS(report.CompactCSS(operatorStylesheet)+report.Style)
+)
+
+// New parses the owner's template, if there is one, and tries it with a failure
+// of each category, so that what is wrong with it is found when the config is
+// loaded. Its error has the template's name and line.
+func New(o Options) (*Page, error) {
+	if o.Brand.LogoDataURI != "" && !strings.HasPrefix(o.Brand.LogoDataURI, "data:image/") {
+		return nil, errors.New("the logo must be a data: URI of an image")
+	}
+	o.Brand.Name = report.Printable(o.Brand.Name)
+	p := &Page{
+		mode:           o.Mode,
+		brand:          o.Brand,
+		words:          &english,
+		policy:         policy(style),
+		operatorPolicy: policy(operatorStyle) + "; frame-ancestors 'none'",
+	}
+	if o.Template == "" {
+		return p, nil
+	}
+	name := o.TemplateName
+	if name == "" {
+		name = "template"
+	}
+	owner, err := template.New(name).Parse(o.Template)
+	if err != nil {
+		return nil, err
+	}
+	p.owner = owner
+	return p, p.tryOwner()
+}
+
+func (p *Page) tryOwner() error {
+	var dropped bytes.Buffer
+	for _, words := range failure.Categories {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			for _, retryAfter := range []time.Duration{0, 30 * time.Second} {
+				sample := failure.Public{
+					ID: "k3f9qw2ax", Time: failure.At(time.Unix(0, 0)), Status: http.StatusBadGateway,
+					Category: words.Category, Title: words.Title, Detail: words.Detail,
+					RequestSent: failure.SentNo, RetryAfter: retryAfter,
+				}
+				dropped.Reset()
+				if err := p.writeOwner(&dropped, p.data(method, p.disclosed(sample))); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Answer writes the answer to r: public for everybody, with details, the whole
+// failure, only for who may see it. An error says that writing failed, or that a
+// template did and a plain text was written instead.
+func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Public, details *failure.Failure) error {
+	if public.Status < 400 || public.Status > 599 {
+		public.Status = http.StatusBadGateway // WriteHeader panics on what is no status
+	}
+	timeout := public.Category == failure.CategoryTimeout
+	if details == nil {
+		public = p.disclosed(public)
+	}
+	d := p.data(r.Method, public)
+	form := formFor(r)
+
+	body := buffers.Get().(*bytes.Buffer)
+	defer giveBack(body)
+	form, failed := p.render(body, form, d, details)
+
+	h := w.Header()
+	dropStale(h)
+	h.Set("Cache-Control", "no-store")
+	addVary(h, "Accept")
+	addVary(h, "Sec-Fetch-Dest")
+	h.Set("X-Robots-Tag", "noindex")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Upstream-Failure-Id", d.ID)
+	if d.RetryAfterSeconds > 0 {
+		h.Set("Retry-After", strconv.FormatInt(d.RetryAfterSeconds, 10))
+	}
+
+	status := d.Status
+	switch form {
+	case formBare:
+		h.Del("Content-Type")
+	case formHTML:
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		switch {
+		case details != nil:
+			h.Set("Content-Security-Policy", p.operatorPolicy)
+		case p.owner == nil:
+			// Anybody may frame it: there is nothing in it to be tricked into, and a
+			// frame that shows it is better than one that the browser blanks.
+			h.Set("Content-Security-Policy", p.policy)
+		}
+	case formProblem:
+		h.Set("Content-Type", "application/problem+json")
+	case formGRPC:
+		status = http.StatusOK
+		h.Set("Content-Type", grpcType(r.Header.Get("Content-Type")))
+		h.Set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
+		h.Set("Grpc-Message", percentEncoded(d.Title))
+	default:
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	w.WriteHeader(status)
+	if r.Method == http.MethodHead || body.Len() == 0 {
+		return failed
+	}
+	if _, err := w.Write(body.Bytes()); err != nil {
+		return errors.Join(failed, err)
+	}
+	return failed
+}
+
+// render writes the body and returns the form that it has: after a template
+// failed, and the error says so, it is plain text.
+func (p *Page) render(body *bytes.Buffer, form form, d Data, details *failure.Failure) (form, error) {
+	var err error
+	switch form {
+	case formBare, formGRPC:
+		return form, nil
+	case formHTML:
+		switch {
+		case details != nil:
+			err = writeOperator(body, d, details)
+		case p.owner != nil:
+			err = p.writeOwner(body, d)
+		default:
+			err = p.writeBuiltin(body, d)
+		}
+	case formProblem:
+		err = writeProblem(body, d, p.mode == Minimal && details == nil, details)
+	default:
+		if details != nil {
+			err = report.Text(body, details)
+		} else {
+			writeText(body, d)
+		}
+	}
+	if err == nil {
+		return form, nil
+	}
+	body.Reset()
+	writeText(body, d)
+	return formText, fmt.Errorf("a plain text was sent instead of the page: %w", err)
+}
+
+// disclosed is what the public is told of public in this page's mode.
+func (p *Page) disclosed(public failure.Public) failure.Public {
+	if p.mode != Minimal {
+		return public
+	}
+	public.Category = ""
+	public.Title = p.words.MinimalTitle
+	public.Detail = p.words.MinimalDetail
+	return public
+}
+
+// data puts public into words. Its strings are printable from here on.
+func (p *Page) data(method string, public failure.Public) Data {
+	public.ID = report.Printable(public.ID)
+	public.Title = report.Printable(public.Title)
+	public.Detail = report.Printable(public.Detail)
+	class := classOf(method)
+	if class == changes && public.RequestSent != failure.SentNo {
+		public.RetryAfter = 0 // nobody should be told to send it twice
+	}
+	d := Data{
+		Public:            public,
+		Method:            method,
+		Brand:             p.brand,
+		Logo:              template.URL(p.brand.LogoDataURI),
+		RetryAfterSeconds: max(seconds(public.RetryAfter), 0),
+		TryAgain:          class == reloads,
+		Hops:              p.words.hops(public.Category),
+		TimeUTC:           public.Time.UTC().Format("2006-01-02 15:04:05 UTC"),
+		Lang:              p.words.Lang,
+		Words:             p.words,
+		Style:             style,
+	}
+	d.Became = p.words.became(class, public.RequestSent, d.RetryAfterSeconds > 0)
+	if d.RetryAfterSeconds > 0 {
+		d.ComeBack = fmt.Sprintf(p.words.ComeBack, p.words.about(public.RetryAfter))
+	}
+	if public.Category != "" && public.Category != failure.CategoryRequest {
+		d.YourSide = p.words.YourSideIsFine
+	}
+	return d
+}
+
+// buffers are reused; one that has grown beyond keptCapacity is not kept.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const keptCapacity = 64 << 10
+
+func giveBack(b *bytes.Buffer) {
+	if b.Cap() > keptCapacity {
+		return
+	}
+	b.Reset()
+	buffers.Put(b)
+}

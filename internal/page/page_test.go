@@ -1,0 +1,706 @@
+package page
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// sample is a public failure of that category.
+func sample(category failure.Category) failure.Public {
+	words := category.Words()
+	return failure.Public{
+		ID: "k3f9qw2ax", Time: failure.At(time.Date(2026, 11, 24, 4, 11, 26, 0, time.UTC)),
+		Status: http.StatusBadGateway, Category: category, Title: words.Title, Detail: words.Detail,
+		RequestSent: failure.SentNo,
+	}
+}
+
+func newPage(t testing.TB, o Options) *Page {
+	t.Helper()
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func request(method string, fields ...string) *http.Request {
+	r := httptest.NewRequest(method, "/cart", nil)
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Add(fields[i], fields[i+1])
+	}
+	return r
+}
+
+func answer(t testing.TB, p *Page, r *http.Request, public failure.Public, details *failure.Failure) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if err := p.Answer(w, r, public, details); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+const (
+	htmlType    = "text/html; charset=utf-8"
+	textType    = "text/plain; charset=utf-8"
+	problemType = "application/problem+json"
+)
+
+func TestForm(t *testing.T) {
+	for name, test := range map[string]struct {
+		fields []string
+		want   string // Content-Type, "" for no body
+	}{
+		"nothing":          {nil, textType},
+		"anything":         {[]string{"Accept", "*/*"}, textType},
+		"browser":          {[]string{"Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8", "Sec-Fetch-Dest", "document"}, htmlType},
+		"upper case":       {[]string{"Accept", "TEXT/HTML"}, htmlType},
+		"html refused":     {[]string{"Accept", "text/html;q=0, */*"}, textType},
+		"html, bad q":      {[]string{"Accept", "text/html;q=high"}, textType},
+		"html, NaN q":      {[]string{"Accept", "text/html;q=NaN"}, textType},
+		"html wildcard":    {[]string{"Accept", "text/*"}, textType},
+		"json":             {[]string{"Accept", "application/json"}, problemType},
+		"problem":          {[]string{"Accept", "application/problem+json"}, problemType},
+		"vendor's json":    {[]string{"Accept", "application/vnd.api+json; ext=x"}, problemType},
+		"axios":            {[]string{"Accept", "application/json, text/plain, */*"}, problemType},
+		"jquery":           {[]string{"Accept", "application/json, text/javascript, */*; q=0.01"}, problemType},
+		"json before html": {[]string{"Accept", "text/html;q=0.5, application/json;q=0.9"}, problemType},
+		"html before json": {[]string{"Accept", "application/json;q=0.5, text/html;level=1;q=0.9"}, htmlType},
+		"any before html":  {[]string{"Accept", "*/*, text/html"}, htmlType},
+		"two fields":       {[]string{"Accept", "application/xml", "Accept", "text/html"}, htmlType},
+		"xml":              {[]string{"Accept", "application/xml"}, textType},
+		"text":             {[]string{"Accept", "text/plain, text/html;q=0.5"}, textType},
+		"image":            {[]string{"Accept", "image/avif,image/webp,image/*,*/*;q=0.8"}, ""},
+		"style":            {[]string{"Accept", "text/css,*/*;q=0.1"}, ""},
+		"image, fetched":   {[]string{"Accept", "*/*", "Sec-Fetch-Dest", "image"}, ""},
+		"script":           {[]string{"Accept", "*/*", "Sec-Fetch-Dest", "script"}, ""},
+		"font":             {[]string{"Accept", "*/*", "Sec-Fetch-Dest", "font"}, ""},
+		"fetch()":          {[]string{"Accept", "application/json", "Sec-Fetch-Dest", "empty"}, problemType},
+		"iframe":           {[]string{"Accept", "text/html", "Sec-Fetch-Dest", "iframe"}, htmlType},
+		"websocket":        {[]string{"Accept", "text/html", "Connection", "keep-alive, Upgrade", "Upgrade", "websocket"}, ""},
+		"upgrade unlisted": {[]string{"Accept", "text/html", "Upgrade", "h2c"}, htmlType},
+		"too many ranges":  {[]string{"Accept", strings.Repeat("a/b,", 100) + "text/html"}, textType},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := answer(t, newPage(t, Options{}), request("GET", test.fields...), sample(failure.CategoryUnavailable), nil)
+			if got := w.Header().Get("Content-Type"); got != test.want {
+				t.Errorf("Content-Type %q, want %q", got, test.want)
+			}
+			if got := w.Body.Len() > 0; got != (test.want != "") {
+				t.Errorf("body %q", w.Body)
+			}
+			if w.Code != http.StatusBadGateway {
+				t.Errorf("status %d", w.Code)
+			}
+		})
+	}
+	if w := answer(t, newPage(t, Options{}), request("CONNECT"), sample(failure.CategoryTimeout), nil); w.Body.Len() > 0 {
+		t.Errorf("CONNECT got a body: %q", w.Body)
+	}
+}
+
+// On a real connection: what HEAD and GET say of the length is what comes.
+func TestLength(t *testing.T) {
+	p := newPage(t, Options{})
+	details := broken()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var whole *failure.Failure
+		if r.URL.Path == "/operator" {
+			whole = details
+		}
+		if err := p.Answer(w, r, details.Public(), whole); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer server.Close()
+	for _, path := range []string{"/", "/operator"} {
+		for _, accept := range []string{"text/html", "application/json", "text/plain", "image/png"} {
+			lengths := map[string]int64{}
+			for _, method := range []string{"GET", "HEAD"} {
+				r, err := http.NewRequest(method, server.URL+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Accept", accept)
+				response, err := server.Client().Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if method == "HEAD" && len(body) > 0 || method == "GET" && int64(len(body)) != response.ContentLength {
+					t.Errorf("%s %s %s: %d bytes, Content-Length %d", method, path, accept, len(body), response.ContentLength)
+				}
+				lengths[method] = response.ContentLength
+			}
+			if lengths["GET"] != lengths["HEAD"] || lengths["GET"] < 0 {
+				t.Errorf("%s %s: Content-Length %v", path, accept, lengths)
+			}
+		}
+	}
+}
+
+// net/http gives each connection a buffer of 4 KiB: what fits leaves in one write.
+func TestPublicPageFitsOneWrite(t *testing.T) {
+	p := newPage(t, Options{Brand: Brand{Name: "Example Shop", Support: "https://example.com/help", StatusPage: "https://status.example.com"}})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Server", "Caddy")
+		w.Header().Set("Alt-Svc", `h3=":443"; ma=2592000`)
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		public := sample(failure.Category(r.URL.Query().Get("category")))
+		public.RetryAfter = time.Hour
+		_ = p.Answer(w, r, public, nil)
+	}))
+	defer server.Close()
+	for _, words := range failure.Categories {
+		for _, method := range []string{"GET", "POST"} {
+			connection, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.WriteString(connection, method+" /?category="+string(words.Category)+" HTTP/1.1\r\nHost: example.com\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := io.ReadAll(bufio.NewReader(connection))
+			connection.Close()
+			if err != nil || !strings.Contains(string(all), "</footer>") {
+				t.Fatalf("%v: %q", err, all)
+			}
+			if len(all) > 4096 {
+				t.Errorf("%s, %s: %d bytes", method, words.Category, len(all))
+			}
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	p := newPage(t, Options{})
+	w := httptest.NewRecorder()
+	kept := map[string]string{
+		"Access-Control-Allow-Origin": "*", "Strict-Transport-Security": "max-age=1", "Set-Cookie": "a=b", "X-Request-Id": "7",
+	}
+	for field, value := range kept {
+		w.Header().Set(field, value)
+	}
+	w.Header().Set("Vary", "Origin, accept")
+	for _, field := range stale {
+		w.Header().Set(field, "1")
+	}
+	if err := p.Answer(w, request("GET", "Accept", "text/html"), sample(failure.CategoryUnavailable), nil); err != nil {
+		t.Fatal(err)
+	}
+	for field, value := range kept {
+		if w.Header().Get(field) != value {
+			t.Errorf("%s is %q", field, w.Header().Get(field))
+		}
+	}
+	for _, field := range stale {
+		if field != "Content-Length" && w.Header().Get(field) != "" {
+			t.Errorf("%s is left", field)
+		}
+	}
+	if got := w.Header()["Vary"]; strings.Join(got, "|") != "Origin, accept|Sec-Fetch-Dest" {
+		t.Errorf("Vary %q", got)
+	}
+	for field, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Robots-Tag": "noindex", "Upstream-Failure-Id": "k3f9qw2ax", "Retry-After": "",
+	} {
+		if got := w.Header().Get(field); got != want {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+}
+
+func TestPolicyIsForTheBuiltinPageOnly(t *testing.T) {
+	owner := newPage(t, Options{Template: "<h1>{{.Title}}</h1>"})
+	for name, test := range map[string]struct {
+		page    *Page
+		accept  string
+		details *failure.Failure
+		want    bool
+	}{
+		"built-in":         {newPage(t, Options{}), "text/html", nil, true},
+		"json":             {newPage(t, Options{}), "application/json", nil, false},
+		"owner's":          {owner, "text/html", nil, false},
+		"owner's operator": {owner, "text/html", broken(), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := answer(t, test.page, request("GET", "Accept", test.accept), sample(failure.CategoryTimeout), test.details)
+			got := w.Header().Get("Content-Security-Policy")
+			if (got != "") != test.want {
+				t.Fatalf("policy %q", got)
+			}
+			if !test.want {
+				return
+			}
+			_, rest, _ := strings.Cut(w.Body.String(), "<style>")
+			sheet, _, _ := strings.Cut(rest, "</style>")
+			if !strings.HasPrefix(got, policy(template.CSS(sheet))) {
+				t.Errorf("the policy %q doesn't allow the page's style", got)
+			}
+			for _, forbidden := range []string{"style=", "<script", "src=\"http", "url("} {
+				if strings.Contains(w.Body.String(), forbidden) {
+					t.Errorf("the page has %q", forbidden)
+				}
+			}
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	for name, test := range map[string]struct {
+		method string
+		sent   failure.Sent
+		after  time.Duration
+		want   string
+	}{
+		"rounded up":     {"GET", failure.SentMaybe, 1200 * time.Millisecond, "2"},
+		"unknown":        {"GET", failure.SentNo, 0, ""},
+		"negative":       {"GET", failure.SentNo, -5 * time.Second, ""},
+		"POST, not sent": {"POST", failure.SentNo, 30 * time.Second, "30"},
+		"POST, maybe":    {"POST", failure.SentMaybe, 30 * time.Second, ""},
+		"DELETE, sent":   {"DELETE", failure.SentYes, 30 * time.Second, ""},
+		"PUT, unknown":   {"PUT", "", 30 * time.Second, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			public := sample(failure.CategoryUnavailable)
+			public.RequestSent, public.RetryAfter = test.sent, test.after
+			w := answer(t, newPage(t, Options{}), request(test.method, "Accept", "text/html"), public, nil)
+			if got := w.Header().Get("Retry-After"); got != test.want {
+				t.Errorf("Retry-After %q, want %q", got, test.want)
+			}
+			if got := strings.Contains(w.Body.String(), "try again in about"); got != (test.want != "") {
+				t.Errorf("the page speaks of coming back: %v", got)
+			}
+		})
+	}
+}
+
+func TestWhatBecameOfTheRequest(t *testing.T) {
+	p := newPage(t, Options{})
+	for _, test := range []struct {
+		method string
+		sent   failure.Sent
+		says   string
+		link   bool
+	}{
+		{"GET", failure.SentYes, english.ReadAgain, true},
+		{"PROPFIND", failure.SentYes, english.ReadAgain, false},
+		{"POST", failure.SentNo, english.NotSent, false},
+		{"POST", failure.SentMaybe, english.MaybeReceived, false},
+		{"PATCH", failure.SentYes, english.Received, false},
+		{"BREW", "", english.MaybeReceived, false},
+	} {
+		t.Run(test.method+" "+string(test.sent), func(t *testing.T) {
+			public := sample(failure.CategoryInterrupted)
+			public.RequestSent = test.sent
+			for accept, form := range map[string]string{"text/html": htmlType, "text/plain": textType} {
+				w := answer(t, p, request(test.method, "Accept", accept), public, nil)
+				if !strings.Contains(w.Body.String(), test.says) {
+					t.Errorf("%s doesn't say %q: %s", form, test.says, w.Body)
+				}
+				if form == htmlType && strings.Contains(w.Body.String(), `href=""`) != test.link {
+					t.Errorf("link to try again, want %v", test.link)
+				}
+			}
+		})
+	}
+}
+
+func TestYourSide(t *testing.T) {
+	for _, words := range failure.Categories {
+		w := answer(t, newPage(t, Options{}), request("GET", "Accept", "text/html"), sample(words.Category), nil)
+		want := words.Category != failure.CategoryRequest
+		if got := strings.Contains(w.Body.String(), english.YourSideIsFine); got != want {
+			t.Errorf("%s: says that the visitor's side is fine: %v", words.Category, got)
+		}
+		if words.Category != failure.CategoryRequest && english.Broken[words.Category] == "" {
+			t.Errorf("%s: no word for the broken hop", words.Category)
+		}
+		if n := strings.Count(w.Body.String(), `<li class="x">`); n != 1 {
+			t.Errorf("%s: %d hops are broken", words.Category, n)
+		}
+	}
+	if len(failure.Categories) != categories {
+		t.Errorf("%d categories, room for %d", len(failure.Categories), categories)
+	}
+}
+
+func TestProblem(t *testing.T) {
+	public := sample(failure.CategoryTimeout)
+	public.Status, public.RetryAfter = http.StatusGatewayTimeout, 30*time.Second
+	accept := []string{"Accept", "application/json"}
+	for name, test := range map[string]struct {
+		mode    Mode
+		details *failure.Failure
+		want    map[string]any
+	}{
+		"public": {Public, nil, map[string]any{
+			"type":  "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#timeout",
+			"title": public.Title, "status": 504.0, "detail": public.Detail, "id": "k3f9qw2ax", "category": "timeout",
+			"request_sent": "no", "retry_after_s": 30.0, "failure": nil,
+		}},
+		"minimal": {Minimal, nil, map[string]any{
+			"type": "about:blank", "title": "Gateway Timeout", "status": 504.0, "id": "k3f9qw2ax", "category": nil, "failure": nil,
+		}},
+		"minimal, operator": {Minimal, broken(), map[string]any{
+			"category": "timeout", "title": public.Title,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := answer(t, newPage(t, Options{Mode: test.mode}), request("GET", accept...), public, test.details)
+			var got map[string]any
+			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			for field, want := range test.want {
+				if got[field] != want {
+					t.Errorf("%s is %v, want %v", field, got[field], want)
+				}
+			}
+			if test.details == nil {
+				return
+			}
+			if record, _ := got["failure"].(map[string]any); record["cause"] != test.details.Cause {
+				t.Errorf("failure is %v", got["failure"])
+			}
+		})
+	}
+}
+
+func TestMinimalTellsNoCategory(t *testing.T) {
+	p := newPage(t, Options{Mode: Minimal})
+	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+		bodies := map[string]bool{}
+		for _, words := range failure.Categories {
+			w := answer(t, p, request("GET", "Accept", accept), sample(words.Category), nil)
+			bodies[w.Body.String()] = true
+			if strings.Contains(w.Body.String(), words.Detail) {
+				t.Errorf("%s: %s is told", accept, words.Category)
+			}
+		}
+		if len(bodies) != 1 {
+			t.Errorf("%s: the body differs by category", accept)
+		}
+	}
+}
+
+func TestGRPC(t *testing.T) {
+	for name, test := range map[string]struct {
+		contentType, wantType string
+		category              failure.Category
+		sent                  failure.Sent
+		status                string
+	}{
+		"unavailable":       {"application/grpc", "application/grpc", failure.CategoryUnavailable, failure.SentYes, "14"},
+		"timeout, sent":     {"application/grpc+proto", "application/grpc", failure.CategoryTimeout, failure.SentMaybe, "4"},
+		"timeout, not sent": {"application/grpc", "application/grpc", failure.CategoryTimeout, failure.SentNo, "14"},
+		"web":               {"application/grpc-web+proto", "application/grpc-web", failure.CategoryUnavailable, failure.SentNo, "14"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			public := sample(test.category)
+			public.RequestSent, public.Title = test.sent, "100 % ünavailable"
+			w := answer(t, newPage(t, Options{}), request("POST", "Content-Type", test.contentType, "Te", "trailers"), public, nil)
+			if w.Code != 200 || w.Body.Len() != 0 {
+				t.Errorf("status %d, body %q", w.Code, w.Body)
+			}
+			for field, want := range map[string]string{
+				"Content-Type": test.wantType, "Grpc-Status": test.status, "Grpc-Message": "100 %25 %C3%BCnavailable",
+				"Upstream-Failure-Id": "k3f9qw2ax",
+			} {
+				if got := w.Header().Get(field); got != want {
+					t.Errorf("%s is %q, want %q", field, got, want)
+				}
+			}
+		})
+	}
+}
+
+// broken is a failure full of what the public must not see.
+func broken() *failure.Failure {
+	took := failure.Milliseconds(0.2)
+	return &failure.Failure{
+		ID: "k3f9qw2ax", Time: failure.At(time.Unix(1, 0)), Instance: "secret-instance", Site: "secret-site",
+		Outcome: failure.Failed, Status: 502, Upstream: "secret-upstream:8080", Cause: "connection_refused",
+		Category: failure.CategoryUnavailable, ProxyError: "connection_refused", Phase: failure.PhaseConnect,
+		Summary: "Nothing accepts connections at secret-upstream:8080.", Advice: "secret-advice",
+		Evidence: []string{"connect 10.0.0.7:8080: ECONNREFUSED"}, Error: "dial tcp 10.0.0.7:8080: secret-error",
+		RequestSent: failure.SentNo, AttemptCount: 1,
+		Attempts: []failure.Attempt{{
+			Upstream: "secret-upstream:8080", Address: "10.0.0.7:8080", Cause: "connection_refused",
+			Error: "secret-error", DurationMS: 0.4, PhasesMS: failure.Phases{Connect: &took},
+		}},
+		Request: failure.Request{Method: "GET", Host: "example.com", URI: "/secret-path", Proto: "HTTP/1.1"},
+	}
+}
+
+func TestPublicFacesTellNothing(t *testing.T) {
+	f := broken()
+	secrets := []string{"secret", "10.0.0.7", "8080", "ECONNREFUSED", "dial tcp", "connection_refused"}
+	pages := map[string]*Page{
+		"built-in": newPage(t, Options{}),
+		"minimal":  newPage(t, Options{Mode: Minimal}),
+		"owner's":  newPage(t, Options{Template: `{{printf "%+v" .Public}} {{.Became}}`}),
+	}
+	for name, p := range pages {
+		for _, fields := range [][]string{
+			{"Accept", "text/html"}, {"Accept", "application/json"}, {"Accept", "text/plain"}, {"Accept", "image/png"},
+			{"Content-Type", "application/grpc"},
+		} {
+			w := answer(t, p, request("GET", fields...), f.Public(), nil)
+			var head strings.Builder
+			_ = w.Header().Write(&head)
+			for _, secret := range secrets {
+				if strings.Contains(head.String()+w.Body.String(), secret) {
+					t.Errorf("%s, %s tells %q:\n%s%s", name, fields, secret, head.String(), w.Body)
+				}
+			}
+		}
+	}
+	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+		w := answer(t, pages["minimal"], request("GET", "Accept", accept), f.Public(), f)
+		for _, secret := range []string{"10.0.0.7", "secret-advice", "secret-error", "connection_refused"} {
+			if !strings.Contains(w.Body.String(), secret) {
+				t.Errorf("the operator's %s doesn't tell %q", accept, secret)
+			}
+		}
+	}
+}
+
+const hostile = "\"'><script>alert(1)</script>{{env \"HOME\"}}{env.HOME}\x00\x1b[31m\xff\u202e\r\nSet-Cookie: a=b"
+
+func TestHostileValues(t *testing.T) {
+	t.Setenv("HOME", "/the-home")
+	public := sample(failure.CategoryUnavailable)
+	public.ID, public.Title, public.Detail = "id"+hostile, "title"+hostile, "detail"+hostile
+	whole := broken()
+	whole.Summary, whole.Advice, whole.Cause, whole.Upstream = hostile, hostile, hostile, hostile
+	whole.Evidence, whole.Error, whole.Request.URI = []string{hostile}, hostile, hostile
+	whole.Request.Headers = map[string][]string{hostile: {hostile}}
+	whole.Attempts[0].Error, whole.Attempts[0].Address, whole.Attempts[0].Upstream = hostile, hostile, hostile
+	brand := Brand{Name: "brand" + hostile + mark(valueID), Support: "javascript:alert(1)"}
+	for name, o := range map[string]Options{
+		"built-in": {Brand: brand},
+		"owner's":  {Brand: brand, Template: `<p title="{{.Title}}">{{.Detail}}<a href="{{.Brand.Support}}">{{.ID}}</a>{{.Method}}`},
+	} {
+		p := newPage(t, o)
+		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+			for view, details := range map[string]*failure.Failure{"public": nil, "operator": whole} {
+				// Twice: made, then joined from what was made.
+				for range 2 {
+					w := answer(t, p, request("GET", "Accept", accept), public, details)
+					body := w.Body.String()
+					forbidden := []string{"\x00", "\x1b", "\xff", "\u202e", "/the-home", `href="javascript`}
+					switch accept {
+					case "application/json":
+						forbidden = slices.DeleteFunc(forbidden, func(s string) bool { return s == "\u202e" }) // it is data
+					case "text/html":
+						forbidden = append(forbidden, "<script", "alert(1)</", `"'>`)
+					}
+					for _, s := range forbidden {
+						if strings.Contains(body, s) {
+							t.Errorf("%s, %s, %s has %q", name, accept, view, s)
+						}
+					}
+					if w.Header().Get("Set-Cookie") != "" || strings.ContainsAny(w.Header().Get("Upstream-Failure-Id"), "\r\n\x00") {
+						t.Errorf("header %q", w.Header())
+					}
+				}
+			}
+		}
+	}
+}
+
+// A page that was made for one failure is joined with the next one's values.
+func TestJoinedPageHasItsOwnValues(t *testing.T) {
+	p := newPage(t, Options{Brand: Brand{Name: "Shop"}})
+	for _, id := range []string{"first", "second"} {
+		public := sample(failure.CategoryTimeout)
+		public.ID, public.Title, public.Detail = id, "Title of "+id, "Detail <of> "+id
+		public.RetryAfter = time.Duration(len(id)) * time.Second
+		public.Time = failure.At(time.Unix(int64(len(id)), 0))
+		body := answer(t, p, request("GET", "Accept", "text/html"), public, nil).Body.String()
+		for _, want := range []string{
+			"<code>" + id + "</code>", "<title>Title of " + id + " · Shop</title>", "<h1>Title of " + id + "</h1>",
+			"Detail &lt;of&gt; " + id, "about " + strconv.Itoa(len(id)) + " seconds.", "1970-01-01 00:00:0" + strconv.Itoa(len(id)) + " UTC",
+		} {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %q in %s", id, want, body)
+			}
+		}
+		for v := range values {
+			if strings.Contains(body, mark(v)) {
+				t.Errorf("the mark of value %d is left", v)
+			}
+		}
+	}
+}
+
+func TestOwnersTemplate(t *testing.T) {
+	p := newPage(t, Options{
+		Brand:    Brand{Name: "Shop", LogoDataURI: "data:image/png;base64,AA=="},
+		Template: `<img src="{{.Logo}}">{{.Brand.Name}} {{.Status}} {{.Title}} {{.Category}} {{.RequestSent}} {{.RetryAfterSeconds}} {{.Time}} {{.Method}}{{range .Hops}} {{.Name}}={{.State}}{{end}}`,
+	})
+	public := sample(failure.CategoryTimeout)
+	public.RetryAfter = time.Minute
+	w := answer(t, p, request("POST", "Accept", "text/html"), public, nil)
+	want := `<img src="data:image/png;base64,AA==">Shop 502 This service did not answer in time timeout no 60 2026-11-24T04:11:26.000Z POST You=connected Gateway=working Service=no answer in time`
+	if got := w.Body.String(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestTemplateErrorsAreFoundAtLoad(t *testing.T) {
+	for name, source := range map[string]string{
+		"does not parse":       "<p>\n{{if}}",
+		"no such function":     "<p>\n{{env \"HOME\"}}",
+		"no such field":        "<p>\n{{.Upstream}}",
+		"one category only":    "<p>\n{{if eq .Category \"timeout\"}}{{.Cause}}{{end}}",
+		"POST only":            "<p>\n{{if eq .Method \"POST\"}}{{.Cause}}{{end}}",
+		"ambiguous to escape":  "<a href='{{if .ID}}x\n'{{end}}>",
+		"endless by its range": "<p>\n{{range 100000000}}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{{end}}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := New(Options{Template: source, TemplateName: "error.html"})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if name != "endless by its range" && !strings.Contains(err.Error(), "error.html:2") && !strings.Contains(err.Error(), "error.html:1") {
+				t.Errorf("no file and line in %q", err)
+			}
+		})
+	}
+	if _, err := New(Options{Brand: Brand{LogoDataURI: "https://example.com/logo.png"}}); err == nil {
+		t.Error("a logo from elsewhere is taken")
+	}
+}
+
+// What no sample at load shows: the template fails on a request.
+func TestTemplateFailureFallsBackToText(t *testing.T) {
+	p := newPage(t, Options{Template: `<p>half a page{{if eq .ID "bad"}}{{index .Title 10000}}{{end}}`})
+	public := sample(failure.CategoryUnavailable)
+	public.ID = "bad"
+	w := httptest.NewRecorder()
+	err := p.Answer(w, request("GET", "Accept", "text/html"), public, nil)
+	if err == nil {
+		t.Error("no error for the log")
+	}
+	body := w.Body.String()
+	if w.Code != public.Status || w.Header().Get("Content-Type") != textType || !strings.HasPrefix(body, public.Title+"\n") {
+		t.Errorf("%d %v %q", w.Code, w.Header(), body)
+	}
+	if w.Header().Get("Content-Length") != strconv.Itoa(len(body)) {
+		t.Errorf("Content-Length %s of %d", w.Header().Get("Content-Length"), len(body))
+	}
+}
+
+type refusing struct{ http.ResponseWriter }
+
+func (refusing) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestWriteErrorIsReturned(t *testing.T) {
+	err := newPage(t, Options{}).Answer(refusing{httptest.NewRecorder()}, request("GET"), sample(failure.CategoryTimeout), nil)
+	if !errors.Is(err, os.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStatusIsAlwaysOne(t *testing.T) {
+	for _, status := range []int{0, -1, 99, 200, 304, 1000} {
+		public := sample(failure.CategoryUnavailable)
+		public.Status = status
+		if w := answer(t, newPage(t, Options{}), request("GET"), public, nil); w.Code != http.StatusBadGateway {
+			t.Errorf("%d became %d", status, w.Code)
+		}
+	}
+}
+
+func TestAbout(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		time.Millisecond: "1 second", 30 * time.Second: "30 seconds", 89 * time.Second: "89 seconds",
+		2 * time.Minute: "2 minutes", 100 * time.Second: "2 minutes", 90 * time.Second: "2 minutes",
+		89 * time.Minute: "89 minutes", 2 * time.Hour: "2 hours", 95 * time.Minute: "2 hours",
+	} {
+		if got := english.about(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
+
+// nowhere is a ResponseWriter that costs nothing itself.
+type nowhere struct{ header http.Header }
+
+func (n nowhere) Header() http.Header         { return n.header }
+func (n nowhere) Write(b []byte) (int, error) { return len(b), nil }
+func (n nowhere) WriteHeader(int)             {}
+
+func BenchmarkAnswer(b *testing.B) {
+	browser := "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+	owner := Options{Template: "<!doctype html><title>{{.Title}}</title><h1>{{.Title}}</h1><p>{{.Detail}} {{.Became}}<p>{{.ID}}"}
+	for _, bench := range []struct {
+		name, accept string
+		options      Options
+		details      *failure.Failure
+	}{
+		{"html", browser, Options{}, nil},
+		{"text", "*/*", Options{}, nil},
+		{"problem", "application/json", Options{}, nil},
+		{"owner", browser, owner, nil},
+		{"operator", browser, Options{}, broken()},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			p := newPage(b, bench.options)
+			r := request("GET", "Accept", bench.accept)
+			public := sample(failure.CategoryUnavailable)
+			w := nowhere{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				if err := p.Answer(w, r, public, bench.details); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestConcurrentAnswers(t *testing.T) {
+	p := newPage(t, Options{})
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for _, words := range failure.Categories {
+				public := sample(words.Category)
+				public.ID = "id" + strconv.Itoa(i)
+				w := httptest.NewRecorder()
+				if err := p.Answer(w, request("GET", "Accept", "text/html"), public, nil); err != nil {
+					t.Error(err)
+				}
+				if !strings.Contains(w.Body.String(), "<code>"+public.ID+"</code>") {
+					t.Errorf("the page of another: no %s", public.ID)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

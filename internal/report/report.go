@@ -1,0 +1,80 @@
+// Package report draws one failure for an operator: as an HTML fragment, as
+// plain text and as Markdown. All of them show the same view of the record, with
+// one waterfall of its attempts.
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"html/template"
+	"io"
+	"strings"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// DocsURL is where the causes and the categories are explained, each under a
+// heading of its own.
+const DocsURL = "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md"
+
+//go:embed report.html
+var source string
+
+//go:embed report.css
+var stylesheet string
+
+var fragment = template.Must(template.New("report.html").Parse(source))
+
+// Style is the style sheet of the fragment, for the style element of the page
+// that it is put into: the fragment itself has no inline style, so that the page
+// can have a Content-Security-Policy without unsafe-inline.
+var Style = CompactCSS(stylesheet)
+
+var errNothing = errors.New("no failure to draw")
+
+// HTML draws f as a fragment without script and style: see Style. Its headings
+// start at h2.
+func HTML(f *failure.Failure) (template.HTML, error) {
+	if f == nil {
+		return "", errNothing
+	}
+	var drawn strings.Builder
+	if err := fragment.Execute(&drawn, look(f)); err != nil {
+		return "", err
+	}
+	return template.HTML(drawn.String()), nil
+}
+
+// Text draws f as plain text for a terminal. Nothing in it can move the cursor
+// or change a colour: see Printable.
+func Text(w io.Writer, f *failure.Failure) error {
+	if f == nil {
+		return errNothing
+	}
+	var drawn bytes.Buffer
+	writeText(&drawn, look(f))
+	_, err := w.Write(drawn.Bytes())
+	return err
+}
+
+// Markdown draws f as Markdown, to be pasted into an issue.
+func Markdown(w io.Writer, f *failure.Failure) error {
+	if f == nil {
+		return errNothing
+	}
+	var drawn bytes.Buffer
+	writeMarkdown(&drawn, look(f))
+	_, err := w.Write(drawn.Bytes())
+	return err
+}
+
+// CompactCSS joins the lines of a style sheet that is written to be read, without
+// their indentation.
+func CompactCSS(sheet string) string {
+	var compact strings.Builder
+	for line := range strings.Lines(sheet) {
+		compact.WriteString(strings.TrimSpace(line))
+	}
+	return compact.String()
+}

@@ -1,0 +1,377 @@
+package report
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// view is a failure in words: every string is printable and stands on one line.
+type view struct {
+	ID, Summary, Cause, Advice, Docs string
+	// Tags are the words by which a failure is filtered.
+	Tags     []fact
+	Evidence []string
+	Attempts []attempt
+	// Length is how long the whole waterfall is.
+	Length      string
+	Phases      []string
+	Unavailable []fact
+	Facts       []fact
+}
+
+// fact is a value with its label.
+type fact struct{ Label, Value string }
+
+// attempt is a row of the waterfall.
+type attempt struct {
+	Number int
+	// Skipped is how many attempts before this one the record doesn't keep.
+	Skipped int
+	// Upstream, then how it was reached: address, connection, protocol.
+	Upstream string
+	Path     []string
+	// Cause is empty for an attempt that worked.
+	Cause, Error string
+	// Took says when the attempt began and how long it took.
+	Took string
+	// Whole is the attempt's place in the waterfall, Bars its phases.
+	Whole span
+	Bars  []bar
+	// Label tells the bars in words.
+	Label string
+}
+
+// span is a place in the waterfall, in thousandths of its length.
+type span struct{ Start, Width int }
+
+// bar is a phase of an attempt.
+type bar struct {
+	span
+	Phase string
+	Took  string
+	// Last says that the attempt failed in this phase.
+	Last bool
+}
+
+// thousandths is the length of the whole waterfall, and narrowest the least
+// width that can still be seen.
+const (
+	thousandths = 1000
+	narrowest   = 4
+)
+
+// look puts f into words.
+func look(f *failure.Failure) view {
+	v := view{
+		ID:      Printable(f.ID),
+		Summary: Printable(f.Summary),
+		Cause:   Printable(f.Cause),
+		Advice:  Printable(f.Advice),
+	}
+	if f.Cause != "" {
+		v.Docs = DocsURL + "#" + v.Cause
+	}
+	v.Tags = known(
+		fact{"Outcome", string(f.Outcome)},
+		fact{"Status", number(f.Status)},
+		fact{"Phase", string(f.Phase)},
+		fact{"Side", string(f.Side)},
+		fact{"Category", string(f.Category)},
+		fact{"Proxy error", f.ProxyError},
+	)
+	for _, evidence := range f.Evidence {
+		v.Evidence = append(v.Evidence, Printable(evidence))
+	}
+	v.Attempts, v.Phases, v.Length = waterfall(f)
+	for _, u := range f.Unavailable {
+		v.Unavailable = append(v.Unavailable, fact{Printable(u.Upstream), Printable(whyUnavailable(u))})
+	}
+	facts := []fact{
+		{"Request sent", sent(f.RequestSent)},
+		{"Limit", limit(f.Limit)},
+		{"Received", received(f.Received)},
+		{"Error", f.Error},
+		{"Site", f.Site},
+		{"Upstream", f.Upstream},
+		{"Request", strings.Join(words(f.Request.Method, f.Request.Host, f.Request.URI, f.Request.Proto), " ")},
+		{"Client", client(f.Request)},
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Request.Headers)) {
+		facts = append(facts, fact{name, strings.Join(f.Request.Headers[name], ", ")})
+	}
+	v.Facts = known(append(facts,
+		fact{"Time", timeOf(f)},
+		fact{"Duration", duration(f.DurationMS)},
+		fact{"Attempts", number(f.AttemptCount)},
+		fact{"Reference", f.ID},
+		fact{"Incident", f.Incident},
+		fact{"Trace", f.TraceID},
+		fact{"Instance", f.Instance},
+	)...)
+	return v
+}
+
+// known leaves out what isn't known, and makes the rest printable.
+func known(facts ...fact) []fact {
+	kept := facts[:0]
+	for _, one := range facts {
+		if one.Value == "" {
+			continue
+		}
+		one.Label, one.Value = Printable(one.Label), Printable(one.Value)
+		kept = append(kept, one)
+	}
+	return kept
+}
+
+// words leaves out those that are empty.
+func words(all ...string) []string {
+	kept := all[:0]
+	for _, word := range all {
+		if word != "" {
+			kept = append(kept, word)
+		}
+	}
+	return kept
+}
+
+func sent(s failure.Sent) string {
+	switch s {
+	case failure.SentNo:
+		return "no: the upstream did not process it, so trying again is safe"
+	case failure.SentMaybe:
+		return "maybe: bytes of it left and nothing came back, so the upstream may have processed it"
+	case failure.SentYes:
+		return "yes: the upstream began to answer"
+	default:
+		return string(s)
+	}
+}
+
+func limit(l *failure.Limit) string {
+	if l == nil {
+		return ""
+	}
+	value := l.Name
+	if l.ValueMS != nil {
+		value += " " + duration(*l.ValueMS)
+	}
+	switch l.Source {
+	case failure.LimitConfigured:
+		return value + " (configured)"
+	case failure.LimitDefault:
+		return value + " (Caddy's default)"
+	case failure.LimitAbsent:
+		return "no limit is set: " + l.Name
+	default:
+		return value
+	}
+}
+
+func received(r *failure.Received) string {
+	if r == nil {
+		return ""
+	}
+	parts := words(number(r.Status))
+	for _, field := range []fact{
+		{"server", r.Server}, {"via", r.Via}, {"retry-after", r.RetryAfter}, {"proxy-status", r.ProxyStatus},
+	} {
+		if field.Value != "" {
+			parts = append(parts, field.Label+": "+field.Value)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func whyUnavailable(u failure.Unavailable) string {
+	why := string(u.Reason)
+	switch u.Reason {
+	case failure.ReasonFails:
+		why = "failed too often (max_fails)"
+	case failure.ReasonUnhealthy:
+		why = "fails its active health check"
+	case failure.ReasonCircuitOpen:
+		why = "its circuit breaker is open"
+	case failure.ReasonFull:
+		why = "full (unhealthy_request_count)"
+	}
+	if u.Until != nil {
+		why += ", until " + u.Until.String()
+	}
+	if u.LastFailure != "" {
+		why += ", last failure " + u.LastFailure
+	}
+	return why
+}
+
+func client(r failure.Request) string {
+	if r.ClientIP != "" && r.RemoteIP != "" && r.ClientIP != r.RemoteIP {
+		return r.ClientIP + " by way of " + r.RemoteIP
+	}
+	return cmp.Or(r.ClientIP, r.RemoteIP)
+}
+
+func timeOf(f *failure.Failure) string {
+	if f.Time.IsZero() {
+		return ""
+	}
+	return f.Time.String()
+}
+
+// waterfall makes the rows, lists the phases that occur in them, and says how
+// long the whole is.
+func waterfall(f *failure.Failure) (rows []attempt, phases []string, length string) {
+	total := f.DurationMS
+	for _, a := range f.Attempts {
+		total = max(total, a.StartMS+a.DurationMS)
+	}
+	skipped := max(f.AttemptCount-len(f.Attempts), 0)
+	seen := map[failure.Phase]bool{}
+	for i, a := range f.Attempts {
+		row := row(a, total)
+		row.Number = i + 1
+		if i >= failure.MaxAttempts/2 {
+			row.Number += skipped
+		}
+		if i == failure.MaxAttempts/2 {
+			row.Skipped = skipped
+		}
+		for _, bar := range row.Bars {
+			seen[failure.Phase(bar.Phase)] = true
+		}
+		rows = append(rows, row)
+	}
+	for _, phase := range failure.PhaseOrder {
+		if seen[phase] {
+			phases = append(phases, string(phase))
+		}
+	}
+	return rows, phases, duration(total)
+}
+
+// row draws one attempt: its phases one after the other, in their order.
+func row(a failure.Attempt, total failure.Milliseconds) attempt {
+	drawn := attempt{
+		Upstream: Printable(a.Upstream),
+		Cause:    Printable(a.Cause),
+		Error:    Printable(a.Error),
+		Took:     "at " + duration(a.StartMS) + " for " + duration(a.DurationMS),
+		Whole:    place(a.StartMS, a.DurationMS, total),
+	}
+	for _, detail := range details(a) {
+		drawn.Path = append(drawn.Path, Printable(detail))
+	}
+
+	start := a.StartMS
+	for _, phase := range phasesOf(a.PhasesMS) {
+		if phase.took == nil {
+			continue
+		}
+		drawn.Bars = append(drawn.Bars, bar{
+			span:  place(start, *phase.took, total),
+			Phase: string(phase.name),
+			Took:  duration(*phase.took),
+		})
+		start += *phase.took
+	}
+	if len(drawn.Bars) > 0 && a.Cause != "" {
+		drawn.Bars[len(drawn.Bars)-1].Last = true
+	}
+
+	labels := make([]string, 0, len(drawn.Bars))
+	for _, bar := range drawn.Bars {
+		labels = append(labels, bar.Phase+" "+bar.Took)
+	}
+	drawn.Label = strings.Join(labels, ", ")
+	return drawn
+}
+
+type phase struct {
+	name failure.Phase
+	took *failure.Milliseconds
+}
+
+func phasesOf(p failure.Phases) []phase {
+	return []phase{
+		{failure.PhaseDNS, p.DNS},
+		{failure.PhaseConnect, p.Connect},
+		{failure.PhaseTLS, p.TLS},
+		{failure.PhaseSend, p.Send},
+		{failure.PhaseWait, p.Wait},
+		{failure.PhaseHeaders, p.Headers},
+		{failure.PhaseBody, p.Body},
+	}
+}
+
+// details says how an upstream was reached and what went over the connection.
+func details(a failure.Attempt) []string {
+	var said []string
+	switch {
+	case a.LocalAddress != "" && a.Address != "":
+		said = append(said, a.LocalAddress+" → "+a.Address)
+	case a.Address != "":
+		said = append(said, a.Address)
+	}
+	if a.Reused != nil {
+		switch {
+		case !*a.Reused:
+			said = append(said, "new connection")
+		case a.IdleMS != nil:
+			said = append(said, "reused after "+duration(*a.IdleMS)+" idle")
+		default:
+			said = append(said, "reused connection")
+		}
+	}
+	said = append(said, words(a.Protocol)...)
+	if a.Status != 0 {
+		said = append(said, "status "+strconv.Itoa(a.Status))
+	}
+	if a.Errno != "" {
+		said = append(said, a.Errno)
+	}
+	if a.TLSAlert != nil {
+		said = append(said, "TLS alert "+strconv.Itoa(int(*a.TLSAlert)))
+	}
+	if a.RequestBytes != nil {
+		said = append(said, "sent "+size(*a.RequestBytes))
+	}
+	switch {
+	case a.ResponseBytes != nil && a.ResponseBytesExpected != nil:
+		said = append(said, "received "+size(*a.ResponseBytes)+" of "+size(*a.ResponseBytesExpected))
+	case a.ResponseBytes != nil:
+		said = append(said, "received "+size(*a.ResponseBytes))
+	}
+	return said
+}
+
+// place puts a time into the waterfall. Whatever a record says, a bar stays
+// inside of it and can be seen.
+func place(start, took, total failure.Milliseconds) span {
+	return inside(scale(start, total), scale(took, total))
+}
+
+func inside(start, width int) span {
+	start = min(max(start, 0), thousandths-narrowest)
+	return span{Start: start, Width: min(max(width, narrowest), thousandths-start)}
+}
+
+func scale(part, total failure.Milliseconds) int {
+	share := float64(part) / float64(total)
+	if math.IsNaN(share) || share < 0 {
+		return 0
+	}
+	return int(math.Round(min(share, 1) * thousandths))
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}

@@ -1,0 +1,133 @@
+package upstreams
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// ear is a transport that tells the request's listener of each round trip. All
+// that reverse_proxy asks of its transport while it runs is forwarded.
+type ear struct {
+	http.RoundTripper
+	limits *failure.Limits
+	// protocol names what the transport speaks where its answers don't tell.
+	protocol string
+	usesTLS  bool
+	// quic transports call the connect hooks of the attempt's trace themselves.
+	quic bool
+	// wholeTrace says that the dialer is not listened to, so the net hooks go
+	// along with the attempt.
+	wholeTrace bool
+	// byScheme says that requests come here by earScheme, which must be taken
+	// off before they go on.
+	byScheme bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
+	if e.byScheme {
+		r = withoutScheme(r)
+	}
+	l := listenerOf(r.Context())
+	if l == nil {
+		return e.RoundTripper.RoundTrip(r)
+	}
+	a := l.Current(e.limits)
+	info, _ := reverseproxy.GetDialInfo(r.Context())
+	a.RoundTrip(info.Network, info.Address, e.usesTLS)
+	if e.protocol != "" {
+		a.Speaks(e.protocol)
+	}
+	// reverse_proxy makes r and its trace afresh for each attempt.
+	trace := httptrace.ContextClientTrace(r.Context())
+	if e.wholeTrace || trace == nil {
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), a.Trace()))
+	} else {
+		a.Hear(trace, e.usesTLS)
+		if e.quic {
+			a.HearDial(trace)
+		}
+	}
+	r.Body = a.RequestBody(r.Body)
+	res, err := e.RoundTripper.RoundTrip(r)
+	var dialErr reverseproxy.DialError
+	a.Ended(res, err, err != nil && errors.As(err, &dialErr))
+	return res, err
+}
+
+// withoutScheme copies r with no scheme, so that the transport sets its own.
+func withoutScheme(r *http.Request) *http.Request {
+	c := *r
+	u := *r.URL
+	u.Scheme = ""
+	c.URL = &u
+	return &c
+}
+
+// ProxyProtocolEnabled implements reverseproxy.ProxyProtocolTransport.
+func (e *ear) ProxyProtocolEnabled() bool {
+	t, ok := e.RoundTripper.(reverseproxy.ProxyProtocolTransport)
+	return ok && t.ProxyProtocolEnabled()
+}
+
+// RequiresContentLength implements reverseproxy.ContentLengthRequiredTransport.
+func (e *ear) RequiresContentLength() bool {
+	t, ok := e.RoundTripper.(reverseproxy.ContentLengthRequiredTransport)
+	return ok && t.RequiresContentLength()
+}
+
+// OverrideHealthCheckScheme implements reverseproxy.HealthCheckSchemeOverriderTransport.
+func (e *ear) OverrideHealthCheckScheme(base *url.URL, port string) {
+	if t, ok := e.RoundTripper.(reverseproxy.HealthCheckSchemeOverriderTransport); ok {
+		t.OverrideHealthCheckScheme(base, port)
+	}
+}
+
+// Unwrap gives the transport that is listened to.
+func (e *ear) Unwrap() http.RoundTripper { return e.RoundTripper }
+
+// dialFunc is the type of http.Transport's DialContext and DialTLSContext.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+// hearDialer listens to a transport's dialer. DialTLSContext calls Caddy's own
+// dialer, not the field, so it is listened to as well.
+func hearDialer(t *http.Transport) {
+	t.DialContext = hearDial(t.DialContext)
+	if t.DialTLSContext != nil {
+		t.DialTLSContext = hearDial(t.DialTLSContext)
+	}
+}
+
+func hearDial(dial dialFunc) dialFunc {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		var a *listen.LiveAttempt
+		if l := listenerOf(ctx); l != nil {
+			a, ctx = l.Dial(ctx)
+		}
+		conn, err := dial(ctx, network, address)
+		if a != nil {
+			a.Dialed(err)
+		}
+		return conn, err
+	}
+}
+
+// Interface guards
+var (
+	_ http.RoundTripper                                = (*ear)(nil)
+	_ reverseproxy.ProxyProtocolTransport              = (*ear)(nil)
+	_ reverseproxy.ContentLengthRequiredTransport      = (*ear)(nil)
+	_ reverseproxy.HealthCheckSchemeOverriderTransport = (*ear)(nil)
+)

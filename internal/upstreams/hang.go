@@ -1,0 +1,223 @@
+// Package upstreams is all that knows Caddy's reverse_proxy: it finds the
+// handlers of a config, hangs the ears on them, and reads their limits.
+package upstreams
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
+)
+
+// Place is where in a config one of our handlers stands.
+type Place struct {
+	// Site is the first host of the outermost host matcher on the way to the
+	// handler; without one, the server's name.
+	Site string
+	// Heard says that ears hang in every reverse_proxy that may come after the
+	// handler. It is false as well where nobody walked the config.
+	Heard bool
+}
+
+// Placed is one of our handlers, which is told its place.
+type Placed interface{ Placed(Place) }
+
+// Hang walks the http app and hangs the ears on each reverse_proxy in it, and
+// tells each of our handlers its place. It must be called after the app was
+// provisioned and before it is started: a server that listens already is left alone.
+func Hang(app *caddyhttp.App) {
+	for name, server := range app.Servers {
+		if len(server.Listeners()) > 0 {
+			continue
+		}
+		w := &walk{hang: hangOn}
+		w.walk(server)
+		w.tell(name)
+	}
+}
+
+// SiteOf is the site of one of our handlers in a server that was not walked: it
+// reads the server's routes and changes nothing.
+func SiteOf(server *caddyhttp.Server, handler Placed) string {
+	w := &walk{hang: func(*reverseproxy.Handler) {}}
+	w.walk(server)
+	for _, m := range w.ours {
+		if m.handler == handler && m.site != "" {
+			return m.site
+		}
+	}
+	return server.Name()
+}
+
+// walk is one server's.
+type walk struct {
+	// hang is done with each reverse_proxy.
+	hang func(*reverseproxy.Handler)
+	// ours are our handlers in the order in which they were met, each with how
+	// many unknown handlers had been met before it.
+	ours []met
+	// unknown counts the handlers that may hold a reverse_proxy which the walk
+	// can't see.
+	unknown int
+	// invokes says that a named route is invoked somewhere: what it holds may
+	// come after any of ours.
+	invokes bool
+}
+
+type met struct {
+	handler Placed
+	site    string
+	unknown int
+}
+
+func (w *walk) walk(server *caddyhttp.Server) {
+	w.routes(server.Routes, "")
+	if server.Errors != nil {
+		w.routes(server.Errors.Routes, "")
+	}
+	for _, route := range server.NamedRoutes {
+		if route != nil {
+			w.route(route, "")
+		}
+	}
+}
+
+// tell tells each of our handlers its place.
+func (w *walk) tell(server string) {
+	for _, m := range w.ours {
+		heard := m.unknown == w.unknown || w.unknown == 0
+		if w.invokes && w.unknown > 0 {
+			heard = false
+		}
+		site := m.site
+		if site == "" {
+			site = server
+		}
+		m.handler.Placed(Place{Site: site, Heard: heard})
+	}
+}
+
+func (w *walk) routes(routes caddyhttp.RouteList, site string) {
+	for i := range routes {
+		w.route(&routes[i], site)
+	}
+}
+
+func (w *walk) route(route *caddyhttp.Route, site string) {
+	if site == "" {
+		site = hostOf(route.MatcherSets)
+	}
+	for _, handler := range route.Handlers {
+		w.handler(handler, site)
+	}
+}
+
+func (w *walk) handler(handler any, site string) {
+	switch h := handler.(type) {
+	case Placed:
+		w.ours = append(w.ours, met{h, site, w.unknown})
+	case *reverseproxy.Handler:
+		w.hang(h)
+		for i := range h.HandleResponse {
+			w.routes(h.HandleResponse[i].Routes, site)
+		}
+	case *caddyhttp.Subroute:
+		w.routes(h.Routes, site)
+		if h.Errors != nil {
+			w.routes(h.Errors.Routes, site)
+		}
+	case *intercept.Intercept:
+		for i := range h.HandleResponse {
+			w.routes(h.HandleResponse[i].Routes, site)
+		}
+	case *caddyhttp.Invoke:
+		w.invokes = true
+	default:
+		if !isCaddys(h) {
+			w.unknown++
+		}
+	}
+}
+
+// isCaddys says whether a handler is one of Caddy's own modules: those that hold
+// routes are walked, the others hold none.
+func isCaddys(handler any) bool {
+	t := reflect.TypeOf(handler)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t != nil && strings.HasPrefix(t.PkgPath(), "github.com/caddyserver/caddy/v2/")
+}
+
+// hostOf is the first host of the first host matcher, "" for none.
+func hostOf(sets caddyhttp.MatcherSets) string {
+	for _, set := range sets {
+		for _, matcher := range set {
+			var hosts caddyhttp.MatchHost
+			switch m := matcher.(type) {
+			case *caddyhttp.MatchHost:
+				hosts = *m
+			case caddyhttp.MatchHost:
+				hosts = m
+			}
+			if len(hosts) > 0 {
+				return hosts[0]
+			}
+		}
+	}
+	return ""
+}
+
+// hangOn hangs the three ears on one reverse_proxy. It never wraps twice.
+func hangOn(h *reverseproxy.Handler) {
+	if h.LoadBalancing == nil || h.Transport == nil {
+		return // not provisioned
+	}
+	if _, done := h.LoadBalancing.SelectionPolicy.(*selection); done {
+		return
+	}
+	limits := limitsOf(h)
+	s := &selection{Selector: h.LoadBalancing.SelectionPolicy, proxy: h, limits: limits}
+	if h.DynamicUpstreams != nil {
+		s.source = sourceName(h.DynamicUpstreams)
+		h.DynamicUpstreams = hearSource(h.DynamicUpstreams, limits, s.source)
+	}
+	h.LoadBalancing.SelectionPolicy = s
+
+	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
+	h3 := isHTTP && len(httpTransport.Versions) == 1 && httpTransport.Versions[0] == "3"
+	e := &ear{RoundTripper: h.Transport, limits: limits, usesTLS: isHTTP && httpTransport.TLSEnabled(), quic: h3}
+	switch {
+	case !isHTTP:
+		// It dials by itself (fastcgi.Transport does).
+		e.wholeTrace = true
+		if _, ok := h.Transport.(*fastcgi.Transport); ok {
+			e.protocol = "fastcgi"
+		}
+	case h3:
+		// Its dialer is private, but it calls all hooks of the attempt's trace.
+	case !limits.ActiveChecks:
+		hearDialer(httpTransport.Transport)
+	}
+	if !limits.ActiveChecks {
+		h.Transport = e
+		return
+	}
+	// The health checker's goroutine reads Handler.Transport and dials from
+	// Provision on, so both stay untouched. Our requests reach the ear by a URL
+	// scheme of our own, which the selection sets.
+	if !isHTTP || h3 {
+		s.traces = true
+		return
+	}
+	e.wholeTrace, e.byScheme = true, true
+	httpTransport.Transport.RegisterProtocol(earScheme, e)
+	s.scheme = earScheme
+}
+
+// earScheme is the URL scheme by which a request reaches the ear where the
+// transport can't be replaced.
+const earScheme = "upstream-diagnostics"

@@ -1,0 +1,73 @@
+package upstreams
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// Caddy's own defaults, as its transports set them when they are provisioned
+// (reverseproxy/httptransport.go, fastcgi/fastcgi.go). Who configures the same
+// value can't be told from who configures none.
+const (
+	defaultDialTimeout = 3 * time.Second
+	defaultKeepalive   = 2 * time.Minute
+)
+
+// limitsOf reads the limits of a handler that has been provisioned.
+func limitsOf(h *reverseproxy.Handler) *failure.Limits {
+	l := &failure.Limits{}
+	switch t := h.Transport.(type) {
+	case *reverseproxy.HTTPTransport:
+		l.Transport = "http"
+		l.ProxyProtocol = t.ProxyProtocol
+		l.Settings = append(l.Settings,
+			setting(failure.DialTimeout, t.DialTimeout, defaultDialTimeout),
+			setting(failure.ResponseHeaderTimeout, t.ResponseHeaderTimeout, 0),
+			setting(failure.ExpectContinueTimeout, t.ExpectContinueTimeout, 0),
+			setting(failure.ReadTimeout, t.ReadTimeout, 0),
+			setting(failure.WriteTimeout, t.WriteTimeout, 0),
+		)
+		if t.TLS != nil {
+			l.Settings = append(l.Settings, setting(failure.TLSTimeout, t.TLS.HandshakeTimeout, 0))
+		}
+		if t.KeepAlive != nil && (t.KeepAlive.Enabled == nil || *t.KeepAlive.Enabled) {
+			l.Settings = append(l.Settings, setting(failure.Keepalive, t.KeepAlive.IdleConnTimeout, defaultKeepalive))
+		}
+	case *fastcgi.Transport:
+		l.Transport = "fastcgi"
+		l.Settings = append(l.Settings,
+			setting(failure.DialTimeout, t.DialTimeout, defaultDialTimeout),
+			setting(failure.ReadTimeout, t.ReadTimeout, 0),
+			setting(failure.WriteTimeout, t.WriteTimeout, 0),
+		)
+	}
+	if h.LoadBalancing != nil {
+		l.Settings = append(l.Settings, setting(failure.TryDuration, h.LoadBalancing.TryDuration, 0))
+	}
+	if checks := h.HealthChecks; checks != nil {
+		l.ActiveChecks = checks.Active != nil && checks.Active.IsEnabled()
+		if checks.Passive != nil {
+			l.MaxFails = checks.Passive.MaxFails
+			l.FailDuration = time.Duration(checks.Passive.FailDuration)
+		}
+	}
+	return l
+}
+
+// setting names a value in force and where it comes from. A byDefault of 0 says
+// that Caddy has no default.
+func setting(name string, value caddy.Duration, byDefault time.Duration) failure.Setting {
+	s := failure.Setting{Name: name, Value: time.Duration(value), Source: failure.LimitConfigured}
+	switch {
+	case value <= 0:
+		s.Value, s.Source = 0, failure.LimitAbsent
+	case s.Value == byDefault:
+		s.Source = failure.LimitDefault
+	}
+	return s
+}

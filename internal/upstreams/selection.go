@@ -1,0 +1,157 @@
+package upstreams
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// selection is a selection policy that tells the request's listener whom it chose,
+// or why it could choose nobody.
+type selection struct {
+	reverseproxy.Selector
+	proxy  *reverseproxy.Handler
+	limits *failure.Limits
+	// source names the dynamic source, "" for none.
+	source string
+	// scheme is set on requests that are listened to; "" leaves it.
+	scheme string
+	// traces says that no ear can be put into the transport: the attempt's trace
+	// goes along with the request from here.
+	traces bool
+}
+
+// Select implements reverseproxy.Selector.
+func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w http.ResponseWriter) *reverseproxy.Upstream {
+	upstream := s.Selector.Select(pool, r, w)
+	l := listenerOf(r.Context())
+	if l == nil {
+		return upstream
+	}
+	if upstream == nil {
+		l.NobodySelected(s.limits, s.candidates(pool))
+		return nil
+	}
+	a := l.Selected(s.nameOf(upstream), s.limits)
+	if s.scheme != "" {
+		r.URL.Scheme = s.scheme
+	}
+	if s.traces {
+		// r is reverse_proxy's own copy. Each attempt's trace replaces the one
+		// before, which has nothing more to hear.
+		base, ok := r.Context().Value(untracedKey{}).(context.Context)
+		if !ok {
+			base = r.Context()
+			base = context.WithValue(base, untracedKey{}, base)
+		}
+		a.SentUnheard()
+		*r = *r.WithContext(httptrace.WithClientTrace(base, a.Trace()))
+	}
+	return upstream
+}
+
+// untracedKey is where the context without an attempt's trace is kept.
+type untracedKey struct{}
+
+// nameOf is what is configured for upstream: its address with placeholders
+// unexpanded, or the dynamic source that gave it.
+func (s *selection) nameOf(upstream *reverseproxy.Upstream) string {
+	if s.source != "" && !slices.Contains(s.proxy.Upstreams, upstream) {
+		return s.source
+	}
+	return upstream.Dial
+}
+
+// candidates says why each of the pool could not be chosen.
+func (s *selection) candidates(pool reverseproxy.UpstreamPool) []listen.Candidate {
+	candidates := make([]listen.Candidate, 0, len(pool))
+	for _, upstream := range pool {
+		candidates = append(candidates, listen.Candidate{Upstream: upstream.Dial, Reason: s.reason(upstream)})
+	}
+	return candidates
+}
+
+// reason says why an upstream is not available, in the order in which
+// reverse_proxy asks. What an active check found is private, so it is what remains.
+func (s *selection) reason(upstream *reverseproxy.Upstream) failure.Reason {
+	if upstream.Healthy() {
+		if upstream.Full() {
+			return failure.ReasonFull
+		}
+		return ""
+	}
+	if checks := s.proxy.HealthChecks; checks != nil && checks.Passive != nil && upstream.Fails() >= checks.Passive.MaxFails {
+		return failure.ReasonFails
+	}
+	if s.proxy.CB != nil && !s.proxy.CB.OK() {
+		return failure.ReasonCircuitOpen
+	}
+	return failure.ReasonUnhealthy
+}
+
+// source is a dynamic source that tells the request's listener how a lookup ended.
+type source struct {
+	reverseproxy.UpstreamSource
+	limits *failure.Limits
+	name   string
+}
+
+// GetUpstreams implements reverseproxy.UpstreamSource.
+func (s *source) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
+	found, err := s.UpstreamSource.GetUpstreams(r)
+	if l := listenerOf(r.Context()); l != nil {
+		l.LookedUp(s.limits, s.name, err)
+	}
+	return found, err
+}
+
+// cachingSource forwards what reverse_proxy asks of a source that caches.
+type cachingSource struct {
+	source
+	caching reverseproxy.CachingUpstreamSource
+}
+
+// ResetCache implements reverseproxy.CachingUpstreamSource.
+func (s *cachingSource) ResetCache(r *http.Request) error { return s.caching.ResetCache(r) }
+
+func hearSource(inner reverseproxy.UpstreamSource, limits *failure.Limits, name string) reverseproxy.UpstreamSource {
+	s := source{UpstreamSource: inner, limits: limits, name: name}
+	if caching, ok := inner.(reverseproxy.CachingUpstreamSource); ok {
+		return &cachingSource{source: s, caching: caching}
+	}
+	return &s
+}
+
+// sourceName names a dynamic source as a Caddyfile does.
+func sourceName(s reverseproxy.UpstreamSource) string {
+	switch s := s.(type) {
+	case *reverseproxy.SRVUpstreams:
+		if s.Service == "" && s.Proto == "" {
+			return "srv " + s.Name
+		}
+		return fmt.Sprintf("srv _%s._%s.%s", s.Service, s.Proto, s.Name)
+	case *reverseproxy.AUpstreams:
+		if s.Port == "" {
+			return "a " + s.Name
+		}
+		return "a " + s.Name + ":" + s.Port
+	case *reverseproxy.MultiUpstreams:
+		return "multi"
+	default:
+		return "dynamic"
+	}
+}
+
+// Interface guards
+var (
+	_ reverseproxy.Selector              = (*selection)(nil)
+	_ reverseproxy.UpstreamSource        = (*source)(nil)
+	_ reverseproxy.CachingUpstreamSource = (*cachingSource)(nil)
+)

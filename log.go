@@ -1,0 +1,81 @@
+package diagnostics
+
+import (
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// logMessage and loggerName are the contract's.
+const (
+	logMessage = "upstream failure"
+	loggerName = "http.handlers.upstream_diagnostics"
+)
+
+// log writes the entry of f, unless a storm of its kind is summed up.
+func (h *Handler) log(f *failure.Failure) {
+	passes, ended := h.process.storm.passes(f, f.Time.Time)
+	if ended != nil {
+		logSummary(h.logger, ended)
+	}
+	if !passes {
+		return
+	}
+	if c := h.logger.Check(levelOf(f), logMessage); c != nil {
+		c.Write(append(fieldsOf(f), zap.Any("request", f.Request))...)
+	}
+}
+
+// logSummary writes the line for failures that got none of their own.
+func logSummary(logger *zap.Logger, s *summary) {
+	if c := logger.Check(levelOf(s.failure), logMessage); c != nil {
+		c.LoggerName = loggerName // the App's goroutine writes it, too
+		c.Write(append(fieldsOf(s.failure), zap.Int("count", s.count), zap.Int("suppressed", s.suppressed))...)
+	}
+}
+
+// levelOf is INFO for what is the client's doing, ERROR for what the client felt.
+func levelOf(f *failure.Failure) zapcore.Level {
+	switch {
+	case f.Side == failure.SideClient, f.Outcome == failure.Abandoned:
+		return zapcore.InfoLevel
+	case f.Outcome == failure.Failed, f.Outcome == failure.Truncated:
+		return zapcore.ErrorLevel
+	default:
+		return zapcore.WarnLevel
+	}
+}
+
+func fieldsOf(f *failure.Failure) []zap.Field {
+	fields := make([]zap.Field, 0, 20)
+	fields = append(fields,
+		zap.String("err_id", f.ID),
+		zap.String("site", f.Site),
+		zap.String("outcome", string(f.Outcome)),
+		zap.Int("status", f.Status),
+		zap.String("cause", f.Cause),
+		zap.String("category", string(f.Category)),
+	)
+	// What isn't known is left out, here as in the record.
+	for _, field := range [...]struct{ name, value string }{
+		{"proxy_error", f.ProxyError},
+		{"phase", string(f.Phase)},
+		{"side", string(f.Side)},
+		{"upstream", f.Upstream},
+		{"summary", f.Summary},
+		{"error", f.Error},
+		{"request_sent", string(f.RequestSent)},
+		{"incident", f.Incident},
+		{"traceID", f.TraceID},
+	} {
+		if field.value != "" {
+			fields = append(fields, zap.String(field.name, field.value))
+		}
+	}
+	return append(fields,
+		zap.Strings("evidence", f.Evidence),
+		zap.Int("attempt_count", f.AttemptCount),
+		zap.Float64("duration_ms", float64(f.DurationMS)),
+	)
+}

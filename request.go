@@ -1,0 +1,158 @@
+package diagnostics
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// redacted stands for a value that is not kept.
+const redacted = "REDACTED"
+
+// maxKeptBytes bounds a URI, a header field and an error text that is kept.
+const maxKeptBytes = 2048
+
+// maxHostBytes is the longest host name (RFC 1035), and a port.
+const maxHostBytes = 253 + len(":65535")
+
+// credentials are the request fields whose values are never kept.
+var credentials = []string{"Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie", "X-Api-Key", "X-Auth-Token", "X-Csrf-Token"}
+
+// describeRequest keeps of the client's request what this handler is told to, as
+// the client sent it: what handlers after us rewrote doesn't show.
+func (h *Handler) describeRequest(r *http.Request) failure.Request {
+	sent := originalRequest(r)
+	kept := failure.Request{
+		Method: clean(sent.Method, 32),
+		Host:   clean(r.Host, maxHostBytes),
+		URI:    clean(h.redactURI(sent.URL), maxKeptBytes),
+		Proto:  clean(r.Proto, 32),
+	}
+	if h.ClientIP != clientIPOff {
+		kept.RemoteIP = h.maskIP(hostOnly(sent.RemoteAddr))
+		clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+		kept.ClientIP = h.maskIP(clientIP)
+	}
+	keep := func(field, value string) {
+		if kept.Headers == nil {
+			kept.Headers = make(map[string][]string)
+		}
+		kept.Headers[field] = append(kept.Headers[field], clean(value, maxKeptBytes))
+	}
+	if agent := r.Header.Get("User-Agent"); agent != "" {
+		keep("User-Agent", agent)
+	}
+	if origin := originOf(r.Header.Get("Referer")); origin != "" {
+		keep("Referer", origin)
+	}
+	for _, field := range h.keepHeaders {
+		if field == "User-Agent" || field == "Referer" {
+			continue // kept already
+		}
+		total := 0
+		for _, value := range r.Header.Values(field) {
+			if slices.Contains(credentials, field) {
+				value = redacted
+			}
+			if total += len(value); total > maxKeptBytes {
+				keep(field, "…")
+				break
+			}
+			keep(field, value)
+		}
+	}
+	return kept
+}
+
+// originalRequest is the request as the client sent it, without its headers.
+func originalRequest(r *http.Request) *http.Request {
+	if sent, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && sent.URL != nil {
+		return &sent
+	}
+	return r
+}
+
+// redactURI is the path and the query, in which only the values that are kept show.
+func (h *Handler) redactURI(u *url.URL) string {
+	var b strings.Builder
+	b.WriteString(u.EscapedPath())
+	if u.RawQuery == "" {
+		return b.String()
+	}
+	separator := byte('?')
+	for pair := range strings.SplitSeq(u.RawQuery, "&") {
+		if b.Len() > maxKeptBytes {
+			break
+		}
+		b.WriteByte(separator)
+		separator = '&'
+		name, value, hasValue := strings.Cut(pair, "=")
+		if key, err := url.QueryUnescape(name); err != nil || !slices.Contains(h.KeepQuery, key) {
+			value = redacted
+			if !hasValue && name != "" {
+				// A key without a value may be the secret itself.
+				b.WriteString(redacted)
+				continue
+			}
+		}
+		b.WriteString(name)
+		if hasValue {
+			b.WriteByte('=')
+			b.WriteString(value)
+		}
+	}
+	return b.String()
+}
+
+// originOf is scheme and host of a URL, "" where it has none.
+func originOf(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+func hostOnly(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
+
+// maskIP cuts an address to its /24 or /48 where this handler is told to.
+func (h *Handler) maskIP(s string) string {
+	if h.ClientIP != clientIPMasked {
+		return clean(s, 64)
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return ""
+	}
+	bits := 48
+	if addr = addr.Unmap().WithZone(""); addr.Is4() {
+		bits = 24
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return prefix.Addr().String()
+}
+
+// clean bounds what a client sent to so many bytes, marks where it was cut, and
+// leaves no invalid UTF-8.
+func clean(s string, limit int) string {
+	if len(s) > limit {
+		return strings.ToValidUTF8(s[:limit], "\uFFFD") + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
