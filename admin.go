@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
 )
 
@@ -49,31 +50,17 @@ func (*adminAPI) Routes() []caddy.AdminRoute {
 // processView is what the operator may read of the process.
 type processView struct{}
 
-func (processView) Overview() failure.Overview {
+// journal is the process's, or an empty one where no config holds a process.
+func (processView) journal() *journal.Journal {
 	if p := currentProcess(); p != nil {
-		return p.journal.Overview()
+		return p.journal
 	}
-	return failure.Overview{}
+	return journal.New(0, 0)
 }
 
-func (processView) Query(q failure.Query) failure.FailurePage {
-	if p := currentProcess(); p != nil {
-		return p.journal.Query(q)
-	}
-	return failure.FailurePage{Failures: []*failure.Failure{}}
-}
-
-func (processView) Get(id string) (*failure.Failure, bool) {
-	if p := currentProcess(); p != nil {
-		return p.journal.Get(id)
-	}
-	return nil, false
-}
-
-func (processView) Clear() {
-	if p := currentProcess(); p != nil {
-		p.journal.Clear()
-	}
-}
+func (v processView) Overview() failure.Overview                  { return v.journal().Overview() }
+func (v processView) Query(q failure.Query) failure.FailurePage   { return v.journal().Query(q) }
+func (v processView) Get(id string) (f *failure.Failure, ok bool) { return v.journal().Get(id) }
+func (v processView) Clear()                                      { v.journal().Clear() }
 
 var _ operator.View = processView{}

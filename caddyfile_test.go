@@ -334,6 +334,7 @@ func TestLoadHandlerJSON(t *testing.T) {
 		"template a directory":    {fields: `, "template": ` + string(directory), wantErr: `is not a regular file`},
 		"template empty":          {fields: `, "template": ` + write("empty.html", ""), wantErr: `is empty`},
 		"template not text":       {fields: `, "template": ` + write("latin1.html", "\xe9"), wantErr: `is not UTF-8 text`},
+		"template does not parse": {fields: `, "template": ` + write("broken.html", "<p>\n{{if}}"), wantErr: `broken.html:2`},
 		"template too large":      {fields: `, "template": ` + write("large.html", strings.Repeat(" ", maxTemplateBytes+1)), wantErr: `has 1048577 bytes, more than 1048576`},
 		"logo":                    {fields: `, "brand": {"logo": ` + write("logo", "<svg xmlns='http://www.w3.org/2000/svg'/>") + `}`},
 		"logo missing":            {fields: `, "brand": {"logo": ` + string(missing) + `}`, wantErr: `brand.logo: `},

@@ -35,13 +35,12 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 
 // lastFailure adds what the journal knows of an upstream that could not be chosen.
 func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, now time.Time) {
-	id, ok := h.process.journal.Last(u.Upstream)
-	if !ok {
+	last := h.process.journal.Last(u.Upstream)
+	if last == nil {
 		return
 	}
-	u.LastFailure = id
-	last, ok := h.process.journal.Get(id)
-	if !ok || u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 {
+	u.LastFailure = last.ID
+	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 {
 		return
 	}
 	if until := last.Time.Add(limits.FailDuration); until.After(now) {
@@ -104,27 +103,23 @@ func (h *Handler) siteOf(r *http.Request) string {
 // setPlaceholders sets the contract's placeholders.
 func setPlaceholders(repl *caddy.Replacer, f *failure.Failure) {
 	public := f.Public()
-	for name, value := range map[string]any{
-		// what the public may see
-		"id":           public.ID,
-		"title":        public.Title,
-		"detail":       public.Detail,
-		"category":     string(public.Category),
-		"request_sent": string(public.RequestSent),
-		// for the operator
-		"cause":         f.Cause,
-		"proxy_error":   f.ProxyError,
-		"phase":         string(f.Phase),
-		"side":          string(f.Side),
-		"outcome":       string(f.Outcome),
-		"site":          f.Site,
-		"upstream":      f.Upstream,
-		"attempt_count": f.AttemptCount,
-		"duration_ms":   float64(f.DurationMS),
-		"summary":       f.Summary,
-	} {
-		repl.Set("http.upstream_diagnostics."+name, value)
-	}
+	// what the public may see
+	repl.Set("http.upstream_diagnostics.id", public.ID)
+	repl.Set("http.upstream_diagnostics.title", public.Title)
+	repl.Set("http.upstream_diagnostics.detail", public.Detail)
+	repl.Set("http.upstream_diagnostics.category", string(public.Category))
+	repl.Set("http.upstream_diagnostics.request_sent", string(public.RequestSent))
+	// for the operator
+	repl.Set("http.upstream_diagnostics.cause", f.Cause)
+	repl.Set("http.upstream_diagnostics.proxy_error", f.ProxyError)
+	repl.Set("http.upstream_diagnostics.phase", string(f.Phase))
+	repl.Set("http.upstream_diagnostics.side", string(f.Side))
+	repl.Set("http.upstream_diagnostics.outcome", string(f.Outcome))
+	repl.Set("http.upstream_diagnostics.site", f.Site)
+	repl.Set("http.upstream_diagnostics.upstream", f.Upstream)
+	repl.Set("http.upstream_diagnostics.attempt_count", f.AttemptCount)
+	repl.Set("http.upstream_diagnostics.duration_ms", float64(f.DurationMS))
+	repl.Set("http.upstream_diagnostics.summary", f.Summary)
 }
 
 // retryAfterOf is when it is worth trying again: as configured, or where it is

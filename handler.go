@@ -108,7 +108,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer func() {
 		upstreams.Detach(r, l)
 		if aborted { // a panic goes up by itself: seen, never touched
-			h.expose(r, h.record(r, l, l.Seal(nil, 0, aborted)))
+			h.expose(r, h.record(asSent(r), l, l.Seal(nil, 0, aborted)))
 		}
 	}()
 	err := next.ServeHTTP(l, r)
@@ -118,6 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	heard := l.Seal(err, statusOf(err), aborted)
+	r = asSent(r)
 	f := h.record(r, l, heard) // diagnose, describe, journal, log
 	if f == nil {
 		return err // no upstream's doing: the very value that came
@@ -160,8 +161,8 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 }
 
 // abandonedAfter is how long a client must have waited for its leaving to be
-// recorded: whoever leaves earlier says nothing of the upstream.
-const abandonedAfter = time.Second
+// recorded: whoever leaves earlier says nothing of the upstream. Tests don't wait.
+var abandonedAfter = time.Second
 
 // expose lets the other handlers and the access log see what was found.
 func (h *Handler) expose(r *http.Request, f *failure.Failure) {
@@ -183,14 +184,13 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.H
 	if heard.Err != nil {
 		r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, heard.Err)
 	}
-	sent := asSent(r)
 	public := f.Public()
 	public.RetryAfter = h.retryAfterOf(f)
 	var details *failure.Failure
-	if h.seesDetails(sent) {
+	if h.seesDetails(r) {
 		details = f
 	}
-	if err := h.page.Answer(w, sent, public, details); err != nil {
+	if err := h.page.Answer(w, r, public, details); err != nil {
 		h.logger.Warn("answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }
@@ -214,17 +214,6 @@ func statusOf(err error) int {
 		return handlerErr.StatusCode
 	}
 	return http.StatusInternalServerError
-}
-
-// asSent is r with method and URI as the client sent them.
-func asSent(r *http.Request) *http.Request {
-	sent := originalRequest(r)
-	if sent == r {
-		return r
-	}
-	c := *r
-	c.Method, c.URL, c.RequestURI, c.RemoteAddr = sent.Method, sent.URL, sent.RequestURI, sent.RemoteAddr
-	return &c
 }
 
 // Provision loads what the config names.

@@ -25,18 +25,17 @@ const maxHostBytes = 253 + len(":65535")
 // credentials are the request fields whose values are never kept.
 var credentials = []string{"Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie", "X-Api-Key", "X-Auth-Token", "X-Csrf-Token"}
 
-// describeRequest keeps of the client's request what this handler is told to, as
-// the client sent it: what handlers after us rewrote doesn't show.
+// describeRequest keeps of the client's request (see asSent) what this handler is
+// told to.
 func (h *Handler) describeRequest(r *http.Request) failure.Request {
-	sent := originalRequest(r)
 	kept := failure.Request{
-		Method: clean(sent.Method, 32),
+		Method: clean(r.Method, 32),
 		Host:   clean(r.Host, maxHostBytes),
-		URI:    clean(h.redactURI(sent.URL), maxKeptBytes),
+		URI:    clean(h.redactURI(r.URL), maxKeptBytes),
 		Proto:  clean(r.Proto, 32),
 	}
 	if h.ClientIP != clientIPOff {
-		kept.RemoteIP = h.maskIP(hostOnly(sent.RemoteAddr))
+		kept.RemoteIP = h.maskIP(hostOnly(r.RemoteAddr))
 		clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 		kept.ClientIP = h.maskIP(clientIP)
 	}
@@ -71,12 +70,16 @@ func (h *Handler) describeRequest(r *http.Request) failure.Request {
 	return kept
 }
 
-// originalRequest is the request as the client sent it, without its headers.
-func originalRequest(r *http.Request) *http.Request {
-	if sent, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && sent.URL != nil {
-		return &sent
+// asSent is r with method and URI as the client sent them: handlers after us may
+// have rewritten it.
+func asSent(r *http.Request) *http.Request {
+	sent, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || sent.URL == nil {
+		return r
 	}
-	return r
+	c := *r
+	c.Method, c.URL, c.RequestURI, c.RemoteAddr = sent.Method, sent.URL, sent.RequestURI, sent.RemoteAddr
+	return &c
 }
 
 // redactURI is the path and the query, in which only the values that are kept show.

@@ -140,14 +140,15 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 		}
 		return verdict{}, false
 	}
-	if hasText(h.Err, textMakingDialInfo) {
+	unsent := last.Sent == 0 || !last.Exact && last.Dialing == nil && last.Connection == nil
+	if unsent && hasText(h.Err, textMakingDialInfo) {
 		f := found(DialAddressInvalid)
 		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, returned(h.Err)}, true
 	}
 	if last.Sent == 0 {
 		return verdict{}, false // refused before the transport was asked
 	}
-	if hasText(h.Err, textRetryMatch) {
+	if last.Status != 0 && hasText(h.Err, textRetryMatch) {
 		return verdict{failure.Failed, statusOf(UpstreamStatus, h.ErrStatus), last, answerCause(last), returned(h.Err)}, true
 	}
 	if worked(last) || refusedByTransport(h, last) {

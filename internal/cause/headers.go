@@ -54,6 +54,11 @@ func headersCause(t *try) finding {
 		return nothing
 	}
 	text := t.text()
+	if head := t.head(); head != "" {
+		if f := firstLineCause(t, head); f.row != ResponseMalformed && f.row != ResponseCutInHeaders {
+			return f
+		}
+	}
 	switch {
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
@@ -67,9 +72,21 @@ func headersCause(t *try) finding {
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
 		return found(TransferCodingInvalid)
 	case strings.HasPrefix(text, textMalformedResponse):
-		return firstLineCause(t, text[len(textMalformedResponse):])
+		line, err := strconv.Unquote(text[len(textMalformedResponse):])
+		if err != nil {
+			return found(ResponseMalformed)
+		}
+		return firstLineCause(t, line)
+	case isReadTimeout(t.readErr()) && !isTimeout(t.err): // net/http hides the first timeout here
+		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
+	case t.cutInLine():
+		return found(ResponseCutInHeaders, "the connection ended in the middle of a line")
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
 		return found(NotHTTP, "it greeted before the request was written")
+	case strings.HasPrefix(text, textMalformedStatus) && isHostName(text[len(textMalformedStatus):]):
+		// A mail server's greeting is "220" and its own name (RFC 5321 section
+		// 4.2); often it crosses with the request, so that time doesn't tell.
+		return found(NotHTTP, "where a status belongs, its first line has a host name")
 	}
 	for _, known := range textsMalformed {
 		if strings.HasPrefix(text, known) {
@@ -92,25 +109,44 @@ func headersCause(t *try) finding {
 	return nothing
 }
 
-// firstLineCause looks at the line with which an answer began, quoted as net/http
-// has it in its error.
-func firstLineCause(t *try, quoted string) finding {
-	line, err := strconv.Unquote(quoted)
-	if err != nil {
-		return found(ResponseMalformed)
-	}
+// firstLineCause looks at how an answer began.
+func firstLineCause(t *try, line string) finding {
 	evidence := "the answer begins with " + quote([]byte(line))
 	switch {
 	case !t.TLS && isTLSAlert(line):
 		return found(TLSExpected, evidence)
 	case isHTTP2Settings(line):
 		return found(HTTPVersionMismatch, evidence)
-	case strings.HasPrefix("HTTP/1.1 ", line) && line != "":
+	case speaksOther(line):
+		return found(NotHTTP, evidence)
+	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
 		return found(ResponseCutInHeaders, evidence)
-	case speaksOther(line), greeted(t):
+	case greeted(t):
 		return found(NotHTTP, evidence)
 	}
 	return found(ResponseMalformed, evidence)
+}
+
+// head are the first bytes that came back, "" where they were not heard.
+func (t *try) head() string {
+	if t.Connection == nil || t.Connection.Carried == nil || t.Connection.Carried.Encrypted {
+		return ""
+	}
+	return string(t.Connection.Carried.Head)
+}
+
+// readErr is what ended reading from the connection, nil where it wasn't heard.
+func (t *try) readErr() error {
+	if t.Connection == nil || t.Connection.Carried == nil {
+		return nil
+	}
+	return t.Connection.Carried.ReadErr
+}
+
+// cutInLine says that the connection ended in the middle of a line: net/http then
+// calls the line malformed.
+func (t *try) cutInLine() bool {
+	return t.Connection != nil && t.Connection.Carried.EndedInLine() && died(t.readErr())
 }
 
 // isTLSAlert: an alert record (RFC 8446 section 5.1), type 21, version 3.x.
@@ -133,12 +169,32 @@ func speaksOther(line string) bool {
 			return true
 		}
 	}
+	if strings.HasPrefix(line, "HTTP/") {
+		return false
+	}
 	for i := range len(line) {
-		if c := line[i]; c < ' ' && c != '\t' && c != '\r' || c == 0x7f {
-			return !strings.HasPrefix(line, "HTTP/")
+		if c := line[i]; c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+			return true
 		}
 	}
 	return false
+}
+
+// isHostName says that a quoted word is a host name with a domain.
+func isHostName(quoted string) bool {
+	word := strings.Trim(quoted, `"`)
+	dot := strings.LastIndexByte(word, '.')
+	if dot <= 0 || len(word)-dot < 3 {
+		return false
+	}
+	for i := range len(word) {
+		c := word[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i > dot || (c < '0' || c > '9') && c != '-' && c != '.') {
+			return false
+		}
+	}
+	return true
 }
 
 // greeted says that an answer came before the request had been written, which had

@@ -25,9 +25,12 @@ const (
 
 // http2Cause finds the cause where HTTP/2 has an error of its own.
 func http2Cause(t *try) finding {
-	phase := reached(t.Attempt)
-	if phase == failure.PhaseSend {
+	phase, framing := reached(t.Attempt), failure.PhaseHeaders
+	switch phase {
+	case failure.PhaseSend:
 		phase = failure.PhaseWait
+	case failure.PhaseBody:
+		framing = failure.PhaseBody
 	}
 	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
 		evidence := "HTTP/2 error code " + stream.Code.String()
@@ -35,7 +38,7 @@ func http2Cause(t *try) finding {
 			if stream.Code == http2.ErrCodeCancel {
 				return nothing // of our own making
 			}
-			return found(HTTPFramingError, evidence).at(phase)
+			return found(HTTPFramingError, evidence).at(framing)
 		}
 		return found(StreamReset, evidence).at(phase)
 	}
@@ -43,7 +46,7 @@ func http2Cause(t *try) finding {
 		return found(Goaway, "HTTP/2 error code "+goaway.ErrCode.String()).at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
-		return found(HTTPFramingError, "HTTP/2 error code "+http2.ErrCode(broken).String()).at(phase)
+		return found(HTTPFramingError, "HTTP/2 error code "+http2.ErrCode(broken).String()).at(framing)
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {

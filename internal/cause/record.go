@@ -103,6 +103,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentYes
 	case refusedUnprocessed(a.Err):
 		return failure.SentNo
+	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
+		return failure.SentNo
 	case connected(a):
 		return failure.SentMaybe
 	case a.DialErr || a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
@@ -289,7 +291,7 @@ func phases(t *try) failure.Phases {
 func evidence(h *listen.Heard, v verdict) []string {
 	lines := []string{}
 	if v.attempt != nil {
-		lines = way(tryOf(h, v.attempt))
+		lines = append(lines, way(tryOf(h, v.attempt))...)
 	}
 	lines = append(lines, v.finding.evidence...)
 	if limit := v.finding.limit; limit != nil {

@@ -22,6 +22,7 @@ const (
 	textServerClosed   = "http: server closed idle connection"
 	textConnectionLost = "http2: client connection lost"
 	textQUICIdle       = "timeout: no recent network activity"
+	textUnsolicited    = "readLoopPeekFailLocked: %!w(<nil>)" // bytes came before a request was under way
 )
 
 // waitCause finds the cause where the request was sent and no byte came.
@@ -41,6 +42,8 @@ func waitCause(t *try) finding {
 	errno := errnoOf(t.err)
 	text := t.text()
 	switch {
+	case text == textUnsolicited && t.Connection != nil && !t.Connection.Reused:
+		return found(NotHTTP, "it greeted before the request was written")
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,

@@ -1,6 +1,7 @@
 package faultlab
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -127,6 +128,8 @@ func untilUnhealthy(v visitor) (func(), error) {
 		}
 	}
 }
+
+var errNeverUnhealthy = errors.New("the upstream was never found unhealthy")
 
 // startFull makes an upstream with one slot, that a first request takes until the
 // second has its answer.

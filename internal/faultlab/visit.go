@@ -3,7 +3,6 @@ package faultlab
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -230,5 +229,3 @@ func warmUp(v visitor) (func(), error) {
 func after(before func(visitor) (func(), error)) option {
 	return func(u *Upstream) { u.before = before }
 }
-
-var errNeverUnhealthy = errors.New("the upstream was never found unhealthy")

@@ -66,9 +66,7 @@ func newRing(keep int, keepFor time.Duration, newest uint64) *ring {
 
 // Add records f, which nobody may change any more.
 func (j *Journal) Add(f *failure.Failure) {
-	if i := slices.Index(failure.Outcomes, f.Outcome); i >= 0 {
-		j.counts[i].Add(1)
-	}
+	j.Count(f.Outcome)
 	e := &entry{failure: f}
 
 	j.mu.Lock()
@@ -179,16 +177,16 @@ func (j *Journal) Get(id string) (*failure.Failure, bool) {
 	return nil, false
 }
 
-// Last returns the id of the last failure recorded for that upstream, if it is
+// Last returns the last failure recorded for that upstream, nil where none is
 // kept. It takes one look at a map: requests ask it, in a storm all of them.
-func (j *Journal) Last(upstream string) (id string, ok bool) {
+func (j *Journal) Last(upstream string) *failure.Failure {
 	j.mu.Lock()
 	e := j.last[upstream]
 	j.mu.Unlock()
 	if e == nil || j.ring.Load().expired(e.failure, time.Now()) {
-		return "", false
+		return nil
 	}
-	return e.failure.ID, true
+	return e.failure
 }
 
 // Overview sums up what was recorded, and what is kept of it.

@@ -297,7 +297,7 @@ func TestResize(t *testing.T) {
 			}
 			for upstream, last := range map[string]string{"u0": "f9", "u2": "f8", "u1": "f7"} {
 				kept := strings.Contains(test.want, last)
-				if id, ok := j.Last(upstream); ok != kept || kept && id != last {
+				if id, ok := lastID(j, upstream); ok != kept || kept && id != last {
 					t.Errorf("Last(%s) gave %q, %v", upstream, id, ok)
 				}
 			}
@@ -318,7 +318,7 @@ func TestClear(t *testing.T) {
 	if _, ok := j.Get("f9"); ok {
 		t.Error("f9 is still there")
 	}
-	if _, ok := j.Last("u0"); ok {
+	if _, ok := lastID(j, "u0"); ok {
 		t.Error("u0 still has a last failure")
 	}
 	o := j.Overview()
@@ -335,7 +335,7 @@ func TestLast(t *testing.T) {
 	j := New(4, 0)
 	want := func(upstream, id string) {
 		t.Helper()
-		if got, ok := j.Last(upstream); got != id || ok != (id != "") {
+		if got, ok := lastID(j, upstream); got != id || ok != (id != "") {
 			t.Errorf("Last(%q) gave %q, %v; want %q", upstream, got, ok, id)
 		}
 	}
@@ -394,7 +394,7 @@ func TestAge(t *testing.T) {
 		if _, ok := j.Get("f0"); ok {
 			t.Error("f0 can be got after 80 minutes")
 		}
-		if _, ok := j.Last("u0"); ok {
+		if _, ok := lastID(j, "u0"); ok {
 			t.Error("f0 is the last of u0 after 80 minutes")
 		}
 		if o := j.Overview(); o.KeptCount != 1 || o.Counts[failure.Failed] != 2 || o.Oldest.Equal(start.Time) {
@@ -435,7 +435,7 @@ func TestSweep(t *testing.T) {
 		if got := ids(j.Query(failure.Query{})); got != "f4" {
 			t.Errorf("got %q", got)
 		}
-		if id, ok := j.Last("u1"); id != "f4" || !ok {
+		if id, ok := lastID(j, "u1"); id != "f4" || !ok {
 			t.Errorf("Last(u1) gave %q, %v", id, ok)
 		}
 	})
@@ -456,6 +456,20 @@ func TestOverview(t *testing.T) {
 	}
 	if got.KeptCount != 10 || got.Keep != 10 || got.KeepForS != 86400 || got.Since.IsZero() {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// What is only counted takes no one's place, and moves no cursor.
+func TestCount(t *testing.T) {
+	j := filled(2, 2)
+	newest := j.Query(failure.Query{}).Newest
+	j.Count(failure.Abandoned)
+	page := j.Query(failure.Query{})
+	if got := ids(page); got != "f1 f0" || page.Newest != newest {
+		t.Errorf("got %q and newest %s, which was %s", got, page.Newest, newest)
+	}
+	if o := j.Overview(); o.Counts[failure.Abandoned] != 1 || o.KeptCount != 2 {
+		t.Errorf("got %+v", o)
 	}
 }
 
@@ -768,4 +782,12 @@ func BenchmarkLast(b *testing.B) {
 			j.Last("u1")
 		}
 	})
+}
+
+// lastID is the id of the last failure of an upstream.
+func lastID(j *Journal, upstream string) (id string, ok bool) {
+	if f := j.Last(upstream); f != nil {
+		return f.ID, true
+	}
+	return "", false
 }

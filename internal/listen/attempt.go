@@ -27,6 +27,9 @@ type LiveAttempt struct {
 	// conn is the connection that the attempt got, at.
 	conn httptrace.GotConnInfo
 	at   time.Duration
+	// wire listens to what goes over conn; nil where nothing does.
+	wire      *Wire
+	encrypted bool
 
 	requestBody  requestBody
 	responseBody responseBody
@@ -46,6 +49,10 @@ func (a *LiveAttempt) freeze() Attempt {
 		if a.conn.Conn != nil {
 			c.LocalAddress = addressOf(a.conn.Conn.LocalAddr())
 			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
+		}
+		if a.wire != nil {
+			c.Carried = a.wire.carried()
+			c.Carried.Encrypted = a.encrypted
 		}
 		frozen.Connection = c
 	}
@@ -70,14 +77,15 @@ func addressOf(addr net.Addr) string {
 }
 
 // RoundTrip hears that a transport is asked for the round trip, by an ear in it.
-func (a *LiveAttempt) RoundTrip(network, address string, usesTLS bool) {
+// The protocol is "" where a TLS handshake decides it.
+func (a *LiveAttempt) RoundTrip(network, address, protocol string, usesTLS bool) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	if a.live() {
 		a.l.exact = true
 		a.Exact = true
 		a.Sent = a.l.now()
-		a.Network, a.Address, a.TLS = network, address, usesTLS
+		a.Network, a.Address, a.Protocol, a.TLS = network, address, protocol, usesTLS
 	}
 }
 
@@ -155,6 +163,27 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 		a.silentRetry()
 	}
 	a.conn, a.at = info, a.l.now()
+	// What a fresh connection in the clear received before is the upstream's
+	// greeting: it counts.
+	a.hearTLS(info.Conn)
+	if a.wire, a.encrypted = wireOf(info.Conn); a.wire != nil && (info.Reused || a.encrypted) {
+		a.wire.begin()
+	}
+}
+
+// hearTLS names the protocol that was negotiated for a connection. The caller holds
+// the lock.
+func (a *LiveAttempt) hearTLS(conn net.Conn) {
+	if c, ok := conn.(*tls.Conn); ok && a.Protocol == "" {
+		a.Protocol = negotiated(c.ConnectionState())
+	}
+}
+
+func negotiated(state tls.ConnectionState) string {
+	if state.NegotiatedProtocol == "h2" {
+		return "h2"
+	}
+	return "http/1.1"
 }
 
 // silentRetry hears that Go's transport tries again by itself: the connection
@@ -168,7 +197,7 @@ func (a *LiveAttempt) silentRetry() {
 	a.l.count++
 	a.Attempt = Attempt{
 		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Network: a.Network, Address: a.Address,
-		TLS: a.TLS, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
+		Protocol: a.Protocol, TLS: a.TLS, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
 	}
 	a.at = 0
 }
@@ -318,7 +347,9 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 	a.Answered = a.l.now()
 	a.Status = res.StatusCode
-	a.Protocol = protocolOf(res, a.TLS)
+	if a.Protocol == "" {
+		a.Protocol = protocolOf(res, a.TLS)
+	}
 	a.Body.Expected = res.ContentLength
 	if res.Uncompressed {
 		a.Body.Expected = -1
@@ -337,8 +368,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 }
 
-// protocolOf names the protocol of an answer. A transport that speaks another
-// one (FastCGI) is named by its ear.
+// protocolOf names the protocol of an answer.
 func protocolOf(res *http.Response, usesTLS bool) string {
 	switch res.ProtoMajor {
 	case 1:
@@ -363,13 +393,6 @@ func received(header http.Header) http.Header {
 		}
 	}
 	return kept
-}
-
-// Speaks names the protocol of this attempt.
-func (a *LiveAttempt) Speaks(protocol string) {
-	a.l.mu.Lock()
-	defer a.l.mu.Unlock()
-	a.Protocol = protocol
 }
 
 // RequestBody listens to how much of the request's body the transport reads.

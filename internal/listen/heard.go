@@ -188,6 +188,9 @@ type Connection struct {
 	// out of the idle pool, after having been idle for Idle.
 	Reused, WasIdle bool
 	Idle            time.Duration
+	// Carried is what went over it for this attempt; nil where that can't be
+	// told: HTTP/2 and 3, FastCGI, a dialer that could not be listened to.
+	Carried *Carried
 }
 
 // Body is what became of an answer's body.

@@ -40,7 +40,7 @@ func TestResponse(t *testing.T) {
 	answered := func(status int) func(*Listener) {
 		return func(l *Listener) {
 			a := l.Selected("app:80", nil)
-			a.RoundTrip("tcp", "app:80", false)
+			a.RoundTrip("tcp", "app:80", "", false)
 			a.Ended(&http.Response{StatusCode: status, ProtoMajor: 1}, nil, false)
 		}
 	}
@@ -159,7 +159,7 @@ func deadOnReuse(t *testing.T, connections int) net.Listener {
 // proxy is what an ear does, without Caddy.
 func proxy(l *Listener, transport *http.Transport, limits *failure.Limits, url string) (*http.Response, error) {
 	a := l.Selected(url, limits)
-	a.RoundTrip("tcp", url, false)
+	a.RoundTrip("tcp", url, "", false)
 	trace := &httptrace.ClientTrace{Got1xxResponse: nil}
 	ctx := httptrace.WithClientTrace(context.WithValue(context.Background(), listenerKey{}, l), trace)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -237,7 +237,7 @@ func TestAttempts(t *testing.T) {
 			l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 			for i := range test.n {
 				a := l.Selected(fmt.Sprint(i), nil)
-				a.RoundTrip("tcp", "", false)
+				a.RoundTrip("tcp", "", "", false)
 				a.Ended(nil, io.EOF, false)
 			}
 			heard := l.Seal(io.EOF, 502, false)
@@ -261,10 +261,10 @@ func TestAttempts(t *testing.T) {
 func TestLateHooks(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	first := l.Selected("first", nil)
-	first.RoundTrip("tcp", "first", false)
+	first.RoundTrip("tcp", "first", "", false)
 	first.Ended(nil, io.EOF, false)
 	second := l.Selected("second", nil)
-	second.RoundTrip("tcp", "second", false)
+	second.RoundTrip("tcp", "second", "", false)
 
 	var hooks sync.WaitGroup
 	trace := first.Trace()
@@ -296,7 +296,7 @@ func TestStandIn(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	standIn := l.StandIn()
 	a := l.Selected("app:80", new(failure.Limits))
-	a.RoundTrip("tcp", "app:80", false)
+	a.RoundTrip("tcp", "app:80", "", false)
 	standIn.GetConn("app:80")
 	standIn.ConnectStart("tcp", "127.0.0.1:80")
 	standIn.ConnectDone("tcp", "127.0.0.1:80", io.EOF)
@@ -327,7 +327,7 @@ func BenchmarkWentWell(b *testing.B) {
 	for b.Loop() {
 		l := To(w, r, nil)
 		a := l.Selected("app:80", limits)
-		a.RoundTrip("tcp", "app:80", false)
+		a.RoundTrip("tcp", "app:80", "", false)
 		a.Hear(new(httptrace.ClientTrace), false)
 		a.Ended(&http.Response{StatusCode: 200, Body: http.NoBody}, nil, false)
 		if !l.WentWell() {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
@@ -19,9 +20,10 @@ import (
 type ear struct {
 	http.RoundTripper
 	limits *failure.Limits
-	// protocol names what the transport speaks where its answers don't tell.
+	// protocol names what the transport speaks; "" where a TLS handshake decides.
 	protocol string
-	usesTLS  bool
+	// tls is nil where no TLS is spoken.
+	tls *reverseproxy.TLSConfig
 	// quic transports call the connect hooks of the attempt's trace themselves.
 	quic bool
 	// wholeTrace says that the dialer is not listened to, so the net hooks go
@@ -43,16 +45,14 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	a := l.Current(e.limits)
 	info, _ := reverseproxy.GetDialInfo(r.Context())
-	a.RoundTrip(info.Network, info.Address, e.usesTLS)
-	if e.protocol != "" {
-		a.Speaks(e.protocol)
-	}
+	usesTLS := e.tls != nil && !slices.Contains(e.tls.ExceptPorts, info.Port)
+	a.RoundTrip(info.Network, info.Address, e.protocol, usesTLS)
 	// reverse_proxy makes r and its trace afresh for each attempt.
 	trace := httptrace.ContextClientTrace(r.Context())
 	if e.wholeTrace || trace == nil {
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), a.Trace()))
 	} else {
-		a.Hear(trace, e.usesTLS)
+		a.Hear(trace, usesTLS)
 		if e.quic {
 			a.HearDial(trace)
 		}
@@ -98,16 +98,17 @@ func (e *ear) Unwrap() http.RoundTripper { return e.RoundTripper }
 // dialFunc is the type of http.Transport's DialContext and DialTLSContext.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// hearDialer listens to a transport's dialer. DialTLSContext calls Caddy's own
-// dialer, not the field, so it is listened to as well.
-func hearDialer(t *http.Transport) {
-	t.DialContext = hearDial(t.DialContext)
+// hearDialer listens to a transport's dialer, and where wires says so to what goes
+// over its connections. DialTLSContext calls Caddy's own dialer, not the field, so
+// it is listened to as well; the transport must see its connections as they are.
+func hearDialer(t *http.Transport, wires bool) {
+	t.DialContext = hearDial(t.DialContext, wires)
 	if t.DialTLSContext != nil {
-		t.DialTLSContext = hearDial(t.DialTLSContext)
+		t.DialTLSContext = hearDial(t.DialTLSContext, false)
 	}
 }
 
-func hearDial(dial dialFunc) dialFunc {
+func hearDial(dial dialFunc, wires bool) dialFunc {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -119,6 +120,9 @@ func hearDial(dial dialFunc) dialFunc {
 		conn, err := dial(ctx, network, address)
 		if a != nil {
 			a.Dialed(err)
+		}
+		if err == nil && wires {
+			conn = listen.NewWire(conn)
 		}
 		return conn, err
 	}

@@ -4,6 +4,7 @@ package upstreams
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -187,9 +188,13 @@ func hangOn(h *reverseproxy.Handler) {
 	}
 	h.LoadBalancing.SelectionPolicy = s
 
+	e := &ear{RoundTripper: h.Transport, limits: limits}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
-	h3 := isHTTP && len(httpTransport.Versions) == 1 && httpTransport.Versions[0] == "3"
-	e := &ear{RoundTripper: h.Transport, limits: limits, usesTLS: isHTTP && httpTransport.TLSEnabled(), quic: h3}
+	if isHTTP {
+		e.tls = httpTransport.TLS
+		e.protocol = protocolOf(httpTransport)
+	}
+	h3 := e.protocol == "h3"
 	switch {
 	case !isHTTP:
 		// It dials by itself (fastcgi.Transport does).
@@ -199,8 +204,11 @@ func hangOn(h *reverseproxy.Handler) {
 		}
 	case h3:
 		// Its dialer is private, but it calls all hooks of the attempt's trace.
+		e.quic = true
 	case !limits.ActiveChecks:
-		hearDialer(httpTransport.Transport)
+		// A connection of HTTP/2 in the clear serves many requests at a time; one
+		// over TLS says itself which protocol it speaks.
+		hearDialer(httpTransport.Transport, e.protocol != "h2c")
 	}
 	if !limits.ActiveChecks {
 		h.Transport = e
@@ -221,3 +229,18 @@ func hangOn(h *reverseproxy.Handler) {
 // earScheme is the URL scheme by which a request reaches the ear where the
 // transport can't be replaced.
 const earScheme = "upstream-diagnostics"
+
+// protocolOf names the protocol that a transport speaks, "" where a TLS handshake
+// decides between HTTP/1.1 and 2.
+func protocolOf(t *reverseproxy.HTTPTransport) string {
+	switch {
+	case len(t.Versions) == 1 && t.Versions[0] == "3":
+		return "h3"
+	case t.TLS != nil:
+		return ""
+	case slices.Contains(t.Versions, "h2c"):
+		return "h2c"
+	default:
+		return "http/1.1"
+	}
+}

@@ -1,0 +1,117 @@
+package diagnostics
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// A row of the demo's index: the visitor's and the operator's link, and the cell
+// with the causes.
+var (
+	demoRow  = regexp.MustCompile(`<tr><td><a href="([^"]+)">.*<a href="([^"]+)">.*<td>(.*)`)
+	demoCode = regexp.MustCompile(`<code>([^<]+)</code>`)
+)
+
+// Every link of the demo shows what its index says.
+func TestDemo(t *testing.T) {
+	source, err := os.ReadFile("examples/demo/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c.url = "http://localhost:" + strconv.Itoa(c.port)
+	c.admin = "http://127.0.0.1:" + strconv.Itoa(c.adminPort)
+	ports := []string{":8080", ":" + strconv.Itoa(c.port)}
+	for _, port := range []string{":8081", ":8091", ":8443", ":8444"} {
+		ports = append(ports, port, ":"+strconv.Itoa(freePort(t)))
+	}
+	demo := strings.NewReplacer(ports...).Replace(string(source))
+	demo = strings.Replace(demo, "\n{\n", "\n{\n\tadmin 127.0.0.1:"+strconv.Itoa(c.adminPort)+
+		"\n\tstorage file_system \""+strings.ReplaceAll(t.TempDir(), `\`, `/`)+"\"\n\tlog {\n\t\toutput discard\n\t}\n\tgrace_period 1s\n", 1)
+	if err := loadCaddyfile(demo); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+
+	rows := demoRow.FindAllStringSubmatch(c.get("/").body, -1)
+	if len(rows) < 12 {
+		t.Fatalf("the index has %d links, fewer than a dozen", len(rows))
+	}
+	for _, row := range rows {
+		for i, link := range row[1:3] {
+			reader := []string{"visitor", "operator"}[i]
+			t.Run(row[1][strings.LastIndex(row[1], "/")+1:]+"/"+reader, func(t *testing.T) {
+				c.t = t
+				c.followDemoLink(link, row[3])
+			})
+		}
+	}
+}
+
+// followDemoLink follows a link once for each cause that the index names one after
+// the other ("then"), and else once for all that it may be.
+func (c *testCaddy) followDemoLink(link, says string) {
+	var causes []string
+	for _, code := range demoCode.FindAllStringSubmatch(says, -1) {
+		causes = append(causes, code[1])
+	}
+	wanted := [][]string{causes}
+	if strings.Contains(says, "then") {
+		wanted = nil
+		for _, cause := range causes {
+			wanted = append(wanted, []string{cause})
+		}
+	}
+	for _, wanted := range wanted {
+		c.forget()
+		// Again until it is seen, for what the link before left behind passes: a dead
+		// upstream that passive checks leave out for a while.
+		eventually(c.t, strings.Join(wanted, ", ")+" from "+link, func() bool {
+			c.leaveAfter(1500*time.Millisecond, link)
+			failures := c.failures()
+			if len(wanted) == 0 {
+				return len(failures) == 0
+			}
+			return slices.ContainsFunc(failures, func(f *failure.Failure) bool {
+				return slices.Contains(wanted, f.Cause) && (f.Outcome == failure.Rescued) == slices.Contains(wanted, "rescued")
+			})
+		})
+	}
+}
+
+// leaveAfter sends a request as a browser does, and doesn't wait for longer than
+// that for an answer to /patience.
+func (c *testCaddy) leaveAfter(patience time.Duration, link string) {
+	c.t.Helper()
+	ctx := c.t.Context()
+	if strings.HasSuffix(link, "/patience") {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	res, err := client.Do(r)
+	if err != nil {
+		return // the record says what happened
+	}
+	res.Body.Close()
+}

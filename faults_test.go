@@ -1,0 +1,102 @@
+package diagnostics
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+)
+
+// recordsAbandoned makes who leaves at once be recorded, too.
+func recordsAbandoned(t *testing.T) {
+	t.Helper()
+	before := abandonedAfter
+	abandonedAfter = 0
+	t.Cleanup(func() { abandonedAfter = before })
+}
+
+// Every broken upstream of the lab, behind a real Caddy, is named right.
+func TestFaults(t *testing.T) {
+	recordsAbandoned(t)
+	for _, fault := range faultlab.Faults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			if fault.Skip != "" {
+				t.Skip(fault.Skip)
+			}
+			broken, err := fault.Start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := broken.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			options := ""
+			if len(broken.Servers) > 0 {
+				options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
+			}
+			c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			answer, err := broken.Visit(ctx, c.url+"/order?token=secret")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := newest(c, fault.Cause)
+			got := []string{f.Cause, string(f.Phase), string(f.Side), string(f.Outcome)}
+			want := []string{fault.Cause, fault.Phase, fault.Side, fault.Outcome}
+			if strings.Join(got, " ") != strings.Join(want, " ") {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			row := cause.ByName(f.Cause)
+			if row == nil {
+				t.Fatalf("%s is no row", f.Cause)
+			}
+			status := fault.Status
+			if row.Status != 0 && f.Outcome == failure.Failed {
+				status = row.Status
+			}
+			if answer.Status != 0 && f.Status != answer.Status {
+				t.Errorf("recorded status %d, the client got %d", f.Status, answer.Status)
+			}
+			if answer.Status != 0 && answer.Status != status && answer.Status != fault.OrStatus {
+				t.Errorf("the client got %d, want %d", answer.Status, status)
+			}
+			if f.Outcome == failure.Failed && answer.Header.Get("Upstream-Failure-Id") != f.ID {
+				t.Errorf("the client got the reference %q, recorded is %q", answer.Header.Get("Upstream-Failure-Id"), f.ID)
+			}
+			if strings.Contains(f.Request.URI, "secret") {
+				t.Errorf("kept: %s", f.Request.URI)
+			}
+			if t.Failed() || testing.Verbose() {
+				record, _ := json.MarshalIndent(f, "", "  ")
+				t.Logf("%s", record)
+			}
+		})
+	}
+}
+
+// newest is the newest failure. It waits a moment for one of that cause: a record
+// may be made after the client has its answer, and what prepared the fault may have
+// been recorded before.
+func newest(c *testCaddy, cause string) *failure.Failure {
+	c.t.Helper()
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		list := c.failures()
+		if len(list) > 0 && (list[0].Cause == cause || time.Now().After(deadline)) {
+			return list[0]
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatal("nothing was recorded")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

@@ -1,0 +1,59 @@
+package diagnostics
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/seed-0f014f16/caddy-upstream-diagnostics"
+
+// rooms is the house: what each room may know of ours. Only the root and upstreams
+// may import Caddy.
+var rooms = map[string][]string{
+	"failure":   {},
+	"listen":    {"failure"},
+	"upstreams": {"failure", "listen"},
+	"cause":     {"failure", "listen"},
+	"journal":   {"failure"},
+	"report":    {"failure"},
+	"page":      {"failure", "report"},
+	"operator":  {"failure", "cause", "report"},
+	"faultlab":  {},
+}
+
+func TestHouse(t *testing.T) {
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./internal/...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		room := strings.TrimPrefix(words[0], modulePath+"/internal/")
+		knows, ok := rooms[room]
+		if !ok {
+			t.Errorf("%s is no room of the house", room)
+			continue
+		}
+		seen++
+		for _, imported := range words[1:] {
+			other, ours := strings.CutPrefix(imported, modulePath+"/internal/")
+			switch {
+			case ours && !slices.Contains(knows, other):
+				t.Errorf("%s must not know %s", room, other)
+			case imported == modulePath:
+				t.Errorf("%s must not know the root", room)
+			case strings.HasPrefix(imported, "github.com/caddyserver/") && room != "upstreams":
+				t.Errorf("%s must not import Caddy (%s)", room, imported)
+			case room == "listen" && !ours && strings.Contains(imported, "."):
+				t.Errorf("listen is the standard library's alone, not %s", imported)
+			}
+		}
+	}
+	if seen != len(rooms) {
+		t.Errorf("found %d rooms, want %d", seen, len(rooms))
+	}
+}

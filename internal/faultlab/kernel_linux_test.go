@@ -1,0 +1,46 @@
+package faultlab
+
+import (
+	"errors"
+	"io/fs"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+var kernelProofs = map[string]check{
+	"route_missing":     errno(syscall.ENETUNREACH, 0),
+	"route_unreachable": errno(syscall.EHOSTUNREACH, 0),
+	"route_prohibited":  errno(syscall.EACCES, 0),
+	"route_blackhole":   errno(syscall.EINVAL, 0),
+	"ports_exhausted":   errno(syscall.EADDRNOTAVAIL, 0),
+}
+
+func TestKernelFaultsMisbehaveAsNamed(t *testing.T) {
+	if !Isolated() {
+		cmd, err := Isolate("-test.run=^"+t.Name()+"$", "-test.v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+		case errors.As(err, &exit):
+			t.Fatalf("%v\n%s", err, out)
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENOSPC):
+			t.Skipf("this system allows no user namespaces: %v", err)
+		default:
+			t.Fatal(err)
+		}
+		return
+	}
+	for _, fault := range KernelFaults() {
+		t.Run(fault.Name, func(t *testing.T) {
+			h, a := proxied(t, fault)
+			if wrong := kernelProofs[fault.Name](h, a); wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package listen
+
+import (
+	"crypto/tls"
+	"net"
+	"sync"
+)
+
+// MaxHead is how many bytes are kept of what an upstream sent first.
+const MaxHead = 64
+
+// Wire is a connection that remembers a little of what went over it for the
+// request that has it: enough to tell a line that is wrong from one that was cut
+// off, and whether a byte of the request left. It is only for connections that
+// serve one request at a time.
+type Wire struct {
+	net.Conn
+
+	mu  sync.Mutex
+	now Carried
+}
+
+// Carried is what went over a connection since its request got it.
+type Carried struct {
+	// Sent and Received count bytes, on a TLS connection the encrypted ones.
+	Sent, Received int64
+	// Head are the first bytes received, Last is the last one.
+	Head []byte
+	Last byte
+	// ReadErr is the error that ended reading: io.EOF where the peer closed.
+	ReadErr error
+	// Encrypted says that Head and Last can't be read.
+	Encrypted bool
+}
+
+// EndedInLine says that the connection ended in the middle of a line.
+func (c *Carried) EndedInLine() bool {
+	return c != nil && !c.Encrypted && c.ReadErr != nil && c.Received > 0 && c.Last != '\n'
+}
+
+// NewWire listens to what goes over conn.
+func NewWire(conn net.Conn) *Wire { return &Wire{Conn: conn} }
+
+// Read implements net.Conn.
+func (w *Wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 {
+		if missing := MaxHead - len(w.now.Head); missing > 0 {
+			w.now.Head = append(w.now.Head, p[:min(n, missing)]...)
+		}
+		w.now.Received += int64(n)
+		w.now.Last = p[n-1]
+	}
+	if err != nil && w.now.ReadErr == nil {
+		w.now.ReadErr = err
+	}
+	return n, err
+}
+
+// Write implements net.Conn.
+func (w *Wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.mu.Lock()
+	w.now.Sent += int64(n)
+	w.mu.Unlock()
+	return n, err
+}
+
+// begin forgets what went over for the request before.
+func (w *Wire) begin() {
+	w.mu.Lock()
+	w.now = Carried{Head: w.now.Head[:0]}
+	w.mu.Unlock()
+}
+
+// carried is what went over since begin.
+func (w *Wire) carried() *Carried {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.now
+	c.Head = append([]byte(nil), c.Head...)
+	return &c
+}
+
+// wireOf finds the Wire in a connection that an attempt got, nil where there is
+// none. Connections of HTTP/2 serve many requests at a time.
+func wireOf(conn net.Conn) (w *Wire, encrypted bool) {
+	if c, ok := conn.(*tls.Conn); ok {
+		if c.ConnectionState().NegotiatedProtocol == "h2" {
+			return nil, true
+		}
+		w, _ = c.NetConn().(*Wire)
+		return w, true
+	}
+	w, _ = conn.(*Wire)
+	return w, false
+}

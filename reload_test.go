@@ -1,0 +1,516 @@
+package diagnostics
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
+)
+
+// paths are the URIs of the recorded failures, newest first.
+func (c *testCaddy) paths() string {
+	c.t.Helper()
+	var paths []string
+	for _, f := range c.failures() {
+		paths = append(paths, f.Request.URI)
+	}
+	return strings.Join(paths, " ")
+}
+
+// A reload keeps the records, and nothing is kept once no config is loaded.
+func TestReloadKeepsRecords(t *testing.T) {
+	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
+	c := startCaddy(t, site)
+	before := currentProcess()
+	c.get("/1")
+	for range 3 {
+		if err := c.load("", site); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.get("/2")
+	if got := c.paths(); got != "/2 /1" {
+		t.Errorf("kept: %s", got)
+	}
+	if currentProcess() != before {
+		t.Error("the process was made anew")
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if currentProcess() != nil {
+		t.Error("the process outlives its last config")
+	}
+}
+
+// A load that fails changes nothing: the running config serves, and its records
+// can be read at an admin endpoint that is now the failed config's.
+func TestFailedLoad(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken.html")
+	if err := os.WriteFile(broken, []byte("{{if}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+
+	const small = "upstream_diagnostics {\nkeep 1\ninstance failed\n}"
+	tests := []struct {
+		name, options, site string
+		others              string // other sites
+		want                string // what the error says, once
+	}{
+		{name: "our handler fails", options: small, site: "upstream_diagnostics {\ntemplate " + broken + "\n}\nrespond new", want: "broken.html:1"},
+		{name: "another handler fails", options: small, site: "upstream_diagnostics\nrespond new\nreverse_proxy 127.0.0.1:1 {\ntransport http {\ntls_trust_pool file /nonexistent\n}\n}", want: "/nonexistent"},
+		{name: "a server can't listen", options: small, site: "upstream_diagnostics\nrespond new", others: "http://" + busy.Addr().String() + " {\nbind 127.0.0.1\nrespond busy\n}", want: "address already in use"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := startCaddyWith(t, "upstream_diagnostics {\nkeep 10\ninstance running\n}", "upstream_diagnostics\nreverse_proxy "+dead(t))
+			before := currentProcess()
+			c.get("/1")
+			c.get("/2")
+			// Apps start in no order: ours before the one that fails, or not at all.
+			for range 6 {
+				err := loadCaddyfile(c.caddyfile(test.options, test.site) + test.others)
+				if err == nil {
+					t.Fatal("the load did not fail")
+				}
+				if n := strings.Count(err.Error(), test.want); n != 1 {
+					t.Fatalf("the error says %q %d times: %v", test.want, n, err)
+				}
+				if currentProcess() != before {
+					t.Fatal("the process was made anew")
+				}
+			}
+			if a := c.get("/3"); a.status != 502 {
+				t.Errorf("the running config answers %d", a.status)
+			}
+			if got := c.paths(); got != "/3 /2 /1" {
+				t.Errorf("kept: %s", got)
+			}
+			if got := c.failure().Instance; got != "running" {
+				t.Errorf("recorded for instance %q", got)
+			}
+			var overview failure.Overview
+			c.adminGet("/upstream_diagnostics", &overview)
+			if overview.Keep != 10 {
+				t.Errorf("keeps %d", overview.Keep)
+			}
+			if err := caddy.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			if currentProcess() != nil {
+				t.Error("a config that failed holds the process")
+			}
+		})
+	}
+}
+
+// slowUpstream takes requests and breaks each when it is released.
+type slowUpstream struct {
+	address string
+	arrived chan struct{}
+	release chan struct{}
+}
+
+func slow(t *testing.T) *slowUpstream {
+	s := &slowUpstream{arrived: make(chan struct{}, 16), release: make(chan struct{})}
+	s.address = upstream(t, func(http.ResponseWriter, *http.Request) {
+		s.arrived <- struct{}{}
+		<-s.release
+		panic(http.ErrAbortHandler)
+	})
+	return s
+}
+
+// A request of the config before is still under way while the next one serves.
+func TestTwoConfigsAtOnce(t *testing.T) {
+	s := slow(t)
+	down := dead(t)
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
+	config := func(site string) string {
+		config := c.caddyfile("", "upstream_diagnostics {\nsite "+site+"\n}\nreverse_proxy /slow "+s.address+"\nreverse_proxy "+down)
+		return strings.Replace(config, "grace_period 1s", "grace_period 20s", 1)
+	}
+	if err := loadCaddyfile(config("old")); err != nil {
+		t.Fatal(err)
+	}
+	defer caddy.Stop() //nolint:errcheck // the test has ended
+
+	answered := make(chan answer, 1)
+	go func() { answered <- c.get("/slow") }()
+	<-s.arrived
+	loaded := make(chan error, 1)
+	go func() { loaded <- loadCaddyfile(config("new")) }()
+	eventually(t, "the new config serves", func() bool {
+		c.get("/")
+		return c.failures()[0].Site == "new"
+	})
+	select {
+	case a := <-answered:
+		t.Fatalf("the old config's request ended before its upstream did: %+v", a)
+	default:
+	}
+
+	close(s.release)
+	a := <-answered
+	if err := <-loaded; err != nil {
+		t.Fatal(err)
+	}
+	f, ok := currentProcess().journal.Get(a.header.Get("Upstream-Failure-Id"))
+	if !ok {
+		t.Fatalf("not recorded: %+v", a)
+	}
+	if f.Site != "old" || f.Upstream != s.address || f.Cause != "closed_before_response" {
+		t.Errorf("got %s %s %s", f.Site, f.Upstream, f.Cause)
+	}
+}
+
+// A request that is still under way when its config is gone is answered as any
+// other. Where another config holds the process it is recorded, too.
+func TestRequestOutlivesItsConfig(t *testing.T) {
+	tests := []struct {
+		name     string
+		end      func(c *testCaddy, config string) error
+		recorded bool
+	}{
+		{"reloaded", func(_ *testCaddy, config string) error { return loadCaddyfile(config) }, true},
+		{"stopped", func(*testCaddy, string) error { return caddy.Stop() }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := slow(t)
+			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
+			config := strings.Replace(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+s.address), "grace_period 1s", "grace_period 1ms", 1)
+			if err := loadCaddyfile(config); err != nil {
+				t.Fatal(err)
+			}
+			defer caddy.Stop() //nolint:errcheck // the test has ended
+
+			const requests = 4
+			answered := make(chan answer, requests)
+			for range requests {
+				go func() { answered <- c.get("/") }()
+				<-s.arrived
+			}
+			handlers := running(t).ours
+			if err := test.end(c, config); err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range handlers {
+				if h.release != nil {
+					t.Fatal("the config was not cleaned up: the test shows nothing")
+				}
+			}
+			close(s.release)
+			for range requests {
+				a := <-answered
+				id := a.header.Get("Upstream-Failure-Id")
+				if a.err != nil || a.status != 502 || id == "" {
+					t.Fatalf("got %+v", a)
+				}
+				if !test.recorded {
+					continue
+				}
+				if _, ok := currentProcess().journal.Get(id); !ok {
+					t.Errorf("%s is not recorded", id)
+				}
+			}
+			if !test.recorded && currentProcess() != nil {
+				t.Error("the process is held by nobody's config")
+			}
+		})
+	}
+}
+
+// Another keep takes effect at a reload; the newest failures stay.
+func TestReloadChangesKeep(t *testing.T) {
+	keep := func(n int) string { return fmt.Sprintf("upstream_diagnostics {\nkeep %d\n}", n) }
+	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
+	c := startCaddyWith(t, keep(5), site)
+	for _, path := range []string{"/1", "/2", "/3", "/4", "/5", "/6"} {
+		c.get(path)
+	}
+	if got := c.paths(); got != "/6 /5 /4 /3 /2" {
+		t.Errorf("keep 5: %s", got)
+	}
+	if err := c.load(keep(2), site); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.paths(); got != "/6 /5" {
+		t.Errorf("keep 2: %s", got)
+	}
+	if err := c.load(keep(3), site); err != nil {
+		t.Fatal(err)
+	}
+	c.get("/7")
+	c.get("/8")
+	if got := c.paths(); got != "/8 /7 /6" {
+		t.Errorf("keep 3: %s", got)
+	}
+	if err := c.load("", site); err != nil {
+		t.Fatal(err)
+	}
+	var overview failure.Overview
+	c.adminGet("/upstream_diagnostics", &overview)
+	if overview.Keep != defaultKeep || overview.KeptCount != 3 {
+		t.Errorf("without the option: keeps %d of %d", overview.KeptCount, overview.Keep)
+	}
+}
+
+// config is what runs.
+type config struct {
+	app     *caddyhttp.App
+	proxies []*reverseproxy.Handler
+	ours    []*Handler
+}
+
+// running looks through the running config's routes.
+func running(t *testing.T) config {
+	t.Helper()
+	app, err := caddy.ActiveContext().AppIfConfigured("http")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config{app: app.(*caddyhttp.App)}
+	for _, server := range c.app.Servers {
+		c.routes(server.Routes)
+	}
+	if len(c.proxies) == 0 || len(c.ours) == 0 {
+		t.Fatalf("found %d reverse_proxy and %d of our handlers", len(c.proxies), len(c.ours))
+	}
+	return c
+}
+
+func (c *config) routes(routes caddyhttp.RouteList) {
+	for _, route := range routes {
+		for _, handler := range route.Handlers {
+			switch h := handler.(type) {
+			case *caddyhttp.Subroute:
+				c.routes(h.Routes)
+			case *reverseproxy.Handler:
+				c.proxies = append(c.proxies, h)
+			case *Handler:
+				c.ours = append(c.ours, h)
+			}
+		}
+	}
+}
+
+// layers counts how many decorators of ours are around a value of Caddy's; each
+// holds the next one in the named field.
+func layers(outermost any, field string) (ours int) {
+	house := reflect.TypeFor[Handler]().PkgPath()
+	for v := reflect.ValueOf(outermost); ; ours++ {
+		for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+			v = v.Elem()
+		}
+		if !v.IsValid() || !strings.HasPrefix(v.Type().PkgPath(), house) {
+			return ours
+		}
+		v = v.FieldByName(field)
+	}
+}
+
+func (c config) checkLayers(t *testing.T, transports int) {
+	t.Helper()
+	for _, proxy := range c.proxies {
+		if n := layers(proxy.Transport, "RoundTripper"); n != transports {
+			t.Errorf("%d ears hang on a transport, want %d", n, transports)
+		}
+		if n := layers(proxy.LoadBalancing.SelectionPolicy, "Selector"); n != 1 {
+			t.Errorf("%d ears hang on a selection", n)
+		}
+	}
+}
+
+// Every request that is answered during reloads was heard by the ears, of which
+// there is never more than one.
+func TestReloadUnderLoad(t *testing.T) {
+	const options = "upstream_diagnostics {\nkeep 100000\n}"
+	cut := cutting(t)
+	site := "upstream_diagnostics\nreverse_proxy /checked " + cut + " {\nhealth_uri /\nhealth_fails 100000\n}\nreverse_proxy " + cut
+	c := startCaddyWith(t, options, site)
+
+	stop := make(chan struct{})
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	var ids []string
+	for _, path := range []string{"/", "/checked"} {
+		workers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				a := c.get(path)
+				if a.err != nil {
+					continue // a reload resets a few connections, without us too
+				}
+				mu.Lock()
+				ids = append(ids, a.header.Get("Upstream-Failure-Id"))
+				mu.Unlock()
+			}
+		})
+	}
+	for range 12 {
+		if err := c.load(options, site); err != nil {
+			t.Error(err)
+		}
+		for i, proxy := range running(t).proxies {
+			// Where active checks run, the transport stays as it is.
+			want := 1
+			if proxy.HealthChecks != nil && proxy.HealthChecks.Active != nil {
+				want = 0
+			}
+			if n := layers(proxy.Transport, "RoundTripper"); n != want {
+				t.Errorf("%d ears hang on transport %d, want %d", n, i, want)
+			}
+			if n := layers(proxy.LoadBalancing.SelectionPolicy, "Selector"); n != 1 {
+				t.Errorf("%d ears hang on selection %d", n, i)
+			}
+		}
+	}
+	close(stop)
+	workers.Wait()
+	if len(ids) < 12 {
+		t.Fatalf("only %d requests were answered", len(ids))
+	}
+	for _, id := range ids {
+		f, ok := currentProcess().journal.Get(id)
+		switch {
+		case !ok:
+			t.Errorf("%q is not recorded", id)
+		case f.Upstream != cut || f.AttemptCount != 1 || f.Cause != "closed_before_response":
+			t.Errorf("%s: %q, %d attempts, %s", id, f.Upstream, f.AttemptCount, f.Cause)
+		}
+	}
+}
+
+// A server that has started is never written to.
+func TestHangLeavesStartedServersAlone(t *testing.T) {
+	// Without the admin endpoint and the global option nobody hangs ears.
+	c := &testCaddy{t: t, port: freePort(t)}
+	caddyfile := strings.Replace(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t)), "admin 127.0.0.1:0", "admin off", 1)
+	if err := loadCaddyfile(caddyfile); err != nil {
+		t.Fatal(err)
+	}
+	defer caddy.Stop() //nolint:errcheck // the test has ended
+	c1 := running(t)
+	proxy, ours := c1.proxies[0], c1.ours[0]
+	transport, policy, place := proxy.Transport, proxy.LoadBalancing.SelectionPolicy, ours.place
+
+	upstreams.Hang(c1.app)
+	if proxy.Transport != transport || proxy.LoadBalancing.SelectionPolicy != policy || ours.place != place {
+		t.Error("a started server was written to")
+	}
+	c1.checkLayersAre(t, 0)
+}
+
+func (c config) checkLayersAre(t *testing.T, want int) {
+	t.Helper()
+	for _, proxy := range c.proxies {
+		if n := layers(proxy.Transport, "RoundTripper") + layers(proxy.LoadBalancing.SelectionPolicy, "Selector"); n != want {
+			t.Errorf("%d ears hang, want %d", n, want)
+		}
+	}
+}
+
+// The admin endpoint comes and goes with reloads; the records stay.
+func TestReloadAdminOff(t *testing.T) {
+	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
+	defer caddy.Stop() //nolint:errcheck // the test has ended
+
+	const option = "upstream_diagnostics {\nkeep 50\n}"
+	steps := []struct {
+		name, options string
+		off           bool
+		ears          int
+	}{
+		{name: "on", ears: 2},
+		{name: "off", off: true, ears: 0},
+		{name: "off, with the option", off: true, options: option, ears: 2},
+		{name: "on again", ears: 2},
+		{name: "on, with the option", options: option, ears: 2},
+		{name: "off again", off: true, ears: 0},
+	}
+	for i, step := range steps {
+		config := c.caddyfile(step.options, site)
+		if step.off {
+			config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.adminPort), "admin off", 1)
+		}
+		if err := loadCaddyfile(config); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		running(t).checkLayersAre(t, step.ears)
+		c.get("/" + strconv.Itoa(i))
+		list := currentProcess().journal.Query(failure.Query{}).Failures
+		if len(list) != i+1 || list[0].Request.URI != "/"+strconv.Itoa(i) || list[0].Cause != "connection_refused" {
+			t.Errorf("%s: %d kept, the newest is %+v", step.name, len(list), list[0])
+		}
+	}
+	if res, err := client.Get(c.admin + "/upstream_diagnostics"); err == nil {
+		res.Body.Close()
+		t.Error("the admin endpoint is still there")
+	}
+}
+
+// `caddy validate` provisions a config and drops it: nothing of ours stays.
+func TestValidateLeavesNothing(t *testing.T) {
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	for _, options := range []string{"", "upstream_diagnostics {\nkeep 5\n}"} {
+		raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(
+			[]byte(c.caddyfile(options, "upstream_diagnostics\nreverse_proxy "+dead(t))), map[string]any{"filename": "Caddyfile"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := new(caddy.Config)
+		if err := caddy.StrictUnmarshalJSON(raw, config); err != nil {
+			t.Fatal(err)
+		}
+		if err := caddy.Validate(config); err != nil {
+			t.Fatal(err)
+		}
+		if currentProcess() != nil {
+			t.Errorf("options %q: the process is still held", options)
+		}
+	}
+}
+
+// Reading the admin endpoint where no config holds a process is possible: after a
+// load that failed, it may be another config's.
+func TestAdminWithoutProcess(t *testing.T) {
+	if currentProcess() != nil {
+		t.Fatal("another test left a process")
+	}
+	view := processView{}
+	if _, ok := view.Get("k3f9qw2ax"); ok || len(view.Query(failure.Query{}).Failures) != 0 || view.Overview().Keep != 0 {
+		t.Error("something is kept of nothing")
+	}
+	view.Clear()
+}
+
+var _ = io.Discard
