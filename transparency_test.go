@@ -255,8 +255,10 @@ func (s *seen) by(side string) string {
 // received says that the client has what was sent.
 func (s *seen) received() { s.got <- struct{}{} }
 
-// untilReceived waits for that, until ctx is over.
+// untilReceived waits for that, until ctx is over or the test hangs.
 func (s *seen) untilReceived(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
 	select {
 	case <-s.got:
 	case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"errors"
 	"fmt"
+	"io"
 	"net/textproto"
 	"slices"
 	"strings"
@@ -82,10 +83,25 @@ func brokenBody(t *try) finding {
 	switch errno := errnoOf(t.err); {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
 		return found(ConnectionLost)
+	case t.Body.Uncompressed && errors.Is(t.err, io.ErrUnexpectedEOF) && t.cameWhole():
+		// It is the decoder's error, not the connection's.
+		return found(ContentCodingInvalid, "the answer came to its end, its gzip stream did not")
 	case died(t.err), t.text() == textTrailerCut:
 		return found(ResponseTruncated)
 	}
 	return nothing
+}
+
+// cameWhole says that an answer came to its end, as far as the connection tells:
+// all of it came, or nothing ended the connection.
+func (t *try) cameWhole() bool {
+	if t.Connection == nil || t.Connection.Carried == nil {
+		return false
+	}
+	if complete, known := t.Connection.Carried.Complete(); known {
+		return complete
+	}
+	return t.Connection.Carried.ReadErr == nil
 }
 
 // isCodingError says that a decoder refused the body.

@@ -119,7 +119,7 @@ func (p *proxy) ask(t *testing.T) *listen.Heard {
 	a := l.Selected(p.address, p.limits)
 	trace := new(httptrace.ClientTrace)
 	r = r.WithContext(httptrace.WithClientTrace(context.WithValue(r.Context(), listenerKey{}, l), trace))
-	a.RoundTrip(p.network, p.address, p.tls)
+	a.RoundTrip(p.network, p.address, "", p.tls)
 	a.Hear(trace, p.tls)
 	r.Body = a.RequestBody(r.Body)
 	res, err := p.transport.RoundTrip(r)

@@ -101,13 +101,15 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
 	case a.FirstByte > 0 || a.Status != 0:
 		return failure.SentYes
+	case a.Connection == nil && a.DialErr:
+		return failure.SentNo
 	case refusedUnprocessed(a.Err):
 		return failure.SentNo
 	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
 		return failure.SentNo
 	case connected(a):
 		return failure.SentMaybe
-	case a.DialErr || a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
+	case a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
 		return failure.SentNo
 	case a.Dialing != nil && !dialled(a):
 		return failure.SentNo
@@ -399,7 +401,9 @@ func fill(words, upstream, address string, limit *failure.Limit) string {
 	if limit != nil && limit.ValueMS != nil {
 		allowed = limit.Name + " " + ms(limit.ValueMS.Duration())
 	}
-	filled := strings.NewReplacer("{upstream}", upstream, "{address}", orText(address, upstream), "{limit}", allowed).Replace(words)
+	filled := strings.ReplaceAll(words, "{upstream}", upstream)
+	filled = strings.ReplaceAll(filled, "{address}", orText(address, upstream))
+	filled = strings.ReplaceAll(filled, "{limit}", allowed)
 	first, size := utf8.DecodeRuneInString(filled)
 	if strings.HasPrefix(filled, "the ") {
 		return strings.ToUpper(string(first)) + filled[size:]

@@ -16,7 +16,7 @@ type Fault struct {
 	Number string
 
 	// Cause is the name of the catalogue's row that has to be found. Phase, Side
-	// and Outcome are the words of the record.
+	// and Outcome are the words of the record. All are "" where it is no failure.
 	Cause, Phase, Side, Outcome string
 	// Status is what Caddy answers by itself; 0 where the client has left and
 	// sees no answer. OrStatus is another that it may be, where two goroutines

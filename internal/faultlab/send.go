@@ -35,7 +35,7 @@ func sendFaults() []Fault {
 			// The server's read_body ends the reading and, by that, the request's
 			// context: whichever Go's transport sees first makes it 504 or 499.
 			Name: "upload_stalled", Number: "31c",
-			Cause: "client_upload_failed", Phase: "send", Side: "client", Outcome: "abandoned", Status: 499, OrStatus: 504,
+			Cause: "client_upload_failed", Phase: "send", Side: "client", Outcome: "failed", Status: 499, OrStatus: 504,
 			Start: overTCP(readsAll, servers("timeouts {", "\tread_body 200ms", "}"), sends(Request{
 				Method: http.MethodPost, Body: says("half of it"), Length: 20,
 			})),

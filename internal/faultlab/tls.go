@@ -194,7 +194,10 @@ func startIntermediateMissing() (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := intermediate.issue(nil)
+	// As public authorities do, it says where the intermediate is to be had.
+	certificate, err := intermediate.issue(func(c *x509.Certificate) {
+		c.IssuingCertificateURL = []string{"http://ca.invalid/intermediate.crt"}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -351,10 +351,10 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 		a.Protocol = protocolOf(res, a.TLS)
 	}
 	a.Body.Expected = res.ContentLength
-	if res.Uncompressed {
+	if a.Body.Uncompressed = res.Uncompressed; res.Uncompressed {
 		a.Body.Expected = -1
 	}
-	if res.StatusCode >= http.StatusInternalServerError {
+	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols {
 		a.Header = received(res.Header)
 	}
 	switch {
@@ -387,7 +387,7 @@ func protocolOf(res *http.Response, usesTLS bool) string {
 // received keeps what an answer says of who gave it.
 func received(header http.Header) http.Header {
 	kept := make(http.Header)
-	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status"} {
+	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Upgrade"} {
 		if values := header.Values(field); len(values) > 0 {
 			kept[field] = append([]string(nil), values...)
 		}

@@ -201,6 +201,8 @@ type Body struct {
 	Err error
 	// Ended says that its end was read.
 	Ended bool
+	// Uncompressed says that the transport asked for gzip and decodes it by itself.
+	Uncompressed bool
 	// Start is its first bytes, kept only of a 400 to a plain request (see
 	// MaxBodyStart): a TLS port says there that it is one.
 	Start []byte

@@ -247,9 +247,9 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 	if a := l.current; a != nil {
 		if !a.Exact && a.Status == 0 && a.Err == nil {
 			// No ear in the transport: how the request ended tells how it did.
-			a.Err, a.Status = err, l.response.Status
-			if err == nil && a.Status != StatusClientClosedRequest {
-				a.Answered = h.Duration
+			a.Err = err
+			if status := l.response.Status; err == nil && status != StatusClientClosedRequest {
+				a.Status, a.Answered = status, h.Duration
 			}
 		}
 		h.Attempts = keepEnds(h.Attempts, a.freeze())

@@ -1,13 +1,21 @@
 package listen
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/tls"
 	"net"
+	"net/textproto"
+	"strconv"
 	"sync"
 )
 
-// MaxHead is how many bytes are kept of what an upstream sent first.
-const MaxHead = 64
+// MaxHead is how many bytes are kept of what an upstream sent first: most answers'
+// header is in it.
+const MaxHead = 1 << 10
+
+// lastChunk is how a body in chunks ends, if no trailer follows (RFC 9112, 7.1).
+const lastChunk = "0\r\n\r\n"
 
 // Wire is a connection that remembers a little of what went over it for the
 // request that has it: enough to tell a line that is wrong from one that was cut
@@ -24,18 +32,44 @@ type Wire struct {
 type Carried struct {
 	// Sent and Received count bytes, on a TLS connection the encrypted ones.
 	Sent, Received int64
-	// Head are the first bytes received, Last is the last one.
+	// Head are the first bytes received, Tail the last ones.
 	Head []byte
-	Last byte
+	Tail [len(lastChunk)]byte
 	// ReadErr is the error that ended reading: io.EOF where the peer closed.
 	ReadErr error
-	// Encrypted says that Head and Last can't be read.
+	// Encrypted says that Head and Tail can't be read.
 	Encrypted bool
 }
 
 // EndedInLine says that the connection ended in the middle of a line.
 func (c *Carried) EndedInLine() bool {
-	return c != nil && !c.Encrypted && c.ReadErr != nil && c.Received > 0 && c.Last != '\n'
+	return c != nil && !c.Encrypted && c.ReadErr != nil && c.Received > 0 && c.Tail[len(c.Tail)-1] != '\n'
+}
+
+// Complete says whether all of an HTTP/1 answer came over the connection. known is
+// false where that can't be told.
+func (c *Carried) Complete() (complete, known bool) {
+	if c == nil || c.Encrypted {
+		return false, false
+	}
+	const end = "\r\n\r\n"
+	header := bytes.Index(c.Head, []byte(end)) + len(end)
+	if header < len(end) {
+		return false, false
+	}
+	_, fields, _ := bytes.Cut(c.Head[:header], []byte("\r\n"))
+	parsed, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
+	if err != nil {
+		return false, false
+	}
+	if parsed.Get("Transfer-Encoding") != "" {
+		return string(c.Tail[:]) == lastChunk, true
+	}
+	length, err := strconv.ParseInt(parsed.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return false, false
+	}
+	return c.Received >= int64(header)+length, true
 }
 
 // NewWire listens to what goes over conn.
@@ -51,7 +85,9 @@ func (w *Wire) Read(p []byte) (int, error) {
 			w.now.Head = append(w.now.Head, p[:min(n, missing)]...)
 		}
 		w.now.Received += int64(n)
-		w.now.Last = p[n-1]
+		last := p[max(0, n-len(w.now.Tail)):n]
+		copy(w.now.Tail[:], w.now.Tail[len(last):])
+		copy(w.now.Tail[len(w.now.Tail)-len(last):], last)
 	}
 	if err != nil && w.now.ReadErr == nil {
 		w.now.ReadErr = err
