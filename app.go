@@ -69,8 +69,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Start applies what this config says.
 func (a *App) Start() error {
-	a.process.journal.Resize(a.Keep, time.Duration(a.KeepFor))
-	a.process.setInstance(a.Instance)
+	a.process.started(a)
 	a.stop, a.stopped = make(chan struct{}), make(chan struct{})
 	go a.run(a.stop, a.stopped)
 	return nil
@@ -105,6 +104,7 @@ func (a *App) Stop() error {
 	}
 	close(a.stop)
 	<-a.stopped
+	a.process.stopped(a)
 	return nil
 }
 

@@ -23,8 +23,13 @@ func recordsAbandoned(t *testing.T) {
 
 // Every broken upstream of the lab, behind a real Caddy, is named right.
 func TestFaults(t *testing.T) {
+	testFaults(t, faultlab.Faults())
+}
+
+func testFaults(t *testing.T, faults []faultlab.Fault) {
+	t.Helper()
 	recordsAbandoned(t)
-	for _, fault := range faultlab.Faults() {
+	for _, fault := range faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			if fault.Skip != "" {
 				t.Skip(fault.Skip)

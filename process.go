@@ -2,6 +2,8 @@ package diagnostics
 
 import (
 	"os"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,11 @@ type process struct {
 	storm   storm
 	// instance is this instance's name.
 	instance atomic.Pointer[string]
+
+	// mu guards running: the Apps that were started and not yet stopped, in this
+	// order. During a reload there are two.
+	mu      sync.Mutex
+	running []*App
 }
 
 // processes holds the one process, under processKey, as long as a config needs it.
@@ -61,6 +68,37 @@ func currentProcess() *process {
 // Destruct implements caddy.Destructor. Requests that outlive their config may
 // still record: that must do no harm, and does none.
 func (p *process) Destruct() error { return nil }
+
+// started applies what a's config says.
+func (p *process) started(a *App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = append(p.running, a)
+	p.apply()
+}
+
+// stopped goes back to what the configs that still run say.
+func (p *process) stopped(a *App) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running = slices.DeleteFunc(p.running, func(other *App) bool { return other == a })
+	p.apply()
+}
+
+// apply applies what the running configs say. Of two, the more is kept: the load of
+// the newer one may still fail, and then the older one's records must be there. The
+// caller holds mu.
+func (p *process) apply() {
+	if len(p.running) == 0 {
+		return
+	}
+	keep, keepFor := 0, time.Duration(0)
+	for _, a := range p.running {
+		keep, keepFor = max(keep, a.Keep), max(keepFor, time.Duration(a.KeepFor))
+	}
+	p.journal.Resize(keep, keepFor)
+	p.setInstance(p.running[len(p.running)-1].Instance)
+}
 
 // setInstance names this instance; "" is the host name.
 func (p *process) setInstance(name string) {

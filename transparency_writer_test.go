@@ -334,11 +334,11 @@ func TestTransparencyResponseWriter(t *testing.T) {
 				conn, r := c.dial()
 				switch {
 				case test.body == "UNFINISHED":
-					say(t, conn, "POST / HTTP/1.1", "Host: a.test", "Content-Length: 1000", "", test.body)
+					say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", test.body)
 				case test.body != "":
-					say(t, conn, "POST / HTTP/1.1", "Host: a.test", fmt.Sprintf("Content-Length: %d", len(test.body)), "", test.body)
+					say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", fmt.Sprintf("Content-Length: %d", len(test.body)), "", test.body)
 				default:
-					say(t, conn, "GET / HTTP/1.1", "Host: a.test", "", "")
+					say(t, conn, "GET / HTTP/1.1", "Host: 127.0.0.1", "", "")
 				}
 				res, err := http.ReadResponse(r, nil)
 				for err == nil && res.StatusCode < 200 {
@@ -374,7 +374,7 @@ func TestTransparencyResponseWriter(t *testing.T) {
 			if body == "UNFINISHED" {
 				length = 1000
 			}
-			say(t, conn, "POST / HTTP/1.1", "Host: a.test", fmt.Sprintf("Content-Length: %d", length), "", body)
+			say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", fmt.Sprintf("Content-Length: %d", length), "", body)
 			s.got <- struct{}{}
 			_, _ = http.ReadResponse(r, nil)
 			outer, inner := lastRecorded(t, "outer").done(), lastRecorded(t, "inner").done()

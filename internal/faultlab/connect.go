@@ -57,6 +57,11 @@ func connectFaults() []Fault {
 			Start: tcpBacklogFull(transport("dial_timeout 3s"), sends(Request{Leave: LeaveDelayed})),
 		},
 		{
+			Name: "descriptors_exhausted", Number: "37", Skip: unless(!onWindows, "needs a limit of file descriptors"),
+			Cause: "file_descriptors_exhausted", Phase: "connect", Side: "proxy", Outcome: "failed", Status: 502,
+			Start: startDescriptorsExhausted,
+		},
+		{
 			Name: "local_address_foreign", Number: "38",
 			Cause: "local_address_unavailable", Phase: "connect", Side: "proxy", Outcome: "failed", Status: 502,
 			// 192.0.2.1 is for documentation (RFC 5737): no host has it.
