@@ -45,7 +45,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.process, a.release, err = acquireProcess(); err != nil {
 		return err
 	}
-	a.logger = ctx.Logger()
+	a.logger = ctx.Logger(Handler{}) // it sums up what handlers log, under their name
 	if a.Keep == 0 {
 		a.Keep = defaultKeep
 	}

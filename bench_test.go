@@ -2,12 +2,19 @@ package diagnostics
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // What a request costs in a whole Caddy, without and with this module in front of
@@ -63,4 +70,61 @@ func benchServer(b *testing.B, site string) *caddyhttp.Server {
 	}
 	b.Fatal("no server")
 	return nil
+}
+
+// What each step costs that a failing request takes after reverse_proxy returned.
+func BenchmarkStep(b *testing.B) {
+	refused := &net.OpError{
+		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1},
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
+	}
+	heard := &listen.Heard{
+		Start: time.Now(), Duration: time.Millisecond, Err: caddyhttp.Error(http.StatusBadGateway, refused), ErrStatus: http.StatusBadGateway,
+		AttemptCount: 1,
+		Attempts: []listen.Attempt{{
+			Upstream: "127.0.0.1:1", Exact: true, Network: "tcp", Address: "127.0.0.1:1", Protocol: "http/1.1",
+			Start: 1000, Sent: 2000, End: 20000, RequestBytes: -1, Err: refused, DialErr: true,
+			Dialing: &listen.Dialing{
+				Start: 3000, End: 10000, Err: refused,
+				Connects: []listen.Connect{{Network: "tcp", Address: "127.0.0.1:1", Start: 4000, End: 9000, Err: refused}},
+			},
+		}},
+	}
+	h := new(Handler)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: b.Context()})
+	defer cancel()
+	if err := h.Provision(ctx); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = h.Cleanup() }()
+	request := func() *http.Request {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/cart?id=1", nil)
+		r.Header.Set("Accept", "text/html")
+		return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, nil)
+	}
+	r := request()
+	f := cause.Diagnose(heard)
+	h.describe(r, heard, f)
+	w := httptest.NewRecorder()
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"diagnose", func() { cause.Diagnose(heard) }},
+		{"describe", func() { h.describe(r, heard, f) }},
+		{"remember", func() { h.process.journal.Add(f) }},
+		{"log", func() { h.log(f) }},
+		{"expose", func() { h.expose(r, f) }},
+		{"answer", func() {
+			w.Body.Reset()
+			h.answer(w, r, heard, f)
+		}},
+	} {
+		b.Run(step.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				step.do()
+			}
+		})
+	}
 }

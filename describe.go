@@ -93,7 +93,7 @@ func (h *Handler) siteOf(r *http.Request) string {
 		return h.place.Site
 	}
 	h.site.once.Do(func() {
-		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok {
+		if server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server != nil {
 			h.site.label = upstreams.SiteOf(server, h)
 		}
 	})

@@ -7,11 +7,8 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// logMessage and loggerName are the contract's.
-const (
-	logMessage = "upstream failure"
-	loggerName = "http.handlers.upstream_diagnostics"
-)
+// logMessage is the contract's.
+const logMessage = "upstream failure"
 
 // log writes the entry of f, unless a storm of its kind is summed up.
 func (h *Handler) log(f *failure.Failure) {
@@ -30,7 +27,6 @@ func (h *Handler) log(f *failure.Failure) {
 // logSummary writes the line for failures that got none of their own.
 func logSummary(logger *zap.Logger, s *summary) {
 	if c := logger.Check(levelOf(s.failure), logMessage); c != nil {
-		c.LoggerName = loggerName // the App's goroutine writes it, too
 		c.Write(append(fieldsOf(s.failure), zap.Int("count", s.count), zap.Int("suppressed", s.suppressed))...)
 	}
 }

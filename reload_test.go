@@ -505,3 +505,11 @@ func TestAdminWithoutProcess(t *testing.T) {
 	}
 	view.Clear()
 }
+
+// stop stops Caddy before its test ends.
+func stop(t *testing.T) {
+	t.Helper()
+	if err := caddy.Stop(); err != nil {
+		t.Error(err)
+	}
+}

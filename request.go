@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -16,8 +17,15 @@ import (
 // redacted stands for a value that is not kept.
 const redacted = "REDACTED"
 
-// maxKeptBytes bounds a URI, a header field and an error text that is kept.
+// maxKeptBytes bounds a URI, and all values of a header field, that are kept.
 const maxKeptBytes = 2048
+
+// minValueBytes is what one value of a field counts at least: a field can come ten
+// thousand times with nothing in it.
+const minValueBytes = 16
+
+// cutMark stands where something was cut.
+const cutMark = "…"
 
 // maxHostBytes is the longest host name (RFC 1035), and a port.
 const maxHostBytes = 253 + len(":65535")
@@ -43,28 +51,30 @@ func (h *Handler) describeRequest(r *http.Request) failure.Request {
 		if kept.Headers == nil {
 			kept.Headers = make(map[string][]string)
 		}
-		kept.Headers[field] = append(kept.Headers[field], clean(value, maxKeptBytes))
+		kept.Headers[field] = append(kept.Headers[field], value)
 	}
 	if agent := r.Header.Get("User-Agent"); agent != "" {
-		keep("User-Agent", agent)
+		keep("User-Agent", clean(agent, maxKeptBytes))
 	}
 	if origin := originOf(r.Header.Get("Referer")); origin != "" {
-		keep("Referer", origin)
+		keep("Referer", clean(origin, maxKeptBytes))
 	}
 	for _, field := range h.keepHeaders {
 		if field == "User-Agent" || field == "Referer" {
 			continue // kept already
 		}
-		total := 0
+		room := maxKeptBytes
 		for _, value := range r.Header.Values(field) {
+			if room < minValueBytes {
+				keep(field, cutMark)
+				break
+			}
 			if slices.Contains(credentials, field) {
 				value = redacted
 			}
-			if total += len(value); total > maxKeptBytes {
-				keep(field, "…")
-				break
-			}
+			value = clean(value, room-len(cutMark))
 			keep(field, value)
+			room -= max(len(value), minValueBytes)
 		}
 	}
 	return kept
@@ -97,13 +107,16 @@ func (h *Handler) redactURI(u *url.URL) string {
 		b.WriteByte(separator)
 		separator = '&'
 		name, value, hasValue := strings.Cut(pair, "=")
-		if key, err := url.QueryUnescape(name); err != nil || !slices.Contains(h.KeepQuery, key) {
+		// A key without a value may be the secret itself. Behind a semicolon is what
+		// some upstreams take for another pair (Go doesn't, golang/go#25192).
+		key, err := url.QueryUnescape(name)
+		known := err == nil && slices.Contains(h.KeepQuery, key)
+		if strings.Contains(name, ";") || !hasValue && name != "" && !known {
+			b.WriteString(redacted)
+			continue
+		}
+		if !known || strings.Contains(value, ";") {
 			value = redacted
-			if !hasValue && name != "" {
-				// A key without a value may be the secret itself.
-				b.WriteString(redacted)
-				continue
-			}
 		}
 		b.WriteString(name)
 		if hasValue {
@@ -151,11 +164,20 @@ func (h *Handler) maskIP(s string) string {
 	return prefix.Addr().String()
 }
 
-// clean bounds what a client sent to so many bytes, marks where it was cut, and
-// leaves no invalid UTF-8.
+// clean bounds what a client sent to so many bytes, the mark of the cut included,
+// and leaves no invalid UTF-8.
 func clean(s string, limit int) string {
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "\uFFFD") + "…"
+	cut := len(s) > limit
+	if cut {
+		s = s[:limit]
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	s = strings.ToValidUTF8(s, "\uFFFD") // which may make it longer
+	if !cut && len(s) <= limit {
+		return s
+	}
+	end := min(limit-len(cutMark), len(s))
+	for end > 0 && end < len(s) && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + cutMark
 }

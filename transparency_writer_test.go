@@ -181,22 +181,6 @@ func TestTransparencyResponseWriter(t *testing.T) {
 			wantClient: `"read from" <nil>`,
 		},
 		{
-			name: "Flush by its old name",
-			do: func(s *seen, w http.ResponseWriter, r *http.Request) {
-				w.WriteHeader(http.StatusAccepted)
-				_, _ = io.WriteString(w, "half")
-				flusher, ok := w.(http.Flusher)
-				s.upstream("a Flusher: %t", ok)
-				if ok {
-					flusher.Flush()
-				}
-				s.untilReceived(r.Context())
-				_, _ = io.WriteString(w, "rest")
-			},
-			wantOps: `WriteHeader 202|Write "half"|Flush|Write "rest"`,
-			read:    readHalves,
-		},
-		{
 			name: "Flush through the controller",
 			do: func(s *seen, w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(http.StatusAccepted)

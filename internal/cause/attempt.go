@@ -2,6 +2,7 @@ package cause
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,17 +136,15 @@ func connects(a *listen.Attempt) []listen.Connect {
 	if d == nil {
 		return nil
 	}
-	var kept []listen.Connect
-	for _, c := range d.Connects {
-		if isUDP(c.Network) && a.Protocol != protocolHTTP3 {
-			continue
-		}
-		if l := d.Lookup; l != nil && c.Start >= l.Start && (l.End == 0 || c.Start < l.End) {
-			continue
-		}
-		kept = append(kept, c)
+	resolvers := func(c listen.Connect) bool {
+		l := d.Lookup
+		return isUDP(c.Network) && a.Protocol != protocolHTTP3 ||
+			l != nil && c.Start >= l.Start && (l.End == 0 || c.Start < l.End)
 	}
-	return kept
+	if !slices.ContainsFunc(d.Connects, resolvers) {
+		return d.Connects
+	}
+	return slices.DeleteFunc(slices.Clone(d.Connects), resolvers)
 }
 
 func isUDP(network string) bool { return strings.HasPrefix(network, "udp") }
@@ -176,6 +175,14 @@ func (t *try) absent(name string) bool {
 
 // text is the text of the error that all the others wrap.
 func (t *try) text() string { return innermost(t.err) }
+
+// errorText is the text of the attempt's error as a whole, "" for none.
+func (t *try) errorText() string {
+	if t.err == nil {
+		return ""
+	}
+	return t.err.Error()
+}
 
 // is says that the attempt's error is one of these.
 func (t *try) is(targets ...error) bool {

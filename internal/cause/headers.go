@@ -67,7 +67,7 @@ func headersCause(t *try) finding {
 			return nothing
 		}
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
-	case strings.HasPrefix(text, textHeadersExceeded), text == textH2HeadersExceeded:
+	case strings.HasPrefix(text, textHeadersExceeded):
 		return found(ResponseHeadersTooLarge)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
 		return found(TransferCodingInvalid)

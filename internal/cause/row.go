@@ -19,8 +19,26 @@ type Row struct {
 	// {upstream}, {address} and {limit}, as far as the failure knows them.
 	Summary string `json:"summary"`
 	Advice  string `json:"advice"`
-	// Rivals are the causes that look alike, and what rules each out.
+	// Meaning is what has happened, in one to three sentences; RecognisedBy is what
+	// proves it.
+	Meaning      string `json:"meaning"`
+	RecognisedBy string `json:"recognised_by"`
+	// UsualReasons are why it mostly happens, the most frequent first.
+	UsualReasons []string `json:"usual_reasons"`
+	Fix          Fix      `json:"fix"`
+	// Rivals are the causes that look alike, and what rules each out; empty where
+	// nothing else looks like it.
 	Rivals []Rival `json:"rivals"`
+}
+
+// Fix is how to end a cause, at each of the places where that may be possible.
+type Fix struct {
+	Caddy string `json:"caddy"`
+	// Caddyfile shows it: what stands in a site's block, or a block of global
+	// options; "" where no directive helps.
+	Caddyfile   string `json:"caddyfile,omitempty"`
+	Docker      string `json:"docker"`
+	Application string `json:"application"`
 }
 
 // Rival is a cause that looks like another.

@@ -64,10 +64,23 @@ func sendCause(t *try) finding {
 		return found(RequestWriteTimeout).within(t.ran(failure.WriteTimeout, sendStart(t), t.end))
 	case diedIdle(t, err):
 		return keepaliveCause(t)
+	case isWriteError(err) && alertMayBeLost(t):
+		return found(Unknown, closedAfterHandshake).at(failure.PhaseSend)
 	case isWriteError(err) && (errno == syscall.ECONNRESET || errno == syscall.EPIPE || errno == syscall.ECONNABORTED || errors.Is(err, net.ErrClosed)):
 		return found(RequestWriteFailed)
 	}
 	return nothing
+}
+
+// closedAfterHandshake is all that is known where an alert may have been lost.
+const closedAfterHandshake = "the connection was closed right after the TLS handshake: a missing or refused client certificate looks like this, and so does a crash"
+
+// alertMayBeLost says that writing failed on a TLS connection that had just been
+// made. In TLS 1.3 a server refuses a client's certificate after the handshake, and
+// closes; who writes before the alert was read sees nothing but a closed connection.
+func alertMayBeLost(t *try) bool {
+	c := t.Connection
+	return t.TLS && c != nil && !c.Reused && t.FirstByte == 0 && elapsed(c.At, t.end) <= roundTrip
 }
 
 // isWriteError says that err comes from writing to the upstream's connection.

@@ -18,6 +18,8 @@ type Limits struct {
 	ActiveChecks bool
 	// ProxyProtocol is the version that is sent, "" for none.
 	ProxyProtocol string
+	// MaxResponseHeader is max_response_header in bytes, 0 for the transport's own.
+	MaxResponseHeader int64
 }
 
 // Setting is one directive with a duration, and its value in force.

@@ -121,9 +121,9 @@ func startForwardProxyRefused() (*Upstream, error) {
 
 // onPath makes an upstream at the unix socket that make returns, given a path in a
 // folder of its own.
-func onPath(make func(path string) (socket string, err error)) func() (*Upstream, error) {
+func onPath(make func(path string) (socket string, err error), options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		u := newUpstream()
+		u := newUpstream(options...)
 		dir, err := u.tempDir()
 		if err != nil {
 			return u.fails(err)

@@ -22,6 +22,9 @@ type Fault struct {
 	// sees no answer. OrStatus is another that it may be, where two goroutines
 	// of Go's transport race; 0 where there is none.
 	Status, OrStatus int
+	// RequestSent is the record's word for whether the request reached the
+	// upstream; "" where it isn't looked at.
+	RequestSent string
 
 	// Skip says why the fault cannot be made here; "" where it can.
 	Skip string
@@ -36,6 +39,7 @@ func Faults() []Fault {
 	for _, phase := range [][]Fault{
 		selectFaults(), dnsFaults(), connectFaults(), tlsFaults(),
 		sendFaults(), waitFaults(), headersFaults(), bodyFaults(),
+		http2Faults(), fastCGIFaults(),
 	} {
 		all = append(all, phase...)
 	}

@@ -177,11 +177,15 @@ func startTLSServer() (*Upstream, error) {
 
 // serveHTTP starts Go's HTTP server on l, that u closes.
 func (u *Upstream) serveHTTP(l net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ErrorLog: quiet(), ConnState: func(_ net.Conn, state http.ConnState) {
+	u.runHTTP(l, &http.Server{Handler: h, ErrorLog: quiet()})
+}
+
+func (u *Upstream) runHTTP(l net.Listener, s *http.Server) {
+	s.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateActive {
 			u.hasReached()
 		}
-	}}
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -186,6 +186,11 @@ func overUnix(b behaviour, options ...option) func() (*Upstream, error) {
 // overTLS does so on a TLS port with a certificate that is trusted; b starts after
 // the handshake, and its conn's Close says close_notify first.
 func overTLS(b behaviour, options ...option) func() (*Upstream, error) {
+	return overTLSWith(new(tls.Config), b, options...)
+}
+
+// overTLSWith does so with more settings in config.
+func overTLSWith(config *tls.Config, b behaviour, options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
 		ca, err := newAuthority("Lab CA")
 		if err != nil {
@@ -195,7 +200,8 @@ func overTLS(b behaviour, options ...option) func() (*Upstream, error) {
 		if err != nil {
 			return nil, err
 		}
-		config := &tls.Config{Certificates: []tls.Certificate{certificate}}
+		config := config.Clone()
+		config.Certificates = []tls.Certificate{certificate}
 		u, err := overTCP(secured(config, b), options...)()
 		if err != nil {
 			return nil, err

@@ -12,8 +12,10 @@ type Upstream struct {
 	// To is what follows "reverse_proxy": addresses, separated by spaces; ""
 	// where the block names a dynamic source.
 	To string
-	// Transport are the lines that must stand in the block of "transport http".
+	// Transport are the lines that must stand in the block of "transport http", or
+	// of "transport fastcgi" where FastCGI says so.
 	Transport []string
+	FastCGI   bool
 	// Block are the other lines that must stand in the block of reverse_proxy.
 	Block []string
 	// Servers are the lines that must stand in the global option "servers".
@@ -47,8 +49,12 @@ func (u *Upstream) Directives() string {
 	for _, line := range u.Block {
 		b.WriteString(line + "\n")
 	}
-	if len(u.Transport) > 0 {
-		b.WriteString("transport http {\n")
+	if len(u.Transport) > 0 || u.FastCGI {
+		name := "http"
+		if u.FastCGI {
+			name = "fastcgi"
+		}
+		b.WriteString("transport " + name + " {\n")
 		for _, line := range u.Transport {
 			b.WriteString("\t" + line + "\n")
 		}

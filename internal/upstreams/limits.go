@@ -25,6 +25,7 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
 		l.ProxyProtocol = t.ProxyProtocol
+		l.MaxResponseHeader = t.MaxResponseHeaderSize
 		l.Settings = append(l.Settings,
 			setting(failure.DialTimeout, t.DialTimeout, defaultDialTimeout),
 			setting(failure.ResponseHeaderTimeout, t.ResponseHeaderTimeout, 0),

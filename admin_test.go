@@ -1,0 +1,286 @@
+package diagnostics
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// adminDo asks the admin endpoint below our path.
+func (c *testCaddy) adminDo(method, path string, fields ...string) answer {
+	c.t.Helper()
+	r, err := http.NewRequest(method, c.admin+adminPath+path, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		r.Header.Add(name, value)
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, string(got), err}
+}
+
+// admin starts a Caddy with two kinds of failures: of /down two, of /cut one, and
+// one that the upstream itself answered.
+func adminCaddy(t *testing.T) *testCaddy {
+	t.Helper()
+	c := startCaddyWith(t, "upstream_diagnostics {\nkeep 20 1h\ninstance edge-1\n}", `
+		upstream_diagnostics {
+			site shop
+		}
+		reverse_proxy /down `+dead(t)+`
+		reverse_proxy /cut `+cutting(t)+`
+		reverse_proxy `+upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	for _, path := range []string{"/down", "/cut", "/own", "/down"} {
+		c.get(path)
+	}
+	return c
+}
+
+func TestAdminOverview(t *testing.T) {
+	c := adminCaddy(t)
+	var o failure.Overview
+	if status := c.adminGet("/upstream_diagnostics", &o); status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	if o.Counts[failure.Failed] != 3 || o.Counts[failure.UpstreamAnswered] != 1 || len(o.Counts) != len(failure.Outcomes) {
+		t.Errorf("counts %v", o.Counts)
+	}
+	if o.KeptCount != 4 || o.Keep != 20 || o.KeepForS != 3600 || o.Since.IsZero() || o.Oldest == nil {
+		t.Errorf("got %+v", o)
+	}
+	if got := c.adminDo("GET", "/"); got.status != 200 {
+		t.Errorf("with a slash: %d", got.status)
+	}
+}
+
+func TestAdminFailures(t *testing.T) {
+	c := adminCaddy(t)
+	all := c.failures()
+	if len(all) != 4 {
+		t.Fatalf("%d failures", len(all))
+	}
+	upstreamOfCut := all[2].Upstream
+	for _, test := range []struct {
+		query string
+		want  int
+	}{
+		{"", 4},
+		{"cause=connection_refused", 2},
+		{"cause=connection_refused,closed_before_response", 3},
+		{"cause=connection_refused&outcome=rescued", 0},
+		{"site=shop", 4}, {"site=other", 0},
+		{"upstream=" + upstreamOfCut, 1},
+		{"category=unavailable", 3},
+		{"proxy_error=connection_refused", 2},
+		{"phase=wait", 1},
+		{"side=upstream", 4}, {"side=client", 0},
+		{"outcome=upstream_answered", 1},
+		{"status=503", 1}, {"status=502,503", 4},
+		{"host=127.0.0.1:" + strconv.Itoa(c.port), 4}, {"host=example.com", 0},
+		{"id=" + all[0].ID + "," + all[1].ID, 2},
+		{"instance=edge-1", 4}, {"instance=*", 4}, {"instance=edge-2", 0},
+		{"since=15m", 4}, {"until=15m", 0}, {"since=2026-01-01T00:00:00Z", 4},
+		{"limit=3", 3},
+	} {
+		var page failure.FailurePage
+		if status := c.adminGet("/upstream_diagnostics/failures?"+test.query, &page); status != 200 || len(page.Failures) != test.want {
+			t.Errorf("%s: %d, %d failures, want %d", test.query, status, len(page.Failures), test.want)
+		}
+	}
+	if got := c.adminDo("GET", "/failures?cause=goaway"); !strings.HasPrefix(got.body, `{"failures":[]`) {
+		t.Errorf("a list that holds nothing is %s", got.body)
+	}
+}
+
+// Cursors lead back through all failures, and forward to those that came since.
+func TestAdminCursors(t *testing.T) {
+	c := adminCaddy(t)
+	var seen []string
+	newest := ""
+	for before := ""; ; {
+		var page failure.FailurePage
+		c.adminGet("/upstream_diagnostics/failures?limit=1&before="+before, &page)
+		for _, f := range page.Failures {
+			seen = append(seen, f.Request.URI)
+		}
+		if before == "" {
+			newest = page.Newest
+		}
+		if before = page.Next; before == "" {
+			break
+		}
+		if len(seen) > 10 {
+			t.Fatal("the cursors lead nowhere")
+		}
+	}
+	if got := strings.Join(seen, " "); got != "/down /own /cut /down" {
+		t.Errorf("page by page: %s", got)
+	}
+	poll := func() string {
+		var page failure.FailurePage
+		c.adminGet("/upstream_diagnostics/failures?after="+newest, &page)
+		newest = page.Newest
+		var paths []string
+		for _, f := range page.Failures {
+			paths = append(paths, f.Request.URI)
+		}
+		return strings.Join(paths, " ")
+	}
+	if got := poll(); got != "" {
+		t.Errorf("new without a failure: %s", got)
+	}
+	c.get("/cut?new")
+	c.get("/down")
+	if got := poll(); got != "/down /cut?REDACTED" {
+		t.Errorf("new: %s", got)
+	}
+	c.forget()
+	c.get("/own")
+	if got := poll(); got != "/own" {
+		t.Errorf("new after all was forgotten: %s", got)
+	}
+}
+
+func TestAdminFailure(t *testing.T) {
+	c := adminCaddy(t)
+	newest := c.failures()[0]
+	var f failure.Failure
+	if status := c.adminGet("/upstream_diagnostics/failures/"+newest.ID, &f); status != 200 || f.ID != newest.ID || f.Cause != "connection_refused" {
+		t.Errorf("got %d %+v", status, f)
+	}
+	got := c.adminDo("GET", "/failures/"+newest.ID)
+	if strings.Contains(got.body, "null") || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %v %s", got.header, got.body)
+	}
+}
+
+func TestAdminCauses(t *testing.T) {
+	c := startCaddy(t, "respond ok")
+	var list struct {
+		Causes []map[string]any `json:"causes"`
+	}
+	c.adminGet("/upstream_diagnostics/causes", &list)
+	if len(list.Causes) != 62 {
+		t.Errorf("%d causes", len(list.Causes))
+	}
+	for _, row := range list.Causes {
+		for _, field := range []string{"cause", "category", "summary", "advice", "rivals"} {
+			if row[field] == nil || row[field] == "" {
+				t.Errorf("%v has no %s", row["cause"], field)
+			}
+		}
+	}
+}
+
+func TestAdminClear(t *testing.T) {
+	c := adminCaddy(t)
+	if got := c.adminDo("DELETE", "/failures"); got.status != 204 || got.body != "" {
+		t.Errorf("got %d %q", got.status, got.body)
+	}
+	var o failure.Overview
+	c.adminGet("/upstream_diagnostics", &o)
+	if o.KeptCount != 0 || o.Counts[failure.Failed] != 3 {
+		t.Errorf("got %+v: counts stay, records go", o)
+	}
+}
+
+func TestAdminErrors(t *testing.T) {
+	c := startCaddy(t, "respond ok")
+	for _, test := range []struct {
+		method, path string
+		status       int
+		allow        string
+	}{
+		{"GET", "/failures/nosuchid1", 404, ""},
+		{"GET", "/nothing", 404, ""},
+		{"GET", "/failures/a/b", 404, ""},
+		{"GET", "/failures?cause=conection_refused", 400, ""},
+		{"GET", "/failures?colour=red", 400, ""},
+		{"GET", "/failures?limit=1001", 400, ""},
+		{"GET", "/failures?limit=0", 400, ""},
+		{"GET", "/failures?status=abc", 400, ""},
+		{"GET", "/failures?since=yesterday", 400, ""},
+		{"GET", "/failures?before=!", 400, ""},
+		{"GET", "/failures?phase=dial", 400, ""},
+		{"GET", "/failures?%zz", 400, ""},
+		{"GET", "/failures?format=xml", 400, ""},
+		{"GET", "/causes?limit=1", 400, ""},
+		{"DELETE", "/failures?site=shop", 400, ""},
+		{"POST", "/failures", 405, "GET, HEAD, DELETE"},
+		{"DELETE", "/failures/k3f9qw2ax", 405, "GET, HEAD"},
+		{"DELETE", "/causes", 405, "GET, HEAD"},
+		{"PUT", "", 405, "GET, HEAD"},
+	} {
+		got := c.adminDo(test.method, test.path)
+		var told map[string]string
+		if err := json.Unmarshal([]byte(got.body), &told); err != nil || len(told) != 1 || told["error"] == "" {
+			t.Errorf("%s %s: %v %s", test.method, test.path, err, got.body)
+		}
+		if got.status != test.status || got.header.Get("Allow") != test.allow || got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d, Allow %q, want %d, %q", test.method, test.path, got.status, got.header.Get("Allow"), test.status, test.allow)
+		}
+	}
+}
+
+func TestAdminText(t *testing.T) {
+	c := adminCaddy(t)
+	id := c.failures()[0].ID
+	for path, want := range map[string]string{
+		"":                "Kept: 4 of at most 20, each for 1h",
+		"/failures":       "connection_refused",
+		"/failures/" + id: "What to do",
+		"/causes":         "CAUSE",
+	} {
+		for _, asked := range []struct{ query, accept string }{
+			{"?format=text", "*/*"},       // curl …?format=text
+			{"", "text/plain"},            // curl -H 'Accept: text/plain'
+			{"", "text/plain, */*;q=0.1"}, //
+			{"?format=text", "text/html"}, // named beats asked
+			{"?format=text", "application/json"},
+		} {
+			got := c.adminDo("GET", path+asked.query, "Accept: "+asked.accept)
+			if got.status != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") || !strings.Contains(got.body, want) {
+				t.Errorf("%s%s, Accept %s: %d %v\n%s", path, asked.query, asked.accept, got.status, got.header, got.body)
+			}
+		}
+		// What curl sends by itself.
+		if got := c.adminDo("GET", path, "Accept: */*"); got.header.Get("Content-Type") != "application/json" || !json.Valid([]byte(got.body)) {
+			t.Errorf("%s: %v", path, got.header)
+		}
+		if got := c.adminDo("HEAD", path); got.status != 200 || got.body != "" || got.header.Get("Content-Length") == "0" {
+			t.Errorf("HEAD %s: %d %v", path, got.status, got.header)
+		}
+	}
+}
+
+// Caddy lets no browser at its admin endpoint, ours included.
+func TestAdminRefusesBrowsers(t *testing.T) {
+	c := startCaddy(t, "respond ok")
+	for _, test := range []struct {
+		status int
+		fields []string
+	}{
+		{403, []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: none"}},
+		{403, []string{"Sec-Fetch-Mode: cors", "Origin: http://evil.example"}},
+		{400, []string{"Sec-Fetch-Mode: no-cors"}},
+	} {
+		if got := c.adminDo("GET", "/failures", test.fields...); got.status != test.status || strings.Contains(got.body, "failures") {
+			t.Errorf("%v: %d %s", test.fields, got.status, got.body)
+		}
+	}
+	if got := c.adminDo("GET", "/failures"); got.status != 200 {
+		t.Errorf("without: %d", got.status)
+	}
+}

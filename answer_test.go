@@ -1,0 +1,488 @@
+package diagnostics
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// The operator's view is for whom the matcher means, and for nobody else. It sees
+// method and URI as the client sent them.
+func TestDetails(t *testing.T) {
+	down := dead(t)
+	tests := []struct {
+		name, block string
+		method      string
+		path        string
+		fields      []string
+		want        bool
+	}{
+		{name: "nobody by default"},
+		{name: "a header", block: "details @key", fields: []string{"X-Key: right"}, want: true},
+		{name: "another header", block: "details @key", fields: []string{"X-Key: wrong"}},
+		{name: "an address", block: "details @local", want: true},
+		{name: "another address", block: "details @elsewhere"},
+		{name: "an address and the path as sent", block: "details @path", path: "/api/cart", want: true},
+		{name: "an address and another path", block: "details @path", path: "/cart"},
+		{name: "an address and the method as sent", block: "details @method", method: "POST", path: "/api/cart", want: true},
+		{name: "an address and another method", block: "details @method", path: "/api/cart"},
+		{name: "a matcher that fails", block: "details @failing"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := startCaddy(t, `
+				@key header X-Key right
+				@local remote_ip 127.0.0.1
+				@elsewhere remote_ip 203.0.113.9
+				@path {
+					path /api/*
+					remote_ip 127.0.0.1
+				}
+				@method {
+					method POST
+					remote_ip 127.0.0.1
+				}
+				@failing expression `+"`"+`{http.request.uri.query.missing}.no.such > 1`+"`"+`
+				upstream_diagnostics {
+					`+test.block+`
+				}
+				handle_path /api/* {
+					method GET
+					reverse_proxy `+down+`
+				}
+				reverse_proxy `+down)
+			method, path := test.method, test.path
+			if method == "" {
+				method = "GET"
+			}
+			if path == "" {
+				path = "/"
+			}
+			for accept, inside := range map[string]string{"text/html": down, "application/json": `"failure":`, "text/plain": down} {
+				a := c.do(method, path, nil, append(test.fields, "Accept: "+accept)...)
+				if a.status != 502 || strings.Contains(a.body, inside) != test.want || strings.Contains(a.body, "connection_refused") != test.want {
+					t.Errorf("%s: %d %s", accept, a.status, a.body)
+				}
+			}
+		})
+	}
+}
+
+// The problem's members, for everybody and in the operator's view.
+func TestProblem(t *testing.T) {
+	c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+dead(t))
+	for _, fields := range [][]string{nil, {"X-Key: right"}} {
+		a := c.get("/", append(fields, "Accept: application/json")...)
+		var problem map[string]any
+		if err := json.Unmarshal([]byte(a.body), &problem); err != nil {
+			t.Fatal(err)
+		}
+		f := c.failure()
+		public := f.Public()
+		for member, want := range map[string]any{
+			"type":  "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#unavailable",
+			"title": public.Title, "detail": public.Detail, "status": 502.0, "id": f.ID, "category": "unavailable", "request_sent": "no",
+		} {
+			if problem[member] != want {
+				t.Errorf("%s is %v, want %v", member, problem[member], want)
+			}
+			delete(problem, member)
+		}
+		if fields == nil && len(problem) > 0 {
+			t.Errorf("also told: %v", problem)
+		}
+		if whole, _ := problem["failure"].(map[string]any); fields != nil && (whole["id"] != f.ID || whole["cause"] != f.Cause) {
+			t.Errorf("the failure is %v", whole)
+		}
+	}
+}
+
+func TestPageMinimal(t *testing.T) {
+	c := startCaddy(t, "upstream_diagnostics {\npage minimal\n}\nreverse_proxy "+dead(t))
+	words := failure.CategoryUnavailable.Words()
+	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+		a := c.get("/", "Accept: "+accept)
+		id := c.failure().ID
+		if a.status != 502 || a.header.Get("Upstream-Failure-Id") != id || !strings.Contains(a.body, id) {
+			t.Errorf("%s: %d %v %s", accept, a.status, a.header, a.body)
+		}
+		for _, told := range []string{words.Title, words.Detail, `"unavailable"`, "causes.md"} {
+			if strings.Contains(a.body, told) {
+				t.Errorf("%s: tells %q: %s", accept, told, a.body)
+			}
+		}
+		if accept == "application/json" && !strings.Contains(a.body, `"type":"about:blank"`) {
+			t.Errorf("got %s", a.body)
+		}
+	}
+}
+
+// errorProbe keeps the error that passes it on the way up.
+type errorProbe struct {
+	Name string `json:"name,omitempty"`
+}
+
+// probed are the last errors by a probe's name.
+var probed sync.Map
+
+func (errorProbe) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.error_probe", New: func() caddy.Module { return new(errorProbe) }}
+}
+
+func (p errorProbe) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	err := next.ServeHTTP(w, r)
+	probed.Store(p.Name, &err)
+	return err
+}
+
+func init() {
+	caddy.RegisterModule(errorProbe{})
+	httpcaddyfile.RegisterHandlerDirective("error_probe", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		p := new(errorProbe)
+		h.Next()
+		if !h.Args(&p.Name) {
+			return nil, h.ArgErr()
+		}
+		return p, nil
+	})
+}
+
+// What isn't ours to answer goes up as the very value that came.
+func TestErrorGoesUp(t *testing.T) {
+	tests := []struct {
+		name, page, site string
+		status           int
+		passes           bool
+	}{
+		{"page off", "off", "reverse_proxy " + dead(t), 502, true},
+		{"page", "public", "reverse_proxy " + dead(t), 502, false},
+		{"not an upstream's", "public", "error 503", 503, true},
+		{"an upstream's own 503", "public", "reverse_proxy " + upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), 503, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := startCaddy(t, "route {\nerror_probe outer\nupstream_diagnostics {\npage "+test.page+"\n}\nerror_probe inner\n"+test.site+"\n}")
+			probed.Clear()
+			a := c.get("/")
+			inner, _ := probed.Load("inner")
+			outer, _ := probed.Load("outer")
+			came, went := *inner.(*error), *outer.(*error)
+			switch {
+			case a.status != test.status:
+				t.Errorf("status %d", a.status)
+			case test.passes && went != came:
+				t.Errorf("came %#v, went up %#v", came, went)
+			case !test.passes && went != nil:
+				t.Errorf("answered, and went up %#v", went)
+			}
+		})
+	}
+}
+
+func TestTemplate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(file, []byte(`own {{.Status}} {{.Category}} {{.ID}} {{.Brand.Name}} {{.Method}} {{.RequestSent}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\ntemplate "+file+"\ndetails @key\nbrand {\nname \"Tom & <Tim>\"\n}\n}\nreverse_proxy "+dead(t))
+	a := c.get("/", "Accept: text/html")
+	want := "own 502 unavailable " + c.failure().ID + " Tom &amp; &lt;Tim&gt; GET no"
+	if a.body != want || a.header.Get("Content-Security-Policy") != "" || a.header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("got %v %s, want %s", a.header, a.body, want)
+	}
+	// Only where HTML is wanted, and not for the operator.
+	if a := c.get("/", "Accept: application/json"); strings.HasPrefix(a.body, "own") {
+		t.Errorf("got %s", a.body)
+	}
+	if a := c.get("/", "Accept: text/html", "X-Key: right"); !strings.Contains(a.body, "connection_refused") {
+		t.Errorf("got %s", a.body)
+	}
+}
+
+// pixel is a GIF.
+const pixel = "GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x01D\x00;"
+
+func TestBrand(t *testing.T) {
+	logo := filepath.Join(t.TempDir(), "logo")
+	if err := os.WriteFile(logo, []byte(pixel), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := startCaddy(t, `
+		upstream_diagnostics {
+			brand {
+				name "Tom & <Tim>"
+				logo `+logo+`
+				support mailto:help@example.com
+				status_page https://status.example.com/?a=1&b=2
+			}
+		}
+		reverse_proxy `+dead(t))
+	a := c.get("/", "Accept: text/html")
+	for _, want := range []string{"Tom &amp; &lt;Tim&gt;", "data:image/gif;base64,", `"mailto:help@example.com"`, "https://status.example.com/?a=1&amp;b=2"} {
+		if !strings.Contains(a.body, want) {
+			t.Errorf("no %s in %s", want, a.body)
+		}
+	}
+}
+
+// An upstream's own answer is replaced where the owner said so: nothing of it is
+// left. Other answers pass untouched.
+func TestIntercept(t *testing.T) {
+	const size = 8 << 20
+	own := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil {
+			status = 200
+		}
+		h := w.Header()
+		h.Set("Content-Type", "text/x-own")
+		h.Set("Content-Encoding", "x-own")
+		h.Set("Content-Disposition", "attachment")
+		h.Set("Etag", `"own"`)
+		h.Set("Last-Modified", "Tue, 24 Nov 2026 04:11:26 GMT")
+		h.Set("Cache-Control", "max-age=60")
+		h.Set("Retry-After", "7")
+		h.Set("Trailer", "X-Trailer")
+		h.Set("Content-Security-Policy", "own")
+		w.WriteHeader(status)
+		part := strings.Repeat("OWN", 1000)
+		for sent := 0; sent < size && r.Method != http.MethodHead; sent += len(part) {
+			if _, err := io.WriteString(w, part); err != nil {
+				return
+			}
+		}
+		h.Set("X-Trailer", "own")
+	})
+	c := startCaddy(t, "upstream_diagnostics {\nintercept 503 504\n}\nreverse_proxy "+own)
+
+	for _, method := range []string{"GET", "HEAD", "POST"} {
+		a := c.do(method, "/503", nil, "Accept: text/html")
+		f := c.failure()
+		if a.status != 503 || a.err != nil || f.Outcome != failure.UpstreamAnswered || f.Cause != "upstream_status" || f.Status != 503 {
+			t.Fatalf("%s: got %d %v, recorded %+v", method, a.status, a.err, f)
+		}
+		if f.ID != a.header.Get("Upstream-Failure-Id") || f.Received == nil || f.Received.RetryAfter != "7" {
+			t.Errorf("%s: recorded %+v", method, f)
+		}
+		for field, want := range map[string]string{
+			"Content-Type": "text/html; charset=utf-8", "Content-Encoding": "", "Content-Disposition": "", "Etag": "", "Last-Modified": "",
+			"Cache-Control": "no-store", "Trailer": "", "X-Robots-Tag": "noindex", "Retry-After": "7",
+		} {
+			if got := a.header.Get(field); got != want {
+				t.Errorf("%s: %s is %q, want %q", method, field, got, want)
+			}
+		}
+		if strings.Contains(a.header.Get("Content-Security-Policy"), "own") {
+			t.Errorf("%s: the policy is the upstream's: %v", method, a.header)
+		}
+		if method == "HEAD" {
+			if a.body != "" || a.header.Get("Content-Length") == "" || a.header.Get("Content-Length") == "0" {
+				t.Errorf("HEAD: %v %s", a.header, a.body)
+			}
+			continue
+		}
+		if strings.Contains(a.body, "OWN") || !strings.Contains(a.body, "<html") || a.header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
+			t.Errorf("%s: %v %.200s", method, a.header, a.body)
+		}
+	}
+
+	// Not named, and not an error.
+	c.forget()
+	for _, path := range []string{"/200", "/404", "/500", "/502"} {
+		a := c.get(path, "Accept: text/html")
+		if strconv.Itoa(a.status) != path[1:] || len(a.body) < size || a.header.Get("Etag") != `"own"` || a.header.Get("Upstream-Failure-Id") != "" {
+			t.Errorf("%s: %d, %d bytes, %v", path, a.status, len(a.body), a.header)
+		}
+	}
+	if list := c.failures(); len(list) != 1 || list[0].Status != 502 {
+		t.Errorf("recorded: %v", list)
+	}
+}
+
+// The trailers of an answer that was held back don't become our answer's header.
+func TestInterceptDropsTrailers(t *testing.T) {
+	own := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Trailer", "X-Announced")
+		w.WriteHeader(503)
+		_, _ = io.WriteString(w, "own")
+		w.Header().Set("X-Announced", "own")
+	})
+	c := startCaddy(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+own)
+	a := c.get("/", "Accept: text/html")
+	if a.status != 503 || a.header.Get("Upstream-Failure-Id") == "" {
+		t.Fatalf("got %d %v", a.status, a.header)
+	}
+	for field := range a.header {
+		if strings.Contains(field, "X-Announced") {
+			t.Errorf("%s is in the header", field)
+		}
+	}
+}
+
+// An answer of nobody's upstream is not intercepted.
+func TestInterceptOnlyUpstreams(t *testing.T) {
+	c := startCaddy(t, "upstream_diagnostics {\nintercept 5xx\n}\nrespond /own \"own\" 503\nreverse_proxy "+good(t))
+	if a := c.get("/own"); a.status != 503 || a.body != "own" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	if list := c.failures(); len(list) != 0 {
+		t.Errorf("recorded: %+v", list[0])
+	}
+}
+
+// What the client can't use is not sent.
+func TestAnswerForms(t *testing.T) {
+	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+dead(t))
+	whole := c.get("/", "Accept: text/html")
+	if a := c.do("HEAD", "/", nil, "Accept: text/html"); a.status != 502 || a.body != "" || a.header.Get("Content-Length") != strconv.Itoa(len(whole.body)) {
+		t.Errorf("HEAD: %d %v", a.status, a.header)
+	}
+	for name, fields := range map[string][]string{
+		"an image":   {"Sec-Fetch-Dest: image", "Accept: image/avif,*/*;q=0.8"},
+		"a script":   {"Sec-Fetch-Dest: script", "Accept: */*"},
+		"a style":    {"Accept: text/css,*/*;q=0.1"},
+		"an upgrade": {"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Accept: text/html"},
+	} {
+		a := c.get("/", fields...)
+		if a.status != 502 || a.body != "" || a.header.Get("Content-Type") != "" || a.header.Get("Upstream-Failure-Id") == "" {
+			t.Errorf("%s: %d %v %s", name, a.status, a.header, a.body)
+		}
+	}
+	a := c.do("POST", "/service/Method", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc+proto", "Te: trailers")
+	if a.status != 200 || a.body != "" || a.header.Get("Grpc-Status") != "14" || a.header.Get("Grpc-Message") == "" || a.header.Get("Content-Type") != "application/grpc" {
+		t.Errorf("gRPC: %d %v %s", a.status, a.header, a.body)
+	}
+	if f := c.failure(); f.Status != 502 || f.ID != a.header.Get("Upstream-Failure-Id") {
+		t.Errorf("gRPC is recorded as %d", f.Status)
+	}
+}
+
+func TestRetryAfterField(t *testing.T) {
+	tests := []struct {
+		name, setting, method, to string
+		want                      string
+	}{
+		{"fixed", "retry_after 90s", "GET", dead(t), "90"},
+		{"fixed, not sent", "retry_after 90s", "POST", dead(t), "90"},
+		{"fixed, may have been received", "retry_after 90s", "POST", cutting(t), ""},
+		{"fixed, harmless", "retry_after 90s", "GET", cutting(t), "90"},
+		{"auto, nothing is known", "", "GET", dead(t), ""},
+		{"off", "retry_after off", "GET", dead(t), ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := startCaddy(t, "upstream_diagnostics {\n"+test.setting+"\n}\nreverse_proxy "+test.to)
+			if a := c.do(test.method, "/", nil); a.status != 502 || a.header.Get("Retry-After") != test.want {
+				t.Errorf("%d, Retry-After %q, want %q", a.status, a.header.Get("Retry-After"), test.want)
+			}
+		})
+	}
+
+	// auto: when the failure that counts against the upstream is forgotten.
+	for _, setting := range []string{"", "retry_after auto", "retry_after off"} {
+		c := startCaddy(t, "upstream_diagnostics {\n"+setting+"\n}\nreverse_proxy "+dead(t)+" {\nfail_duration 30s\n}")
+		c.get("/")
+		first := c.failure()
+		a := c.get("/", "Accept: application/json")
+		f := c.failure()
+		if a.status != 503 || f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure != first.ID || f.Unavailable[0].Until == nil {
+			t.Fatalf("got %d %+v", a.status, f)
+		}
+		until := f.Unavailable[0].Until
+		if want := first.Time.Add(30 * time.Second); !until.Equal(want) {
+			t.Errorf("until %s, want %s", until, want)
+		}
+		seconds := strconv.Itoa(int((until.Sub(f.Time.Time) + time.Second - 1) / time.Second))
+		if setting == "retry_after off" {
+			seconds = ""
+		}
+		if got := a.header.Get("Retry-After"); got != seconds {
+			t.Errorf("Retry-After %q, want %q", got, seconds)
+		}
+		if strings.Contains(a.body, `"retry_after_s":`+seconds) != (seconds != "") {
+			t.Errorf("got %s", a.body)
+		}
+		stop(t)
+	}
+}
+
+// Fields that were set before us stay; those that make an answer ours are there.
+func TestAnswerFields(t *testing.T) {
+	c := startCaddy(t, `
+		header Strict-Transport-Security max-age=31536000
+		header Access-Control-Allow-Origin https://app.example.com
+		header Vary Origin
+		upstream_diagnostics
+		reverse_proxy `+dead(t))
+	a := c.get("/", "Accept: text/html")
+	for field, want := range map[string]string{
+		"Strict-Transport-Security":   "max-age=31536000",
+		"Access-Control-Allow-Origin": "https://app.example.com",
+		"Cache-Control":               "no-store",
+		"X-Robots-Tag":                "noindex",
+		"X-Content-Type-Options":      "nosniff",
+		"Upstream-Failure-Id":         c.failure().ID,
+		"Content-Length":              strconv.Itoa(len(a.body)),
+		"Proxy-Status":                "",
+	} {
+		if got := a.header.Get(field); got != want {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+	vary := strings.Join(a.header.Values("Vary"), ", ")
+	if !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept") {
+		t.Errorf("Vary is %q", vary)
+	}
+	if csp := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+		t.Errorf("Content-Security-Policy is %q", csp)
+	}
+}
+
+func TestSite(t *testing.T) {
+	down := dead(t)
+	// Caddy takes only the first directive of a named route, so there is one.
+	const named = "&(app) {\nroute {\nupstream_diagnostics\nreverse_proxy DOWN\n}\n}\n"
+	tests := []struct{ name, options, site, more, want string }{
+		{name: "the host", site: "upstream_diagnostics\nreverse_proxy DOWN", want: "127.0.0.1"},
+		{name: "the option", site: "upstream_diagnostics {\nsite shop\n}\nreverse_proxy DOWN", want: "shop"},
+		{name: "a host further in", site: "@inner host inner.example\nhandle @inner {\nrespond inner\n}\nhandle {\nupstream_diagnostics\nreverse_proxy DOWN\n}", want: "127.0.0.1"},
+		{name: "a named route", site: "invoke app", more: named, want: "srv0"},
+		{name: "no walk", options: "admin off", site: "upstream_diagnostics\nreverse_proxy DOWN", want: "127.0.0.1"},
+		{name: "no walk, a named route", options: "admin off", site: "invoke app", more: named, want: "srv0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
+			config := c.caddyfile(test.options, test.site) + test.more
+			if test.options != "" {
+				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.adminPort), "", 1)
+			}
+			if err := loadCaddyfile(strings.ReplaceAll(config, "DOWN", down)); err != nil {
+				t.Fatal(err)
+			}
+			defer stop(t)
+			a := c.get("/")
+			list := currentProcess().journal.Query(failure.Query{}).Failures
+			if len(list) != 1 {
+				t.Fatalf("recorded %d failures, the client got %+v", len(list), a)
+			}
+			if list[0].Site != test.want {
+				t.Errorf("site %q, want %q", list[0].Site, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,418 @@
+package diagnostics
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// raw sends bytes as they are and reads one answer.
+func (c *testCaddy) raw(request string) answer {
+	c.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer conn.Close()
+	go func() { _, _ = io.WriteString(conn, request) }() // it may be answered before it was read
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return answer{err: err}
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	return answer{res.StatusCode, res.Header, string(body), err}
+}
+
+// request is a GET of path; more are whole header lines.
+func (c *testCaddy) request(path string, more ...string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(c.url, "http://") + "\r\nConnection: close\r\n" + strings.Join(more, "") + "\r\n"
+}
+
+// blabbing is an upstream that answers with what is given.
+func blabbing(t *testing.T, answer string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				_, _ = io.WriteString(conn, answer)
+			}
+			conn.Close()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// roomy takes larger headers than the 16 KiB that Caddy does by default.
+const roomy = "servers {\nmax_header_size 4MB\n}"
+
+const (
+	hostileValue = "the value of an environment variable"
+	hostile      = `<script>alert(1)</script>"'{{env "HOSTILE"}}{env.HOSTILE}{$HOSTILE}`
+)
+
+// checkClean fails where a face shows what it must not, or is not text.
+func checkClean(t *testing.T, face, shown string) {
+	t.Helper()
+	if strings.Contains(shown, hostileValue) {
+		t.Errorf("%s: what the client sent was run: %s", face, shown)
+	}
+	if !utf8.ValidString(shown) {
+		t.Errorf("%s is not UTF-8: %q", face, shown)
+	}
+	if i := strings.IndexFunc(shown, func(r rune) bool { return r < ' ' && r != '\n' && r != '\r' && r != '\t' || r == 0x7f }); i >= 0 {
+		t.Errorf("%s has a control character: %q", face, shown[max(0, i-20):])
+	}
+}
+
+// What a client or an upstream sends can neither run nor break what shows it.
+func TestHostile(t *testing.T) {
+	t.Setenv("HOSTILE", hostileValue)
+	requests := map[string]func(c *testCaddy) string{
+		"markup and templates": func(c *testCaddy) string {
+			return c.request("/"+strings.ReplaceAll(hostile, " ", "%20")+"?"+strings.ReplaceAll(hostile, " ", "%20")+"=1&keep="+strings.ReplaceAll(hostile, " ", "%20"),
+				"User-Agent: "+hostile+"\r\n", "Referer: http://<script>alert(1)</script>/"+hostile+"\r\n", "X-Kept: "+hostile+"\r\n")
+		},
+		"escaped control characters": func(c *testCaddy) string {
+			return c.request("/%00%0d%0aX-Injected:%201%1b[31m%7f%c2%9b%e2%80%ae?keep=%00%1b%0a&%0d%0a=1", "User-Agent: \tx\r\n")
+		},
+		"invalid UTF-8": func(c *testCaddy) string {
+			return c.request("/\xff\xfe/%ff%fe?keep=\xff\xfe%ff&\xff=\xc3", "User-Agent: \xff\xfe\xc3\x28\xc2\x9b\xe2\x80\xae\r\n", "X-Kept: a\xffb\xc2\x9b31m\r\n", "Referer: http://\xff/\r\n")
+		},
+		"64 KiB": func(c *testCaddy) string {
+			long := strings.Repeat("a", 64<<10)
+			return c.request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "Referer: http://"+long+"/\r\n")
+		},
+		"64 KiB of invalid UTF-8": func(c *testCaddy) string {
+			long := strings.Repeat("\xffa", 32<<10)
+			return c.request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n")
+		},
+		"64 KiB of keys": func(c *testCaddy) string {
+			return c.request("/?"+strings.Repeat("a=b&", 16<<10), strings.Repeat("Cookie: a=b\r\n", 1000))
+		},
+		"10000 fields":       func(c *testCaddy) string { return c.request("/", strings.Repeat("X-Kept: v\r\n", 10_000)) },
+		"10000 empty fields": func(c *testCaddy) string { return c.request("/", strings.Repeat("X-Kept:\r\n", 10_000)) },
+		"10000 names": func(c *testCaddy) string {
+			var fields strings.Builder
+			for n := range 10_000 {
+				fmt.Fprintf(&fields, "X-%d: v\r\n", n)
+			}
+			return c.request("/", fields.String())
+		},
+		"a method": func(c *testCaddy) string {
+			return strings.Replace(c.request("/"), "GET", strings.Repeat("M", 31)+"'", 1)
+		},
+		"a URL without a path": func(c *testCaddy) string { return c.request("http:opaque?keep=1") },
+		"an absolute URL":      func(c *testCaddy) string { return c.request("http://user:password@127.0.0.1/?password=1") },
+		"many ids": func(c *testCaddy) string {
+			return c.request("/", "X-Forwarded-For: "+strings.Repeat("1.2.3.4, ", 5000)+"\r\n")
+		},
+	}
+	line := strings.Repeat("<script>alert(1)</script>{{env `HOSTILE`}}\x1b[31m\xff", 100)
+	down := map[string]string{
+		"nobody":    dead(t),
+		"a status":  blabbing(t, "HTTP/1.1 "+line+"\r\n\r\n"),
+		"a header":  blabbing(t, "HTTP/1.1 200 OK\r\n"+line+"\r\n\r\n"),
+		"something": blabbing(t, line+"\r\n"),
+		"503":       blabbing(t, "HTTP/1.1 503 "+line[:200]+"\r\nServer: "+strings.Repeat("<script>alert(1)</script>\xff", 500)+"\r\nVia: \xff"+hostile+"\r\nContent-Length: 0\r\n\r\n"),
+	}
+	for name, request := range requests {
+		t.Run(name, func(t *testing.T) { testHostile(t, request, map[string]string{"nobody": down["nobody"]}) })
+	}
+	t.Run("answers", func(t *testing.T) { testHostile(t, requests["markup and templates"], down) })
+}
+
+func testHostile(t *testing.T, request func(*testCaddy) string, upstreams map[string]string) {
+	l, access := newLogFile(t), newLogFile(t)
+	site := `log ` + access.block("") + `
+		templates
+		@operator header X-Operator yes
+		upstream_diagnostics {
+			details @operator
+			intercept 5xx
+			keep_query keep
+			keep_headers X-Kept Cookie X-Forwarded-For
+			proxy_status_name edge
+		}
+		`
+	for name, address := range upstreams {
+		site += "reverse_proxy @" + strings.ReplaceAll(name, " ", "_") + " " + address + "\n@" + strings.ReplaceAll(name, " ", "_") + " header X-To \"" + name + "\"\n"
+	}
+	c := startCaddyWith(t, l.ofOurs()+"\n"+roomy, site)
+	for name := range upstreams {
+		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+			for _, operator := range []bool{false, true} {
+				face := fmt.Sprintf("%s, %s, operator %v", name, accept, operator)
+				more := "Accept: " + accept + "\r\nX-To: " + name + "\r\n"
+				if operator {
+					more += "X-Operator: yes\r\n"
+				}
+				sent := request(c)
+				a := c.raw(sent[:len(sent)-2] + more + "\r\n")
+				if a.err != nil || a.status == 200 || a.header.Get("Upstream-Failure-Id") == "" {
+					t.Fatalf("%s: got %d %v %.300s", face, a.status, a.err, a.body)
+				}
+				if got := a.header.Get("X-Injected"); got != "" {
+					t.Errorf("%s: a header was injected", face)
+				}
+				for field, values := range a.header {
+					if field == "Server" || field == "Via" {
+						continue // the upstream's own, which Caddy passes on
+					}
+					checkClean(t, face+", "+field, strings.Join(values, "\n"))
+				}
+				checkClean(t, face, a.body)
+				switch accept {
+				case "text/html":
+					if strings.Contains(strings.ToLower(a.body), "<script") {
+						t.Errorf("%s: unescaped: %s", face, a.body)
+					}
+				case "application/json":
+					if !json.Valid([]byte(a.body)) {
+						t.Errorf("%s: not JSON: %s", face, a.body)
+					}
+				}
+				if len(a.body) > 64<<10 {
+					t.Errorf("%s: %d bytes", face, len(a.body))
+				}
+			}
+		}
+	}
+	for _, f := range c.failures() {
+		checkBounds(t, f)
+	}
+	newest := c.failure().ID
+	for _, path := range []string{"/failures", "/failures?format=text", "/failures/" + newest, "/failures/" + newest + "?format=text", "?format=text"} {
+		checkClean(t, "admin "+path, c.adminDo("GET", path).body)
+	}
+	l.wait(logMessage, 6*len(upstreams))
+	access.wait("handled request", 6*len(upstreams))
+	content, err := os.ReadFile(l.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkClean(t, "log", string(content))
+	for entry := range strings.Lines(string(content)) {
+		if len(entry) > 32<<10 {
+			t.Errorf("a log line of %d bytes", len(entry))
+		}
+	}
+}
+
+// checkBounds fails where a record keeps more than it may.
+func checkBounds(t *testing.T, f *failure.Failure) {
+	t.Helper()
+	within := func(what, s string, limit int) {
+		t.Helper()
+		if len(s) > limit {
+			t.Errorf("%s has %d bytes, more than %d", what, len(s), limit)
+		}
+	}
+	within("method", f.Request.Method, 32)
+	within("URI", f.Request.URI, 2048)
+	within("host", f.Request.Host, 259)
+	within("error", f.Error, 2048)
+	for _, a := range f.Attempts {
+		within("an attempt's error", a.Error, 256)
+	}
+	for _, line := range f.Evidence {
+		within("a line of evidence", line, 256)
+	}
+	for field, values := range f.Request.Headers {
+		within(field, strings.Join(values, ""), 2048)
+		if len(values) > 256 {
+			t.Errorf("%d values of %s", len(values), field)
+		}
+	}
+	if f.Received != nil {
+		within("Server", f.Received.Server, 256)
+		within("Via", f.Received.Via, 256)
+	}
+	record, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within("the record", string(record), 24<<10)
+}
+
+// Where something was cut, it says so; and of what is cut, the beginning stays.
+func TestCutIsMarked(t *testing.T) {
+	long := strings.Repeat("a", 64<<10)
+	c := startCaddyWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+blabbing(t, "HTTP/1.1 "+long+"\r\n\r\n"))
+	c.raw(c.request("/"+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Two: first\r\n", "X-Two: "+long+"\r\n", "X-Two: third\r\n"))
+	f := c.failure()
+	for what, test := range map[string]struct {
+		got   string
+		limit int
+	}{
+		"URI":                {f.Request.URI, 2048},
+		"User-Agent":         {strings.Join(f.Request.Headers["User-Agent"], "|"), 2048},
+		"X-Kept":             {strings.Join(f.Request.Headers["X-Kept"], "|"), 2048},
+		"X-Two":              {strings.Join(f.Request.Headers["X-Two"], ""), 2048},
+		"error":              {f.Error, 2048},
+		"an attempt's error": {f.Attempts[0].Error, 256},
+	} {
+		if len(test.got) > test.limit || len(test.got) < test.limit-16 || !strings.HasSuffix(test.got, "…") || !strings.Contains(test.got, "aaa") {
+			t.Errorf("%s has %d bytes, want %d with a mark at the end: %.40q … %q", what, len(test.got), test.limit, test.got, test.got[max(0, len(test.got)-20):])
+		}
+	}
+	if got := f.Request.Headers["X-Two"]; got[0] != "first" {
+		t.Errorf("X-Two: %.40q", got)
+	}
+}
+
+// A long host is cut where no name can be longer.
+func TestLongHost(t *testing.T) {
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
+	caddyfile := c.caddyfile("default_bind 127.0.0.1", "upstream_diagnostics\nreverse_proxy "+dead(t))
+	if err := loadCaddyfile(strings.Replace(caddyfile, "http://127.0.0.1:", "http://:", 1)); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t)
+	c.raw("GET / HTTP/1.1\r\nHost: " + strings.Repeat("h", 5000) + "\r\nConnection: close\r\n\r\n")
+	f := c.failure()
+	checkBounds(t, f)
+	if f.Site != "srv0" || !strings.HasSuffix(f.Request.Host, "…") {
+		t.Errorf("site %q, host %q", f.Site, f.Request.Host)
+	}
+}
+
+// Nothing secret is kept, unless it is asked for by name.
+func TestRedaction(t *testing.T) {
+	tests := []struct {
+		name, block, options string
+		path                 string
+		fields               []string
+		want                 func(r failure.Request) (got, want any)
+	}{
+		{name: "query values", path: "/cart?id=1&token=secret&flag&=x&a=b=c",
+			want: uri("/cart?id=REDACTED&token=REDACTED&REDACTED&=REDACTED&a=REDACTED")},
+		{name: "keep_query", block: "keep_query id filter[x]", path: "/cart?id=1&token=secret&id=2&filter%5Bx%5D=3&ID=4&id",
+			want: uri("/cart?id=1&token=REDACTED&id=2&filter%5Bx%5D=3&ID=REDACTED&id")},
+		{name: "keep_query behind a semicolon", block: "keep_query id", path: "/cart?id=1;token=secret&key;secret=2",
+			want: uri("/cart?id=REDACTED&REDACTED")},
+		{name: "no user in the URI", path: "/", want: uri("/")},
+		{name: "no header but two", fields: []string{"User-Agent: test/1", "Referer: http://user:secret@example.com:8080/path?token=secret", "X-Other: x", "Cookie: secret"},
+			want: headers(map[string][]string{"User-Agent": {"test/1"}, "Referer": {"http://example.com:8080"}})},
+		{name: "no Referer that is none", fields: []string{"User-Agent: test/1", "Referer: secret"},
+			want: headers(map[string][]string{"User-Agent": {"test/1"}})},
+		{name: "keep_headers", block: "keep_headers x-kept Cookie Authorization Proxy-Authorization Referer X-Absent",
+			fields: []string{"User-Agent: test/1", "X-Kept: 1", "X-Kept: 2", "Cookie: secret", "Authorization: Bearer secret", "Proxy-Authorization: Basic secret", "Referer: https://example.com/secret"},
+			want: headers(map[string][]string{"User-Agent": {"test/1"}, "X-Kept": {"1", "2"}, "Cookie": {"REDACTED"}, "Authorization": {"REDACTED"},
+				"Proxy-Authorization": {"REDACTED"}, "Referer": {"https://example.com"}})},
+		{name: "client_ip", want: ips("127.0.0.1", "127.0.0.1")},
+		{name: "client_ip masked", block: "client_ip masked", want: ips("127.0.0.0", "127.0.0.0")},
+		{name: "client_ip off", block: "client_ip off", want: ips("", "")},
+		{name: "forged X-Forwarded-For", fields: []string{"X-Forwarded-For: 203.0.113.9"}, want: ips("127.0.0.1", "127.0.0.1")},
+		{name: "trusted X-Forwarded-For", options: trusting, fields: []string{"X-Forwarded-For: 203.0.113.9"}, want: ips("127.0.0.1", "203.0.113.9")},
+		{name: "trusted, masked", options: trusting, block: "client_ip masked", fields: []string{"X-Forwarded-For: 203.0.113.9"}, want: ips("127.0.0.0", "203.0.113.0")},
+		{name: "trusted, masked, IPv6", options: trusting, block: "client_ip masked", fields: []string{"X-Forwarded-For: 2001:db8:1:2::3"}, want: ips("127.0.0.0", "2001:db8:1::")},
+		{name: "trusted, off", options: trusting, block: "client_ip off", fields: []string{"X-Forwarded-For: 203.0.113.9"}, want: ips("", "")},
+		{name: "trusted nonsense", options: trusting, fields: []string{`X-Forwarded-For: "><script>alert(1)</script>`}, want: ips("127.0.0.1", "127.0.0.1")},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddyWith(t, l.ofOurs()+"\n"+test.options, "upstream_diagnostics {\n"+test.block+"\n}\nreverse_proxy "+dead(t))
+			path := test.path
+			if path == "" {
+				path = "/"
+			}
+			var more []string
+			for _, field := range test.fields {
+				more = append(more, field+"\r\n")
+			}
+			if a := c.raw(c.request(path, more...)); a.status != 502 {
+				t.Fatalf("got %+v", a)
+			}
+			f := c.failure()
+			got, want := test.want(f.Request)
+			if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+				t.Errorf("kept %s, want %s", g, w)
+			}
+			// Neither the record nor the log has it somewhere else.
+			logged, _ := json.Marshal(l.wait(logMessage, 1))
+			record, _ := json.Marshal(f)
+			if strings.Contains(string(logged)+string(record), "secret") {
+				t.Errorf("kept: %s\nlogged: %s", record, logged)
+			}
+		})
+	}
+}
+
+const trusting = "servers {\ntrusted_proxies static 127.0.0.1/32\n}"
+
+func uri(want string) func(failure.Request) (any, any) {
+	return func(r failure.Request) (any, any) { return r.URI, want }
+}
+
+func headers(want map[string][]string) func(failure.Request) (any, any) {
+	return func(r failure.Request) (any, any) { return r.Headers, want }
+}
+
+func ips(remote, client string) func(failure.Request) (any, any) {
+	return func(r failure.Request) (any, any) {
+		return []string{r.RemoteIP, r.ClientIP}, []string{remote, client}
+	}
+}
+
+// What the record keeps of a request is what the client sent, not what handlers
+// made of it.
+func TestRecordsTheRequestAsSent(t *testing.T) {
+	c := startCaddy(t, `
+		upstream_diagnostics
+		handle_path /api/* {
+			method DELETE
+			rewrite /rewritten{uri}
+			reverse_proxy `+dead(t)+`
+		}`)
+	c.do("POST", "/api/cart?x=1", strings.NewReader("body"))
+	if r := c.failure().Request; r.Method != "POST" || r.URI != "/api/cart?x=REDACTED" {
+		t.Errorf("got %s %s", r.Method, r.URI)
+	}
+}
+
+// The public's faces have nothing of the inside in them.
+func TestPublicFacesTellNothing(t *testing.T) {
+	addresses := map[string]string{
+		"refused":  dead(t),
+		"cut":      cutting(t),
+		"answered": upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
+	}
+	for name, address := range addresses {
+		c := startCaddyWith(t, "", "upstream_diagnostics {\nintercept 5xx\n}\nreverse_proxy "+address)
+		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
+			a := c.get("/", "Accept: "+accept)
+			f := c.failure()
+			_, port, _ := net.SplitHostPort(address)
+			secrets := slices.DeleteFunc([]string{address, ":" + port, f.Cause, f.Error, f.Site + ":", f.Upstream, "reverse_proxy", "dial", "EOF"}, func(s string) bool { return s == "" })
+			for _, secret := range secrets {
+				if strings.Contains(a.body, secret) {
+					t.Errorf("%s, %s: shows %q: %s", name, accept, secret, a.body)
+				}
+			}
+		}
+		stop(t)
+	}
+}

@@ -1,0 +1,385 @@
+package diagnostics
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+const loggerName = "http.handlers.upstream_diagnostics"
+
+// logFile is a log that Caddy writes.
+type logFile struct {
+	t    *testing.T
+	path string
+}
+
+func newLogFile(t *testing.T) *logFile {
+	t.Helper()
+	return &logFile{t, filepath.Join(t.TempDir(), "log.json")}
+}
+
+// block is the log's config, with what is given in it.
+func (l *logFile) block(more string) string {
+	return "{\noutput file " + l.path + " {\nroll_disabled\n}\nformat json\n" + more + "\n}"
+}
+
+// ofOurs are the global options that write what our handlers log.
+func (l *logFile) ofOurs() string {
+	return "log ours " + l.block("include "+loggerName)
+}
+
+// entries gives what was logged with that message; each line must be JSON.
+func (l *logFile) entries(message string) (entries []map[string]any) {
+	l.t.Helper()
+	content, err := os.ReadFile(l.path)
+	if err != nil && !os.IsNotExist(err) {
+		l.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if !strings.HasSuffix(line, "\n") {
+			continue // being written
+		}
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			l.t.Fatalf("%v in %s", err, line)
+		}
+		if message == "" || entry["msg"] == message {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
+// wait waits for that many entries and gives them.
+func (l *logFile) wait(message string, n int) (entries []map[string]any) {
+	l.t.Helper()
+	eventually(l.t, strconv.Itoa(n)+" log entries", func() bool {
+		entries = l.entries(message)
+		return len(entries) >= n
+	})
+	if len(entries) > n {
+		l.t.Fatalf("%d log entries, want %d: %v", len(entries), n, entries)
+	}
+	return entries
+}
+
+// cutInBody is a server whose answer breaks off.
+func cutInBody(t *testing.T) string {
+	return upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+}
+
+// One entry for each failure: at the level of its outcome, with the contract's
+// fields, which say what the record says.
+func TestLogEntry(t *testing.T) {
+	recordsAbandoned(t)
+	s := slow(t)
+	tests := []struct {
+		name, site string
+		level      string
+		outcome    failure.Outcome
+		leave      bool     // the client leaves
+		without    []string // fields that aren't known
+	}{
+		{name: "failed", site: "reverse_proxy " + dead(t), level: "error", outcome: failure.Failed},
+		{name: "truncated", site: "reverse_proxy " + cutInBody(t), level: "error", outcome: failure.Truncated},
+		{name: "rescued", site: "reverse_proxy " + dead(t) + " " + good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", level: "warn", outcome: failure.Rescued},
+		{name: "upstream_answered", site: "reverse_proxy " + upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
+			level: "warn", outcome: failure.UpstreamAnswered, without: []string{"error", "proxy_error"}},
+		{name: "abandoned", site: "reverse_proxy " + s.address, level: "info", outcome: failure.Abandoned, leave: true, without: []string{"incident", "proxy_error"}},
+		{name: "nobody selected", site: "reverse_proxy {\ndynamic a {\nname localhost\nport 1\nversions ipv4\n}\n}", level: "error", outcome: failure.Failed},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\nsite shop\n}\n"+test.site)
+			if test.leave {
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { <-s.arrived; cancel() }()
+				r, err := http.NewRequestWithContext(ctx, "GET", c.url+"/order?token=secret", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res, err := client.Do(r); err == nil {
+					res.Body.Close()
+					t.Fatal("the client did not leave")
+				}
+			} else {
+				c.get("/order?token=secret", "Authorization: Bearer secret", "User-Agent: test/1")
+			}
+			entry := l.wait("", 1)[0] // and nothing else from our logger
+			f := c.failure()
+
+			if f.Outcome != test.outcome {
+				t.Fatalf("outcome %s", f.Outcome)
+			}
+			if entry["msg"] != "upstream failure" || entry["logger"] != "http.handlers.upstream_diagnostics" || entry["level"] != test.level {
+				t.Errorf("got %v %v %v", entry["msg"], entry["logger"], entry["level"])
+			}
+			raw, err := json.Marshal(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var record map[string]any
+			if err := json.Unmarshal(raw, &record); err != nil {
+				t.Fatal(err)
+			}
+			record["err_id"] = record["id"]
+			for _, field := range []string{
+				"err_id", "site", "outcome", "status", "cause", "category", "proxy_error", "phase", "side", "upstream", "summary", "error",
+				"evidence", "attempt_count", "request_sent", "duration_ms", "incident", "request",
+			} {
+				got, _ := json.Marshal(entry[field])
+				want, _ := json.Marshal(record[field])
+				if string(got) != string(want) {
+					t.Errorf("%s: logged %s, recorded %s", field, got, want)
+				}
+				if _, there := entry[field]; there == slices.Contains(test.without, field) {
+					t.Errorf("%s: %v", field, entry[field])
+				}
+			}
+			if line, _ := json.Marshal(entry); strings.Contains(string(line), "secret") {
+				t.Errorf("logged: %s", line)
+			}
+		})
+	}
+}
+
+// What is no upstream's doing is not logged by us.
+func TestLogSilence(t *testing.T) {
+	l := newLogFile(t)
+	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics\nerror /503 503\nrespond /404 404\nreverse_proxy /down "+dead(t)+"\nreverse_proxy "+good(t))
+	for _, path := range []string{"/", "/503", "/404", "/down"} {
+		c.get(path)
+	}
+	if got := l.wait("", 1)[0]["cause"]; got != "connection_refused" {
+		t.Errorf("logged: %v", got)
+	}
+}
+
+// In a storm the first ten have a line each.
+func TestLogStorm(t *testing.T) {
+	l := newLogFile(t)
+	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics\nreverse_proxy /cut "+cutting(t)+"\nreverse_proxy "+dead(t))
+	for range 25 {
+		c.get("/")
+	}
+	c.get("/cut") // another fingerprint
+	var causes []any
+	for _, entry := range l.wait(logMessage, 11) {
+		causes = append(causes, entry["cause"])
+	}
+	if causes[9] != "connection_refused" || causes[10] != "closed_before_response" {
+		t.Errorf("logged: %v", causes)
+	}
+	if kept := len(c.failures()); kept != 26 {
+		t.Errorf("%d failures are recorded", kept)
+	}
+
+	// The line of the minute is written by the App's goroutine, under the same name.
+	app, err := caddy.ActiveContext().AppIfConfigured("upstream_diagnostics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range currentProcess().storm.sweep(time.Now().Add(stormWindow)) {
+		logSummary(app.(*App).logger, s)
+	}
+	sum := l.wait(logMessage, 12)[11]
+	if sum["count"] != 25.0 || sum["suppressed"] != 15.0 || sum["cause"] != "connection_refused" || sum["logger"] != loggerName || sum["level"] != "error" {
+		t.Errorf("summed up: %v", sum)
+	}
+	if id, _ := sum["err_id"].(string); id != c.failures("cause=connection_refused")[0].ID {
+		t.Errorf("the sum stands for %s", id)
+	}
+}
+
+// The storm by its own clock.
+func TestStorm(t *testing.T) {
+	start := time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC)
+	one := func(cause string, n int) *failure.Failure {
+		return &failure.Failure{Site: "shop", Upstream: "app:8080", Cause: cause, ID: cause + strconv.Itoa(n)}
+	}
+	var s storm
+	for n := 1; n <= 30; n++ {
+		passes, ended := s.passes(one("a", n), start.Add(time.Duration(n)*time.Second))
+		if passes != (n <= 10) || ended != nil {
+			t.Fatalf("failure %d: %v %v", n, passes, ended)
+		}
+	}
+	if passes, _ := s.passes(one("b", 1), start); !passes {
+		t.Error("another fingerprint is suppressed")
+	}
+	if ended := s.sweep(start.Add(60 * time.Second)); len(ended) != 0 {
+		// b's window is over, with nothing suppressed; a's began a second later.
+		t.Errorf("summed up before the minute was over: %v", ended)
+	}
+	ended := s.sweep(start.Add(61 * time.Second))
+	if len(ended) != 1 || ended[0].count != 30 || ended[0].suppressed != 20 || ended[0].failure.ID != "a30" {
+		t.Fatalf("summed up: %+v", ended)
+	}
+	if len(s.windows) != 0 {
+		t.Errorf("%d windows are kept", len(s.windows))
+	}
+
+	// Where the next failure comes before the sweep, it brings the summary along.
+	s = storm{}
+	for n := 1; n <= 12; n++ {
+		s.passes(one("a", n), start)
+	}
+	passes, sum := s.passes(one("a", 13), start.Add(time.Minute))
+	if !passes || sum == nil || sum.count != 12 || sum.suppressed != 2 || sum.failure.ID != "a12" {
+		t.Errorf("got %v %+v", passes, sum)
+	}
+	if ended := s.sweep(start.Add(2 * time.Minute)); len(ended) != 0 {
+		t.Errorf("summed up twice: %v", ended)
+	}
+
+	// Fingerprints without end share what is left.
+	s = storm{}
+	lines := 0
+	for n := range 10 * stormFingerprints {
+		if passes, _ := s.passes(one("cause"+strconv.Itoa(n), n), start); passes {
+			lines++
+		}
+	}
+	if len(s.windows) > stormFingerprints+1 || lines != stormFingerprints+stormLines {
+		t.Errorf("%d windows, %d lines", len(s.windows), lines)
+	}
+}
+
+// The access log names id and cause, for requests of every outcome.
+func TestAccessLog(t *testing.T) {
+	recordsAbandoned(t)
+	tests := []struct{ name, site, page string }{
+		{"failed", "reverse_proxy " + dead(t), "public"},
+		{"passed on", "reverse_proxy " + dead(t), "off"},
+		{"truncated", "reverse_proxy " + cutInBody(t), "public"},
+		{"rescued", "reverse_proxy " + dead(t) + " " + good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", "public"},
+		{"went well", "reverse_proxy " + good(t), "public"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddy(t, "log "+l.block("")+"\nupstream_diagnostics {\npage "+test.page+"\n}\n"+test.site)
+			c.get("/")
+			entry := l.wait("handled request", 1)[0]
+			if test.name == "went well" {
+				if _, there := entry["upstream_diagnostics_id"]; there {
+					t.Errorf("got %v", entry)
+				}
+				return
+			}
+			f := c.failure()
+			if entry["upstream_diagnostics_id"] != f.ID || entry["upstream_diagnostics_cause"] != f.Cause {
+				t.Errorf("got %v %v, want %s %s", entry["upstream_diagnostics_id"], entry["upstream_diagnostics_cause"], f.ID, f.Cause)
+			}
+		})
+	}
+}
+
+// With `page off`, handle_errors sees the error as ever and our placeholders.
+func TestPlaceholders(t *testing.T) {
+	names := []string{
+		"id", "title", "detail", "category", "request_sent",
+		"cause", "proxy_error", "phase", "side", "outcome", "site", "upstream", "attempt_count", "duration_ms", "summary",
+	}
+	var lines []string
+	for _, name := range names {
+		lines = append(lines, name+"={http.upstream_diagnostics."+name+"}")
+	}
+	down := dead(t)
+	c := startCaddy(t, `
+		upstream_diagnostics {
+			page off
+			site shop
+		}
+		reverse_proxy `+down+`
+		handle_errors 502 {
+			respond "err_id={err.id}|status={err.status_code}|`+strings.Join(lines, "|")+`"
+		}`)
+	a := c.get("/")
+	f := c.failure()
+	got := make(map[string]string)
+	for line := range strings.SplitSeq(a.body, "|") {
+		name, value, _ := strings.Cut(line, "=")
+		got[name] = value
+	}
+	public := f.Public()
+	for name, want := range map[string]string{
+		"err_id": f.ID, "id": f.ID, "status": "502",
+		"title": public.Title, "detail": public.Detail, "category": "unavailable", "request_sent": "no",
+		"cause": "connection_refused", "proxy_error": "connection_refused", "phase": "connect", "side": "upstream", "outcome": "failed",
+		"site": "shop", "upstream": down, "attempt_count": "1", "summary": f.Summary,
+		"duration_ms": strconv.FormatFloat(float64(f.DurationMS), 'f', -1, 64),
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %q", name, got[name], want)
+		}
+	}
+	if a.status != 502 || a.header.Get("Upstream-Failure-Id") != "" {
+		t.Errorf("got %d %v", a.status, a.header)
+	}
+}
+
+// With the page, {err.*} are there for who logs after us.
+func TestErrorPlaceholdersBehindThePage(t *testing.T) {
+	l := newLogFile(t)
+	c := startCaddy(t, "log "+l.block("")+`
+		log_append err_id {http.error.id}
+		log_append err_status {http.error.status_code}
+		log_append cause {http.upstream_diagnostics.cause}
+		upstream_diagnostics
+		reverse_proxy `+dead(t))
+	c.get("/")
+	entry := l.wait("handled request", 1)[0]
+	if f := c.failure(); entry["err_id"] != f.ID || entry["err_status"] != 502.0 || entry["cause"] != f.Cause {
+		t.Errorf("got %v %v %v", entry["err_id"], entry["err_status"], entry["cause"])
+	}
+}
+
+// That the page takes the place of handle_errors is said once, when the config is
+// loaded.
+func TestWarnsOfErrorRoutes(t *testing.T) {
+	tests := []struct {
+		name, site string
+		want       int
+	}{
+		{"page and error routes", "upstream_diagnostics\nhandle_errors {\nrespond error\n}", 1},
+		{"no page", "upstream_diagnostics {\npage off\n}\nhandle_errors {\nrespond error\n}", 0},
+		{"no error routes", "upstream_diagnostics", 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddyWith(t, l.ofOurs(), test.site+"\nreverse_proxy "+good(t))
+			c.get("/a")
+			c.get("/b")
+			warnings := slices.DeleteFunc(l.entries(""), func(entry map[string]any) bool { return entry["level"] != "warn" })
+			if len(warnings) != test.want {
+				t.Errorf("%d warnings, want %d: %v", len(warnings), test.want, warnings)
+			}
+			for _, warning := range warnings {
+				if text, _ := warning["msg"].(string); !strings.Contains(text, "page off") {
+					t.Errorf("it doesn't say what to do: %s", text)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,3 @@
+package main
+
+func coveragePage() ([]byte, error) { return []byte("# Coverage\n"), nil }
