@@ -124,7 +124,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err // no upstream's doing: the very value that came
 	}
 	h.expose(r, f) // placeholders, the access log's fields
-	if h.page == nil || f.Outcome == failure.Abandoned || !heard.Unanswered() {
+	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
+		return err
+	}
+	h.nameProxy(w, r, f) // Proxy-Status, where the owner gave us a name
+	if h.page == nil {
 		return err
 	}
 	h.answer(w, r, heard, f)
@@ -175,6 +179,16 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.String("upstream_diagnostics_id", f.ID))
 		extra.Set(zap.String("upstream_diagnostics_cause", f.Cause))
+	}
+}
+
+// nameProxy says in the Proxy-Status field who we are and what failed.
+func (h *Handler) nameProxy(w http.ResponseWriter, r *http.Request, f *failure.Failure) {
+	if h.ProxyStatusName == "" {
+		return
+	}
+	if err := addProxyStatus(w.Header(), h.ProxyStatusName, f, h.seesDetails(r)); err != nil {
+		h.logger.Warn("writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }
 

@@ -130,7 +130,7 @@ http {
 		},
 		{
 			// It refuses before it has read the body, and the client hears why.
-			name: "a request that is too large", visit: visit{path: "/too_large", body: strings.NewReader(strings.Repeat("x", 4<<20))},
+			name: "a request that is too large", visit: visit{path: "/too_large", body: strings.NewReader(strings.Repeat("x", 64<<10))},
 			wanted: want{status: 413}, body: "413 Request Entity Too Large",
 		},
 		{

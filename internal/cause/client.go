@@ -81,5 +81,7 @@ func underWay(h *listen.Heard, last *listen.Attempt) bool {
 	if last == nil || nobodyChosen(h, last) {
 		return false
 	}
-	return last.Err == nil || canceled(last.Err) || h.ErrStatus == statusClientClosed
+	// FastCGI notices nothing of a client that leaves, so that its attempt goes on
+	// until it fails by itself.
+	return last.Err == nil || canceled(last.Err) || h.ErrStatus == statusClientClosed || last.Protocol == protocolFastCGI
 }

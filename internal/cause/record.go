@@ -105,6 +105,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	case refusedUnprocessed(a.Err):
 		return failure.SentNo
+	case a.Protocol == protocolFastCGI && notSendableCause(&try{Attempt: a, err: a.Err}).is():
+		return failure.SentNo // refused after dialling, before anything was written
 	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
 		return failure.SentNo
 	case connected(a):

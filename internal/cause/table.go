@@ -696,6 +696,7 @@ var (
 			{"certificate_invalid", "the error says unknown authority"},
 			{"certificate_expired", "the error says unknown authority; dates are checked before"},
 			{"certificate_name_mismatch", "the error says unknown authority; the name is checked before"},
+			{"client_certificate_rejected", "Caddy ended the handshake: it is about the upstream's certificate, and tls_alert is left out"},
 		},
 	})
 	CertificateExpired = row(Row{
@@ -1316,7 +1317,7 @@ var (
 			Application: "Find the field that grows, mostly Set-Cookie; keep sessions on the server.",
 		},
 		Rivals: []Rival{
-			{"http_framing_error", "the error names the limit; over HTTP/2 headers that are too large may end as COMPRESSION_ERROR, which nothing tells apart"},
+			{"http_framing_error", "the error names the limit; headers that are far too large over HTTP/2 end as an error code that broken frames have, too, and are then unknown"},
 		},
 	})
 	HTTPFramingError = row(Row{
@@ -1339,7 +1340,7 @@ var (
 		Rivals: []Rival{
 			{"stream_reset", "the error does not say that it was received from the upstream"},
 			{"goaway", "the error does not say that it was received from the upstream"},
-			{"response_headers_too_large", "nothing for COMPRESSION_ERROR, with which headers that are too large may end; any other code rules it out"},
+			{"response_headers_too_large", "max_response_header is not set, or the error code in the evidence is not one that headers which are too large have; else the cause is unknown"},
 		},
 	})
 	FastCGIMalformed = row(Row{
@@ -1540,6 +1541,7 @@ var (
 			"an error that a new version of Go or Caddy words differently",
 			"a reverse_proxy inside another plugin, of which only a part can be heard",
 			"EADDRNOTAVAIL without a proof that the local ports are used up",
+			"over HTTP/2, headers that are far too large: they end as broken frames do",
 		},
 		Fix: Fix{
 			Caddy:       "Read the error and the evidence; debug in the global options makes Caddy log each attempt.",

@@ -39,7 +39,7 @@ func Faults() []Fault {
 	for _, phase := range [][]Fault{
 		selectFaults(), dnsFaults(), connectFaults(), tlsFaults(),
 		sendFaults(), waitFaults(), headersFaults(), bodyFaults(),
-		http2Faults(), fastCGIFaults(),
+		http2Faults(), http3Faults(), fastCGIFaults(), forwardProxyFaults(),
 	} {
 		all = append(all, phase...)
 	}

@@ -120,7 +120,7 @@ func http2Faults() []Fault {
 			overH2(answersHeaders(status200+manyFields(40)), transport("max_response_header 4KiB"))),
 		// So much more that the transport gives the connection up, as for broken ones.
 		failed("h2_headers_far_too_large", "21", "unknown", "headers", "",
-			overH2(answersHeaders(status200+manyFields(130)), transport("max_response_header 1KiB"))),
+			overH2(answersHeaders(status200+manyFields(120)), transport("max_response_header 1KiB"))),
 
 		truncated("h2_body_stream_reset", "stream_reset", overH2(answersPart(resetsStream(internalError)))),
 		truncated("h2c_body_stream_reset", "stream_reset", overH2C(answersPart(resetsStream(internalError)))),

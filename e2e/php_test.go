@@ -1,0 +1,240 @@
+//go:build linux
+
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// The scripts that php-fpm runs. wait is given the address of a holder.
+var phpScripts = map[string]string{
+	"fine.php":       `<?php echo "fine";`,
+	"killed.php":     `<?php posix_kill(getpid(), SIGKILL); sleep(60);`,
+	"cut.php":        `<?php header("Content-Length: 1000"); echo "begun"; flush(); posix_kill(getpid(), SIGKILL); sleep(60);`,
+	"fatal.php":      `<?php undefined();`,
+	"maintained.php": `<?php http_response_code(503); header("Retry-After: 120"); echo "back soon";`,
+	"wait.php":       `<?php $to = stream_socket_client("tcp://" . getenv("HOLDER")); fread($to, 1);`,
+	"headers.php":    `<?php header("Status: none"); echo "fine";`,
+}
+
+func TestPHP(t *testing.T) {
+	t.Parallel()
+	fpm := program(t, "php-fpm", "php-fpm", "php-fpm[0-9]*")
+	dir := workDir(t)
+	held := startHolder(t)
+	for name, script := range phpScripts {
+		write(t, filepath.Join(dir, name), script)
+	}
+	socket := func(name string) string { return filepath.Join(dir, name+".sock") }
+	overTCP := freeAddress(t)
+	config := write(t, filepath.Join(dir, "fpm.conf"), fmt.Sprintf(`
+[global]
+daemonize = no
+error_log = %[7]s/fpm.log
+[www]
+listen = %[1]s
+pm = static
+pm.max_children = 4
+env[HOLDER] = %[5]s
+[tcp]
+listen = %[6]s
+pm = static
+pm.max_children = 1
+[denied]
+listen = %[2]s
+listen.mode = 0000
+pm = static
+pm.max_children = 1
+[one]
+listen = %[3]s
+listen.backlog = 1
+pm = static
+pm.max_children = 1
+env[HOLDER] = %[5]s
+[terminating]
+listen = %[4]s
+pm = static
+pm.max_children = 1
+request_terminate_timeout = 1s
+env[HOLDER] = %[5]s
+`, socket("www"), socket("denied"), socket("one"), socket("terminating"), held.address, overTCP, dir))
+	startPart(t, dir, fpm, "-n", "-F", "-y", config, "-d", "extension=posix", "-d", "log_errors=0").listening(t, "unix", socket("www"))
+
+	stale, err := net.Listen("unix", socket("stale"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.(*net.UnixListener).SetUnlinkOnClose(false)
+	stale.Close()
+	give(t, socket("stale"))
+
+	pool := func(name, options string) string {
+		return fmt.Sprintf(`handle_path /%s/* {
+	upstream_diagnostics
+	php_fastcgi unix/%s {
+		%s
+	}
+}
+`, name, socket(name), options)
+	}
+	c := startCaddy(t, "root "+dir+"\n"+
+		pool("missing", "")+
+		pool("stale", "")+
+		pool("denied", "")+
+		pool("one", "read_timeout 500ms")+
+		pool("terminating", "")+
+		fmt.Sprintf(`handle_path /intercepted/* {
+	upstream_diagnostics {
+		intercept 500
+	}
+	php_fastcgi unix/%[1]s
+}
+handle_path /elsewhere/* {
+	upstream_diagnostics
+	php_fastcgi unix/%[1]s {
+		root /nonexistent
+		try_files {path}
+	}
+}
+handle_path /as_http/* {
+	upstream_diagnostics
+	reverse_proxy %[2]s
+}
+handle_path /to_http/* {
+	upstream_diagnostics
+	php_fastcgi %[3]s
+}
+handle {
+	upstream_diagnostics
+	php_fastcgi unix/%[1]s {
+		read_timeout 500ms
+	}
+}`, socket("www"), overTCP, startHTTP(t)))
+
+	failed := func(status int, cause string, phase failure.Phase, side failure.Side, sent failure.Sent, evidence ...string) want {
+		return want{
+			status: status, cause: cause, phase: phase, side: side, outcome: failure.Failed, sent: sent, evidence: evidence,
+			also: func(t *testing.T, f *failure.Failure) {
+				t.Helper()
+				if f.Attempts[0].Protocol != "fastcgi" {
+					t.Errorf("protocol %q", f.Attempts[0].Protocol)
+				}
+			},
+		}
+	}
+	runAll(t, c, []scenario{
+		{name: "fine", visit: visit{path: "/fine.php"}, wanted: want{status: 200}, body: "fine"},
+		{
+			name: "no socket", visit: visit{path: "/missing/fine.php"},
+			wanted: failed(502, "socket_not_found", failure.PhaseConnect, failure.SideUpstream, failure.SentNo, `missing\.sock: ENOENT`),
+		},
+		{
+			name: "a socket that nobody listens on", visit: visit{path: "/stale/fine.php"},
+			wanted: failed(502, "connection_refused", failure.PhaseConnect, failure.SideUpstream, failure.SentNo, `stale\.sock: ECONNREFUSED`),
+		},
+		{
+			name: "wrong permissions", visit: visit{path: "/denied/fine.php"},
+			wanted: failed(502, "socket_permission_denied", failure.PhaseConnect, failure.SideProxy, failure.SentNo, `denied\.sock: EACCES`),
+		},
+		{
+			name: "a slow script", visit: visit{path: "/wait.php"},
+			wanted: failed(504, "read_timeout", failure.PhaseWait, failure.SideUpstream, failure.SentMaybe, `gave up by read_timeout 500 ms`),
+		},
+		{
+			name: "the pool is exhausted, the queue not", visit: visit{path: "/one/fine.php"},
+			before: func(t *testing.T) {
+				t.Helper()
+				for len(held.held) > 0 { // those of others
+					held.wait(t)
+				}
+				// It outlasts Caddy's patience: the worker is busy from here on.
+				if got := c.visit(t, visit{path: "/one/wait.php"}); got.status != 504 {
+					t.Fatalf("got %d", got.status)
+				}
+				held.wait(t)
+			},
+			wanted: failed(504, "read_timeout", failure.PhaseWait, failure.SideUpstream, failure.SentMaybe, `gave up by read_timeout 500 ms`),
+		},
+		{
+			name: "the pool and its queue are exhausted", visit: visit{path: "/one/fine.php?queued"},
+			before: func(t *testing.T) {
+				t.Helper()
+				await(t, "the queue is full", func() bool {
+					conn, err := net.Dial("unix", socket("one"))
+					if err == nil {
+						t.Cleanup(func() { conn.Close() })
+					}
+					return errors.Is(err, syscall.EAGAIN)
+				})
+			},
+			wanted: failed(502, "socket_backlog_full", failure.PhaseConnect, failure.SideUpstream, failure.SentNo, `one\.sock: EAGAIN`),
+		},
+		{
+			name: "the script is killed", visit: visit{path: "/killed.php"},
+			wanted: failed(502, "closed_before_response", failure.PhaseWait, failure.SideUpstream, failure.SentMaybe),
+		},
+		{
+			name: "the script is killed in the middle of its answer", visit: visit{path: "/cut.php"},
+			wanted: want{
+				status: 200, cause: "response_truncated", phase: failure.PhaseBody, side: failure.SideUpstream,
+				outcome: failure.Truncated, sent: failure.SentYes, evidence: []string{`^5 of 1000 bytes of the answer came$`},
+			},
+			body: "begun", cut: true,
+		},
+		{
+			name: "request_terminate_timeout", visit: visit{path: "/terminating/wait.php"},
+			wanted: failed(502, "closed_before_response", failure.PhaseWait, failure.SideUpstream, failure.SentMaybe),
+		},
+		{
+			name: "a script that php-fpm doesn't find", visit: visit{path: "/elsewhere/fine.php"},
+			wanted: want{status: 404}, body: "File not found.",
+		},
+		{name: "a fatal error", visit: visit{path: "/fatal.php"}, wanted: want{status: 500}},
+		{
+			name: "a fatal error, intercepted", visit: visit{path: "/intercepted/fatal.php", header: "Accept: text/html"},
+			wanted: want{
+				status: 500, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 500`}, also: received(500, ""),
+			},
+			body: "<h1",
+		},
+		{
+			name: "an application in maintenance", visit: visit{path: "/maintained.php"},
+			wanted: want{
+				status: 503, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 503`},
+				also: func(t *testing.T, f *failure.Failure) {
+					t.Helper()
+					if f.Received == nil || f.Received.RetryAfter != "120" {
+						t.Errorf("received %+v", f.Received)
+					}
+				},
+			},
+			body: "back soon",
+		},
+		{
+			name: "a status that is no number", visit: visit{path: "/headers.php"},
+			wanted: failed(502, "fastcgi_malformed", failure.PhaseHeaders, failure.SideUpstream, failure.SentYes),
+		},
+		{
+			// The answer of an HTTP server is no FastCGI.
+			name: "php_fastcgi to an HTTP server", visit: visit{path: "/to_http/fine.php"},
+			wanted: failed(502, "fastcgi_malformed", failure.PhaseHeaders, failure.SideUpstream, failure.SentYes),
+		},
+		{
+			// php-fpm closes without a word.
+			name: "reverse_proxy to php-fpm", visit: visit{path: "/as_http/fine.php"},
+			wanted: want{
+				status: 502, cause: "closed_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
+				outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`no byte of an answer came`},
+			},
+		},
+	})
+}

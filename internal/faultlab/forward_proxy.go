@@ -1,0 +1,152 @@
+package faultlab
+
+import (
+	"io"
+	"net"
+	"net/http"
+)
+
+// forwardProxyFaults are those of a forward proxy on the way to a good upstream, and
+// those of the PROXY protocol.
+func forwardProxyFaults() []Fault {
+	failed := func(name, cause, phase, side string, start func() (*Upstream, error)) Fault {
+		return Fault{
+			Name: name, Number: "47",
+			Cause: cause, Phase: phase, Side: side, Outcome: "failed", Status: 502,
+			RequestSent: "no",
+			Start:       start,
+		}
+	}
+	const (
+		forbidden = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+		needsAuth = "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"lab\"\r\nContent-Length: 0\r\n\r\n"
+		opened    = "HTTP/1.1 200 Connection established\r\n\r\n"
+	)
+	over := func(b behaviour) func() (*Upstream, error) { return proxiedBy("http", b, transport("tls")) }
+	faults := []Fault{
+		failed("forward_proxy_forbids", "forward_proxy_failed", "connect", "network", over(answers(forbidden))),
+		failed("forward_proxy_wants_password", "forward_proxy_failed", "connect", "network", over(answers(needsAuth))),
+		failed("forward_proxy_cannot_reach", "forward_proxy_failed", "connect", "network", over(answers(status(502)))),
+		failed("forward_proxy_closes", "forward_proxy_failed", "connect", "network", over(closesUnanswered)),
+		failed("forward_proxy_resets", "forward_proxy_failed", "connect", "network", over(resetsUnanswered)),
+		failed("forward_proxy_malformed", "forward_proxy_failed", "connect", "network", over(answers("no HTTP at all\r\n\r\n"))),
+		// The tunnel is open: what fails in it is the upstream's.
+		failed("forward_proxy_tunnel_closed", "tls_closed", "tls", "upstream", over(answers(opened))),
+		failed("forward_proxy_refused_tls", "forward_proxy_failed", "connect", "network", startForwardProxyRefusedTLS),
+		{
+			Name: "forward_proxy_silent", Number: "47",
+			Cause: "client_closed_request", Phase: "connect", Side: "client", Outcome: "abandoned",
+			RequestSent: "no",
+			Start:       proxiedBy("http", neverAnswers, transport("tls"), sends(Request{Leave: LeaveReached})),
+		},
+		failed("socks_unreachable", "forward_proxy_failed", "connect", "network", proxiedBy("socks5", socksAnswers("\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"))),
+		failed("socks_closes", "forward_proxy_failed", "connect", "network", proxiedBy("socks5", socksAnswers(""))),
+		failed("socks_refused", "forward_proxy_failed", "connect", "network", startSOCKSRefused),
+		{
+			// Plain HTTP goes to the forward proxy as a request, so its 403 is an
+			// answer like any other.
+			Name: "forward_proxy_forbids_plain", Number: "47", Status: http.StatusForbidden,
+			Start: proxiedBy("http", answers(forbidden)),
+		},
+
+		{
+			Name: "proxy_protocol_unexpected", Number: "42", Status: http.StatusBadRequest,
+			Start: overHTTP1(transport("proxy_protocol v1")),
+		},
+		{
+			Name: "proxy_protocol_closes", Number: "42",
+			Cause: "closed_before_response", Phase: "wait", Side: "upstream", Outcome: "failed", Status: 502,
+			Start: overTCP(closesAtGarbage, transport("proxy_protocol v2")),
+		},
+		{
+			Name: "proxy_protocol_missing", Number: "42",
+			Cause: "closed_before_response", Phase: "wait", Side: "upstream", Outcome: "failed", Status: 502,
+			Start: overTCP(wantsPROXY),
+		},
+	}
+	return faults
+}
+
+// proxiedBy makes a good upstream that is reached through a forward proxy, which
+// behaves like b.
+func proxiedBy(scheme string, b behaviour, options ...option) func() (*Upstream, error) {
+	return func() (*Upstream, error) {
+		u, err := overTCP(answers(good), options...)()
+		if err != nil {
+			return nil, err
+		}
+		l, err := listenTCP()
+		if err != nil {
+			return u.fails(err)
+		}
+		u.serve(l, b)
+		u.Transport = append(u.Transport, "network_proxy url "+scheme+"://"+l.Addr().String())
+		return u, nil
+	}
+}
+
+func startForwardProxyRefusedTLS() (*Upstream, error) {
+	u, err := startForwardProxyRefused()
+	if err == nil {
+		u.Transport = append(u.Transport, "tls")
+	}
+	return u, err
+}
+
+func startSOCKSRefused() (*Upstream, error) {
+	u, err := overTCP(answers(good))()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := u.closedPort()
+	if err != nil {
+		return u.fails(err)
+	}
+	u.Transport = append(u.Transport, "network_proxy url socks5://"+proxy)
+	return u, nil
+}
+
+// socksAnswers agrees to no authentication, and answers CONNECT so (RFC 1928).
+func socksAnswers(reply string) behaviour {
+	return func(c *conn) {
+		if _, err := io.ReadFull(c.reader, make([]byte, 3)); err != nil {
+			return
+		}
+		c.say("\x05\x00")
+		head := make([]byte, 4)
+		if _, err := io.ReadFull(c.reader, head); err != nil {
+			return
+		}
+		address := int64(net.IPv4len)
+		if head[3] == 3 { // a name, with its length
+			length, err := c.reader.ReadByte()
+			if err != nil {
+				return
+			}
+			address = int64(length)
+		}
+		if _, err := io.CopyN(io.Discard, c.reader, address+2); err != nil {
+			return
+		}
+		c.reached()
+		c.say(reply)
+	}
+}
+
+// closesAtGarbage reads what comes and closes, as a server does that doesn't know
+// the binary PROXY header.
+func closesAtGarbage(c *conn) {
+	_, _ = c.reader.Peek(1)
+	_, _ = c.reader.Discard(c.reader.Buffered())
+	c.reached()
+	_, _ = c.head() // the rest, so that nothing is left unread
+}
+
+// wantsPROXY closes where no PROXY header comes first.
+func wantsPROXY(c *conn) {
+	if start, err := c.reader.Peek(5); err != nil || string(start) != "PROXY" {
+		_, _ = c.request()
+		return
+	}
+	c.say(good)
+}
