@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
@@ -28,8 +30,32 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
 		f.Incident = incidentID(f)
 	}
+	h.learn(f)
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], heard.Selection.Limits, f.Time.Time)
+	}
+}
+
+// learn learns from connections that had been idle and were closed, and advises the
+// keepalive that would have avoided it.
+func (h *Handler) learn(f *failure.Failure) {
+	for _, a := range f.Attempts {
+		if a.Cause == cause.KeepaliveRace.Name && a.IdleMS != nil {
+			h.process.learnt.IdleDied(a.Upstream, a.IdleMS.Duration())
+		}
+	}
+	if f.Cause != cause.KeepaliveRace.Name {
+		return
+	}
+	idle := h.process.learnt.Idle(f.Upstream)
+	keepalive, ok := idle.Keepalive()
+	if !ok {
+		return
+	}
+	f.Advice = fmt.Sprintf("Set keepalive %s in the transport: below the time after which %s closes idle connections.", keepalive, f.Upstream)
+	f.Evidence = append(f.Evidence, fmt.Sprintf("idle connections to it were closed after %s at the earliest", idle.Died().Round(time.Millisecond)))
+	if worked := idle.Worked(); worked > 0 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("others still worked after %s", worked.Round(time.Millisecond)))
 	}
 }
 

@@ -114,7 +114,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := next.ServeHTTP(l, r)
 	aborted = false
 	if err == nil && l.WentWell() {
-		l.Close()
+		h.process.learnt.IdleWorked(l.Close())
 		return nil
 	}
 	heard := l.Seal(err, statusOf(err), aborted)

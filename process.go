@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
 // Defaults of what one config says for the whole process.
@@ -22,6 +23,7 @@ const (
 // time, so that a reload keeps it.
 type process struct {
 	journal *journal.Journal
+	learnt  upstreams.Learnt
 	storm   storm
 	// instance is this instance's name.
 	instance atomic.Pointer[string]

@@ -1,7 +1,16 @@
 package diagnostics
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -31,18 +41,29 @@ func (c *testCaddy) paths() string {
 	return strings.Join(paths, " ")
 }
 
+// visit is get, once more where a reload reset the connection: it does to a few, with
+// and without us.
+func (c *testCaddy) visit(path string) (a answer) {
+	c.t.Helper()
+	eventually(c.t, "an answer to "+path, func() bool {
+		a = c.get(path)
+		return a.err == nil
+	})
+	return a
+}
+
 // A reload keeps the records, and nothing is kept once no config is loaded.
 func TestReloadKeepsRecords(t *testing.T) {
 	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
 	c := startCaddy(t, site)
 	before := currentProcess()
-	c.get("/1")
+	c.visit("/1")
 	for range 3 {
 		if err := c.load("", site); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.get("/2")
+	c.visit("/2")
 	if got := c.paths(); got != "/2 /1" {
 		t.Errorf("kept: %s", got)
 	}
@@ -84,8 +105,8 @@ func TestFailedLoad(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := startCaddyWith(t, "upstream_diagnostics {\nkeep 10\ninstance running\n}", "upstream_diagnostics\nreverse_proxy "+dead(t))
 			before := currentProcess()
-			c.get("/1")
-			c.get("/2")
+			c.visit("/1")
+			c.visit("/2")
 			// Apps start in no order: ours before the one that fails, or not at all.
 			for range 6 {
 				err := loadCaddyfile(c.caddyfile(test.options, test.site) + test.others)
@@ -99,7 +120,7 @@ func TestFailedLoad(t *testing.T) {
 					t.Fatal("the process was made anew")
 				}
 			}
-			if a := c.get("/3"); a.status != 502 {
+			if a := c.visit("/3"); a.status != 502 {
 				t.Errorf("the running config answers %d", a.status)
 			}
 			if got := c.paths(); got != "/3 /2 /1" {
@@ -254,7 +275,7 @@ func TestReloadChangesKeep(t *testing.T) {
 	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
 	c := startCaddyWith(t, keep(5), site)
 	for _, path := range []string{"/1", "/2", "/3", "/4", "/5", "/6"} {
-		c.get(path)
+		c.visit(path)
 	}
 	if got := c.paths(); got != "/6 /5 /4 /3 /2" {
 		t.Errorf("keep 5: %s", got)
@@ -268,8 +289,8 @@ func TestReloadChangesKeep(t *testing.T) {
 	if err := c.load(keep(3), site); err != nil {
 		t.Fatal(err)
 	}
-	c.get("/7")
-	c.get("/8")
+	c.visit("/7")
+	c.visit("/8")
 	if got := c.paths(); got != "/8 /7 /6" {
 		t.Errorf("keep 3: %s", got)
 	}
@@ -428,6 +449,115 @@ func (c config) checkLayersAre(t *testing.T, want int) {
 			t.Errorf("%d ears hang, want %d", n, want)
 		}
 	}
+}
+
+// The remote admin endpoint provisions our module once more, after the servers were
+// started: it shows the same records, and no ear is hung late.
+func TestRemoteAdmin(t *testing.T) {
+	dir := t.TempDir()
+	before := caddy.DefaultStorage.Path // where the endpoint's own certificate goes
+	caddy.DefaultStorage.Path = dir
+	t.Cleanup(func() { caddy.DefaultStorage.Path = before })
+
+	certificate := selfSigned(t)
+	remote := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{
+		Certificates: []tls.Certificate{certificate}, ServerName: "localhost",
+		InsecureSkipVerify: true, // the CA is made on the way
+	}}}
+	for _, test := range []struct {
+		name  string
+		local bool
+		ears  int
+	}{{"and the local one", true, 2}, {"alone", false, 0}} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
+			plain := c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t))
+			raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(plain), map[string]any{"filename": "Caddyfile"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var config map[string]any
+			if err := json.Unmarshal(raw, &config); err != nil {
+				t.Fatal(err)
+			}
+			address := "127.0.0.1:" + strconv.Itoa(freePort(t))
+			config["storage"] = map[string]any{"module": "file_system", "root": dir}
+			config["admin"] = map[string]any{
+				"disabled": !test.local,
+				"listen":   "127.0.0.1:" + strconv.Itoa(c.adminPort),
+				"config":   map[string]any{"persist": false},
+				"identity": map[string]any{"identifiers": []string{"localhost"}, "issuers": []any{map[string]any{"module": "internal"}}},
+				"remote": map[string]any{"listen": address, "access_control": []any{map[string]any{
+					"public_keys": []string{base64.StdEncoding.EncodeToString(certificate.Certificate[0])},
+					"permissions": []any{map[string]any{"paths": []string{adminPath}, "methods": []string{"GET"}}},
+				}}},
+			}
+			config["apps"].(map[string]any)["pki"] = map[string]any{"certificate_authorities": map[string]any{"local": map[string]any{"install_trust": false}}}
+			if raw, err = json.Marshal(config); err != nil {
+				t.Fatal(err)
+			}
+			if err := caddy.Load(raw, true); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := loadCaddyfile(plain); err != nil { // it ends the remote endpoint; Stop doesn't
+					t.Error(err)
+				}
+				stop(t)
+			})
+
+			id := c.visit("/").header.Get("Upstream-Failure-Id")
+			running(t).checkLayersAre(t, test.ears)
+			ask := func(method string) (status int, body string) {
+				eventually(t, "the remote endpoint has its certificate", func() bool {
+					r, err := http.NewRequest(method, "https://"+address+adminPath+"/failures", nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					res, err := remote.Do(r)
+					if err != nil {
+						return false
+					}
+					defer res.Body.Close()
+					got, err := io.ReadAll(res.Body)
+					status, body = res.StatusCode, string(got)
+					return err == nil
+				})
+				return status, body
+			}
+			if status, body := ask("GET"); status != 200 || id == "" || !strings.Contains(body, id) {
+				t.Errorf("got %d %s", status, body)
+			}
+			if status, body := ask("DELETE"); status != 403 {
+				t.Errorf("whoever may read could clear: %d %s", status, body)
+			}
+			if err := loadCaddyfile(plain); err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := currentProcess().journal.Get(id); !ok {
+				t.Error("the record is gone")
+			}
+		})
+	}
+	if currentProcess() != nil {
+		t.Error("an App that never started holds the process")
+	}
+}
+
+// selfSigned is a certificate for a client.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // The admin endpoint comes and goes with reloads; the records stay.

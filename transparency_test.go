@@ -61,13 +61,23 @@ func transparent(t *testing.T, e exchange) {
 		t.Run("with the directive", func(t *testing.T) { e.run(t, "upstream_diagnostics", ours) })
 		for _, side := range []string{"client", "upstream"} {
 			if b, o := bare.by(side), ours.by(side); b != o {
-				t.Errorf("the %s saw a difference\nbare:\n%s\nwith the directive:\n%s", side, b, o)
+				t.Errorf("the %s saw a difference\nonly bare:\n%s\nonly with the directive:\n%s", side, without(b, o), without(o, b))
 			}
 			if bare.by(side) == "" {
 				t.Errorf("the %s saw nothing", side)
 			}
 		}
 	})
+}
+
+// without are the lines of a that b doesn't have, or all if they differ in order only.
+func without(a, b string) string {
+	others := strings.Split(b, "\n")
+	lines := slices.DeleteFunc(strings.Split(a, "\n"), func(line string) bool { return slices.Contains(others, line) })
+	if len(lines) == 0 {
+		return a
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (e exchange) run(t *testing.T, front string, s *seen) {
@@ -242,7 +252,7 @@ func newSeen() *seen {
 func (s *seen) client(format string, args ...any)   { s.note("client", format, args...) }
 func (s *seen) upstream(format string, args ...any) { s.note("upstream", format, args...) }
 
-// ports differ from one Caddy to the next, in addresses and in Alt-Svc.
+// ports differ from one Caddy to the next.
 var ports = regexp.MustCompile(`:\d{4,5}\b`)
 
 func (s *seen) note(side, format string, args ...any) {
@@ -295,7 +305,7 @@ func fields(h http.Header) string {
 	var all []string
 	for name, values := range h {
 		switch name {
-		case "Date":
+		case "Date", "Alt-Svc": // the latter is there once the HTTP/3 listener is
 		case "Sec-Websocket-Key", "Sec-WebSocket-Key":
 			all = append(all, name)
 		default:
@@ -352,6 +362,9 @@ func everyday(s *seen) http.Handler {
 		s.upstream("a body of %d bytes, %v, trailers %s", len(body), err, fields(r.Trailer))
 		w.Header().Add("X-Two", "one")
 		w.Header().Add("X-Two", "two")
+		if r.Method == http.MethodHead {
+			w.Header().Set("Content-Length", "5") // of an unknown length, a timer of Caddy's decides what HTTP/3 says
+		}
 		w.WriteHeader(http.StatusCreated)
 		_, _ = w.Write(body)
 	})

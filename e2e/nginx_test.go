@@ -66,6 +66,11 @@ http {
 	handle /tls_to_plain {
 		reverse_proxy https://%[1]s
 	}
+	handle /fastcgi {
+		reverse_proxy %[1]s {
+			transport fastcgi
+		}
+	}
 	handle /untrusted {
 		reverse_proxy https://%[2]s
 	}
@@ -146,6 +151,13 @@ http {
 			wanted: want{
 				status: 502, cause: "tls_not_spoken", phase: failure.PhaseTLS, side: failure.SideProxy,
 				outcome: failure.Failed, sent: failure.SentNo, evidence: []string{`the first bytes that came back: "(HTTP/|<html)`},
+			},
+		},
+		{
+			name: "FastCGI to its HTTP port", visit: visit{path: "/fastcgi"},
+			wanted: want{
+				status: 502, cause: "fastcgi_malformed", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+				outcome: failure.Failed, sent: failure.SentMaybe,
 			},
 		},
 		{

@@ -4,8 +4,6 @@ package e2e
 
 import (
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,14 +235,4 @@ func (h *holder) wait(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("nobody came to be held")
 	}
-}
-
-// startHTTP runs an HTTP server that answers everything, and gives its address.
-func startHTTP(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("fine"))
-	}))
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
 }

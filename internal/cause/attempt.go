@@ -51,6 +51,7 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 var rules = []func(*try) finding{
 	forwardProxyCause,
 	dnsCause,
+	http3Cause,
 	connectCause,
 	tlsCause,
 	notSendableCause,
@@ -97,6 +98,8 @@ func reachedDialling(a *listen.Attempt) failure.Phase {
 	d := a.Dialing
 	switch {
 	case d == nil:
+		return failure.PhaseConnect
+	case connectUnanswered(a):
 		return failure.PhaseConnect
 	case dialled(a) && a.TLS:
 		return failure.PhaseTLS

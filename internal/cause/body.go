@@ -80,6 +80,9 @@ func brokenBody(t *try) finding {
 	if f := http2Cause(t); f.is() {
 		return f
 	}
+	if f := http3Cause(t); f.is() {
+		return f
+	}
 	switch errno := errnoOf(t.err); {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
 		return found(ConnectionLost)

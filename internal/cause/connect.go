@@ -12,29 +12,6 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// forwardProxyCause: the transport says by the operation's name that the forward
-// proxy failed; what it wraps says how.
-func forwardProxyCause(t *try) finding {
-	for err := t.err; err != nil; err = errors.Unwrap(err) {
-		op, ok := err.(*net.OpError) //nolint:errorlint // each layer is looked at by itself
-		if !ok || op.Op != "proxyconnect" {
-			continue
-		}
-		inner := *t
-		inner.err = op.Err
-		f := found(ForwardProxyFailed)
-		for _, rule := range []func(*try) finding{dnsCause, connectCause, tlsCause} {
-			if own := rule(&inner); own.is() {
-				f.proxyError, f.limit = own.row.ProxyError, own.limit
-				f.evidence = append([]string{"the forward proxy: " + own.row.Name}, own.evidence...)
-				break
-			}
-		}
-		return f
-	}
-	return nothing
-}
-
 // connectCause finds the cause where no network connection came about.
 func connectCause(t *try) finding {
 	if t.Connection != nil || dialled(t.Attempt) {

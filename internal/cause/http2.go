@@ -104,12 +104,26 @@ func fastCGICause(t *try) finding {
 	if t.protocol != protocolFastCGI {
 		return nothing
 	}
+	if mayBeCut(t.text()) {
+		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
+	}
 	_, malformed := errors.AsType[textproto.ProtocolError](t.err)
 	_, noNumber := errors.AsType[*strconv.NumError](t.err)
 	if malformed || noNumber || strings.HasPrefix(t.text(), "fcgi: ") {
 		return found(FastCGIMalformed)
 	}
 	return nothing
+}
+
+// mayBeCut says that a line of a script's headers which lacks its colon may be all
+// that came of it: it could be the beginning of a field's name.
+func mayBeCut(text string) bool {
+	quoted, ok := strings.CutPrefix(text, "malformed MIME header: missing colon: ")
+	if !ok {
+		return false
+	}
+	line, err := strconv.Unquote(quoted)
+	return err == nil && !strings.ContainsAny(line, " \t")
 }
 
 // refusedUnprocessed says that the peer said of the request that it wasn't
@@ -119,6 +133,9 @@ func fastCGICause(t *try) finding {
 func refusedUnprocessed(err error) bool {
 	if stream, ok := errors.AsType[http2.StreamError](err); ok {
 		return stream.Code == http2.ErrCodeRefusedStream && stream.Cause != nil && stream.Cause.Error() == textFromPeer
+	}
+	if strings.HasPrefix(layer(err, textH3Code), textH3Rejected) || layer(err, textH3Goaway) != "" {
+		return true // RFC 9114 sections 4.1.1 and 5.2
 	}
 	text := innermost(err)
 	if strings.HasPrefix(text, textCannotRetry+textStreamError) {

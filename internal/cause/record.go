@@ -107,6 +107,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	case a.Protocol == protocolFastCGI && notSendableCause(&try{Attempt: a, err: a.Err}).is():
 		return failure.SentNo // refused after dialling, before anything was written
+	case fastCGICause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
+		return failure.SentYes // FastCGI has no first byte, but this is of an answer
 	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
 		return failure.SentNo
 	case connected(a):
@@ -195,6 +197,8 @@ func attempt(h *listen.Heard, v verdict, a *listen.Attempt) failure.Attempt {
 	f.Error = cut(strings.ToValidUTF8(err.Error(), "�"), maxAttemptError)
 	f.Errno = errnoName(errnoFor(t, err))
 	if alert, ok := receivedAlert(firstError(tlsErr(a), err)); ok {
+		f.TLSAlert = &alert
+	} else if alert, ok := quicAlert(err); ok && t.protocol == protocolHTTP3 {
 		f.TLSAlert = &alert
 	}
 	return f
@@ -296,6 +300,9 @@ func evidence(h *listen.Heard, v verdict) []string {
 	lines := []string{}
 	if v.attempt != nil {
 		lines = append(lines, way(tryOf(h, v.attempt))...)
+		if throughProxy(v.attempt) {
+			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
+		}
 	}
 	lines = append(lines, v.finding.evidence...)
 	if limit := v.finding.limit; limit != nil {

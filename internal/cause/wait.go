@@ -21,7 +21,6 @@ const (
 	textAwaiting       = "timeout awaiting response headers" // after net/http: or http2:
 	textServerClosed   = "http: server closed idle connection"
 	textConnectionLost = "http2: client connection lost"
-	textQUICIdle       = "timeout: no recent network activity"
 	textUnsolicited    = "readLoopPeekFailLocked: %!w(<nil>)" // bytes came before a request was under way
 )
 
@@ -31,9 +30,6 @@ func waitCause(t *try) finding {
 		return nothing
 	}
 	if !connected(t.Attempt) {
-		if t.protocol == protocolHTTP3 && t.text() == textQUICIdle { // a port that is silent
-			return found(ConnectTimeout)
-		}
 		return nothing
 	}
 	if t.Silent {
@@ -47,7 +43,7 @@ func waitCause(t *try) finding {
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,
-		text == textConnectionLost, text == textQUICIdle:
+		text == textConnectionLost:
 		return found(ConnectionLost)
 	case isReadTimeout(t.err):
 		if t.absent(failure.ReadTimeout) {
@@ -57,13 +53,22 @@ func waitCause(t *try) finding {
 	case diedIdle(t, t.err):
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
-		return found(ResetBeforeResponse)
+		return found(ResetBeforeResponse, sentPROXY(t)...)
 	case t.is(io.EOF, net.ErrClosed) || text == textServerClosed:
-		return found(ClosedBeforeResponse)
+		return found(ClosedBeforeResponse, sentPROXY(t)...)
 	case t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
-		return found(ClosedBeforeResponse)
+		return found(ClosedBeforeResponse, sentPROXY(t)...)
 	}
 	return nothing
+}
+
+// sentPROXY says what may be behind a close without a word, where a PROXY header goes
+// before the request. Nothing tells it from a crash.
+func sentPROXY(t *try) []string {
+	if t.Limits == nil || t.Limits.ProxyProtocol == "" {
+		return nil
+	}
+	return []string{"a PROXY protocol header (" + t.Limits.ProxyProtocol + ") was sent: an upstream that does not expect one closes like this"}
 }
 
 // silentCause: Go's transport tries again by itself only where a reused connection

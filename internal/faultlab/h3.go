@@ -76,7 +76,6 @@ func http3Faults() []Fault {
 		{Name: "h3_good", Status: 200, Start: overH3(h3Server{protocols: alpn, answer: h3Ends(h3Status200)})},
 
 		truncated("h3_body_stream_reset", "stream_reset", overH3(h3Server{protocols: alpn, answer: h3Resets(h3Length1000+h3Part, h3InternalError)})),
-		truncated("h3_body_shorter_than_said", "response_truncated", overH3(h3Server{protocols: alpn, answer: h3Ends(h3Length1000 + h3Part)})),
 		truncated("h3_body_connection_closed", "response_truncated", overH3(h3Server{protocols: alpn, answer: h3Closes(h3Length1000+h3Part, h3InternalError)})),
 		truncated("h3_body_lost", "connection_lost", overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes(h3Length1000 + h3Part)})),
 	}

@@ -84,11 +84,16 @@ func (l *Listener) Yield() {
 // Yielded says whether one inside of l has told of the request.
 func (l *Listener) Yielded() bool { return l.yielded }
 
-// Close ends the listening to a request that went well.
-func (l *Listener) Close() {
+// Close ends the listening to a request that went well. Where a connection served it
+// that had been idle, it gives the upstream and for how long.
+func (l *Listener) Close() (upstream string, idle time.Duration) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.sealed = true
-	l.mu.Unlock()
+	if a := l.current; a != nil && a.conn.WasIdle {
+		return a.Upstream, a.conn.IdleTime
+	}
+	return "", 0
 }
 
 // Open says whether l still listens. A nil Listener doesn't.

@@ -1,0 +1,118 @@
+package cause
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// What quic-go's errors say. Its types are not imported here, so that the catalogue
+// needs no QUIC: each layer of an error is known by how its text begins.
+const (
+	textQUICIdle           = "timeout: no recent network activity"
+	textQUICStatelessReset = "received a stateless reset"
+	textQUICApplication    = "Application error " // the code with which a connection was closed
+	textQUICAlert          = "CRYPTO_ERROR 0x1"   // then the alert's number, and who sent it
+	textQUICRemote         = " (remote)"
+	textH3Code             = "H3_" // RFC 9114 section 8.1
+	textH3Local            = " (local)"
+	textH3Rejected         = "H3_REQUEST_REJECTED"
+	textH3Cancelled        = "H3_REQUEST_CANCELLED (local)"
+	textH3Goaway           = "connection in graceful shutdown"
+	textH3NoHeaders        = "http3: expected first frame to be a HEADERS frame"
+	textH3Invalid          = "http3: invalid response: "
+	textH3FrameTooLarge    = "http3: HEADERS frame too large: "
+	textH3HeadersTooLarge  = "http3: headers too large"
+)
+
+// http3Cause finds the cause where HTTP/3, or QUIC below it, has an error of its own.
+// All of QUIC's errors say of themselves that the connection is closed, so this goes
+// before the rules that take that for the upstream's doing.
+func http3Cause(t *try) finding {
+	if t.protocol != protocolHTTP3 || t.err == nil {
+		return nothing
+	}
+	phase, framing := reached(t.Attempt), failure.PhaseHeaders
+	switch phase {
+	case failure.PhaseSend:
+		phase = failure.PhaseWait
+	case failure.PhaseBody:
+		framing = failure.PhaseBody
+	}
+	if alert, ok := quicAlert(t.err); ok {
+		return alertCause(alert)
+	}
+	if layer(t.err, textQUICIdle) != "" {
+		if t.Connection == nil { // a port that is silent
+			return found(ConnectTimeout)
+		}
+		return found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
+	}
+	if layer(t.err, textQUICStatelessReset) != "" {
+		return found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase)
+	}
+	if layer(t.err, textH3Goaway) != "" {
+		return found(Goaway, "the upstream said that this request was not processed").at(phase)
+	}
+	if code := layer(t.err, textH3Code); code != "" {
+		return http3CodeCause(t, code, phase, framing)
+	}
+	switch text := t.errorText(); {
+	case strings.HasPrefix(text, textH3FrameTooLarge), layer(t.err, textH3HeadersTooLarge) != "":
+		return found(ResponseHeadersTooLarge)
+	case text == textH3NoHeaders:
+		return found(HTTPFramingError, "the answer does not begin with its headers")
+	case strings.HasPrefix(text, textH3Invalid):
+		return found(HTTPFramingError, cut(clean(text[len(textH3Invalid):]), maxEvidence))
+	}
+	return nothing
+}
+
+// http3CodeCause is that of an error code: of a stream or of the whole connection,
+// and sent by the upstream or by our side.
+func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
+	name, _, _ := strings.Cut(code, ": ") // what the upstream said of it follows
+	evidence := "HTTP/3 error code " + name
+	closed := layer(t.err, textQUICApplication) != ""
+	switch {
+	case name == textH3Cancelled:
+		return nothing // of our own making
+	case strings.HasSuffix(name, textH3Local):
+		return found(HTTPFramingError, evidence).at(framing)
+	case closed && framing == failure.PhaseBody:
+		return found(ResponseTruncated, evidence+": the upstream closed the connection")
+	case closed && t.FirstByte > 0:
+		return found(ResponseCutInHeaders, evidence+": the upstream closed the connection")
+	case closed:
+		return found(ClosedBeforeResponse, evidence+": the upstream closed the connection")
+	}
+	return found(StreamReset, evidence).at(phase)
+}
+
+// layer is the text of the first error, of all that err wraps, that begins so; "" for
+// none.
+func layer(err error, prefix string) string {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if text := err.Error(); strings.HasPrefix(text, prefix) {
+			return text
+		}
+	}
+	return ""
+}
+
+// quicAlert returns the number of the TLS alert that the peer sent in QUIC, which has
+// it in the lower byte of its own code (RFC 9001 section 4.8).
+func quicAlert(err error) (alert uint8, ok bool) {
+	text := layer(err, textQUICAlert)
+	if len(text) < len(textQUICAlert)+2 {
+		return 0, false
+	}
+	number, rest := text[len(textQUICAlert):len(textQUICAlert)+2], text[len(textQUICAlert)+2:]
+	if !strings.HasPrefix(rest, textQUICRemote) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(number, 16, 8)
+	return uint8(n), err == nil
+}

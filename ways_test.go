@@ -1,0 +1,67 @@
+package diagnostics
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+)
+
+// A fault is called the same over every way that leads to it: one fault of each
+// cause is tried over each.
+func TestFaultsOverWays(t *testing.T) {
+	recordsAbandoned(t)
+	for _, way := range faultlab.Ways() {
+		t.Run(way.Name, func(t *testing.T) {
+			proven := make(map[string]bool)
+			for _, fault := range faultlab.Faults() {
+				if fault.Cause == "" || fault.Skip != "" || proven[fault.Cause] {
+					continue
+				}
+				t.Run(fault.Name, func(t *testing.T) {
+					if testOver(t, way, fault) {
+						proven[fault.Cause] = true
+					}
+				})
+			}
+		})
+	}
+}
+
+// testOver says whether the fault can be met over this way.
+func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
+	broken, err := fault.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broken.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	site, unfit := way.Over(fault, broken)
+	if unfit != "" {
+		return false
+	}
+	options := ""
+	if len(broken.Servers) > 0 {
+		options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
+	}
+	c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := broken.Visit(ctx, c.url+"/order"); err != nil {
+		t.Fatal(err)
+	}
+	f := newest(c, fault.Cause)
+	got := []string{f.Cause, string(f.Phase), string(f.Side), string(f.Outcome)}
+	want := []string{fault.Cause, fault.Phase, fault.Side, fault.Outcome}
+	if strings.Join(got, " ") != strings.Join(want, " ") {
+		record, _ := json.MarshalIndent(f, "", "  ")
+		t.Errorf("got %v, want %v\n%s\n%s", got, want, site, record)
+	}
+	return true
+}
