@@ -72,6 +72,7 @@ type Handler struct {
 	retry       retryPolicy
 	page        *page.Page // nil with `page off`
 	place       upstreams.Place
+	serving     *listen.Serving
 	site        *site
 	process     *process
 	release     func() error // nil where there is nothing to release
@@ -104,8 +105,10 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	l := listen.To(w, r, h.intercepts)
 	r = upstreams.Attach(r, l, h.place)
+	h.serving.Enter(l)
 	aborted := true
 	defer func() {
+		h.serving.Leave(l)
 		upstreams.Detach(r, l)
 		if aborted { // a panic goes up by itself: seen, never touched
 			h.expose(r, h.record(asSent(r), l, l.Seal(nil, 0, aborted)))
@@ -149,6 +152,7 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 	if l.Yielded() {
 		return nil
 	}
+	heard.Looped = h.serving.Loops(l, heard)
 	f = cause.Diagnose(heard)
 	if f == nil {
 		return nil
@@ -258,7 +262,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			h.logger.Warn("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")
 		}
 	}
-	h.site = new(site)
+	h.site, h.serving = new(site), new(listen.Serving)
 	h.process, h.release, err = acquireProcess()
 	return err
 }

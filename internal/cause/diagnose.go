@@ -66,6 +66,9 @@ func Diagnose(h *listen.Heard) *failure.Failure {
 	if !ok {
 		return nil
 	}
+	if h.Looped && v.outcome != failure.Rescued {
+		v.finding = found(ProxyLoop, append(v.finding.evidence, "the request came back to this same handler, over the connection that was made for it")...)
+	}
 	return record(h, v)
 }
 

@@ -56,8 +56,12 @@ func http2Cause(t *try) finding {
 	case strings.HasPrefix(text, textSentGoaway):
 		return found(Goaway).at(phase)
 	case strings.HasPrefix(t.text(), textCannotRetry+textStreamError):
-		// Only what the peer refused is ever tried again.
-		return found(StreamReset, "HTTP/2 error code REFUSED_STREAM").at(phase)
+		// Only what the peer reset is ever tried again; its code stands in the middle.
+		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
+		if parts := strings.Split(code, "; "); len(parts) > 1 {
+			return found(StreamReset, "HTTP/2 error code "+cut(clean(parts[1]), maxEvidence)).at(phase)
+		}
+		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
 		return found(ResponseMalformed).at(failure.PhaseBody)
 	case text == textNotEstablished && !t.TLS:

@@ -103,7 +103,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentYes
 	case a.Connection == nil && a.DialErr:
 		return failure.SentNo
-	case refusedUnprocessed(a.Err):
+	case refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
+		// HTTP/3 tries again by itself only what was rejected, or not sent.
 		return failure.SentNo
 	case a.Protocol == protocolFastCGI && notSendableCause(&try{Attempt: a, err: a.Err}).is():
 		return failure.SentNo // refused after dialling, before anything was written

@@ -72,9 +72,9 @@ func sentPROXY(t *try) []string {
 }
 
 // silentCause: Go's transport tries again by itself only where a reused connection
-// died before the first byte. HTTP/2 has other reasons to.
+// died before the first byte. HTTP/2 and 3 have other reasons to.
 func silentCause(t *try) finding {
-	if t.protocol == protocolH2 || t.protocol == protocolH2C || t.protocol == "" && t.TLS || !soon(t) {
+	if t.protocol == protocolHTTP3 || t.protocol == protocolH2 || t.protocol == protocolH2C || t.protocol == "" && t.TLS || !soon(t) {
 		return nothing
 	}
 	return keepaliveCause(t)

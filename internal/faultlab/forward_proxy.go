@@ -56,7 +56,7 @@ func forwardProxyFaults() []Fault {
 		{
 			Name: "proxy_protocol_closes", Number: "42",
 			Cause: "closed_before_response", Phase: "wait", Side: "upstream", Outcome: "failed", Status: 502,
-			Start: overTCP(closesAtGarbage, transport("proxy_protocol v2")),
+			Start: overTCP(closesAtPROXY, transport("proxy_protocol v2")),
 		},
 		{
 			Name: "proxy_protocol_missing", Number: "42",
@@ -133,13 +133,16 @@ func socksAnswers(reply string) behaviour {
 	}
 }
 
-// closesAtGarbage reads what comes and closes, as a server does that doesn't know
-// the binary PROXY header.
-func closesAtGarbage(c *conn) {
-	_, _ = c.reader.Peek(1)
-	_, _ = c.reader.Discard(c.reader.Buffered())
-	c.reached()
-	_, _ = c.head() // the rest, so that nothing is left unread
+// proxyHeader is the length of a PROXY header of version 2 for IPv4.
+const proxyHeader = 28
+
+// closesAtPROXY reads what comes and closes, as a server does that doesn't know the
+// binary PROXY header.
+func closesAtPROXY(c *conn) {
+	if _, err := c.reader.Discard(proxyHeader); err != nil {
+		return
+	}
+	_, _ = c.request() // so that nothing is left unread
 }
 
 // wantsPROXY closes where no PROXY header comes first.

@@ -61,7 +61,7 @@ func http3Faults() []Fault {
 		failed("h3_connection_closed", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Closes("", h3NoError)})),
 		failed("h3_connection_closed_error", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Closes("", h3InternalError)})),
 		failed("h3_stream_ended_unanswered", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends("")})),
-		failed("h3_lost", "connection_lost", "wait", "network", 504, overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes("")})),
+		failed("h3_lost", "connection_lost", "wait", "network", 502, overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes("")})),
 
 		failed("h3_data_before_headers", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Part)})),
 		failed("h3_headers_without_status", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3NoStatus)})),
@@ -81,6 +81,8 @@ func http3Faults() []Fault {
 	}
 	for i := range faults {
 		switch faults[i].Name {
+		case "h3_body_lost":
+			faults[i].Side = "network"
 		case "h3_port_silent", "h3_request_rejected", "h3_certificate_untrusted":
 			faults[i].RequestSent = "no"
 		case "h3_stream_reset", "h3_lost":

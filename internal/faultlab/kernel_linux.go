@@ -51,7 +51,90 @@ func KernelFaults() []Fault {
 		failed("route_prohibited", "N08b", "connect_prohibited", "network", routed(routeProhibit)),
 		failed("route_blackhole", "N08c", "network_unreachable", "network", routed(routeBlackhole)),
 		failed("ports_exhausted", "38", "ports_exhausted", "proxy", startPortsExhausted),
+		failed("ipv6_switched_off", "", "address_family_unavailable", "proxy", startIPv6Off),
+		lost("connection_forgotten", startForgotten(post())),
+		lost("connection_forgotten_h2", startForgottenH2),
 	}
+}
+
+// lost is a connection that something on the way has forgotten.
+func lost(name string, start func() (*Upstream, error)) Fault {
+	return Fault{
+		Name: name, Skip: unless(Isolated(), "needs a network namespace of its own"),
+		Cause: "connection_lost", Phase: "wait", Side: "network", Outcome: "failed", Status: 502,
+		RequestSent: "maybe",
+		Start:       start,
+	}
+}
+
+const (
+	ipv6OffFile     = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
+	retransmitsFile = "/proc/sys/net/ipv4/tcp_retries2"
+)
+
+// startIPv6Off makes an upstream at an address of IPv6, which this host has not.
+func startIPv6Off() (*Upstream, error) {
+	if err := loopbackUp(); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(ipv6OffFile, []byte("1\n"), 0); err != nil {
+		return nil, err
+	}
+	u := newUpstream()
+	u.To = "[::1]:80"
+	u.undo = append(u.undo, func() error { return os.WriteFile(ipv6OffFile, []byte("0\n"), 0) })
+	return u, nil
+}
+
+// startForgotten makes an upstream whose connection is forgotten on the way once it
+// has answered a first request: nothing comes through any more, and nobody says so.
+func startForgotten(r Request) func() (*Upstream, error) {
+	return func() (*Upstream, error) {
+		if err := giveUpSoon(); err != nil {
+			return nil, err
+		}
+		return overTCP(forgets, sends(r), after(warmUp))()
+	}
+}
+
+func startForgottenH2() (*Upstream, error) {
+	if err := giveUpSoon(); err != nil {
+		return nil, err
+	}
+	return overH2(func(p *peer, stream uint32) bool {
+		forget(p.raw)
+		return answersWell(p, stream)
+	}, sends(post()), after(warmUp))()
+}
+
+// giveUpSoon lets this namespace's TCP give up after a second instead of a quarter of
+// an hour.
+func giveUpSoon() error {
+	if err := loopbackUp(); err != nil {
+		return err
+	}
+	return os.WriteFile(retransmitsFile, []byte("2\n"), 0)
+}
+
+func forgets(c *conn) {
+	if _, err := c.request(); err != nil {
+		return
+	}
+	forget(c.raw)
+	c.say(good)
+	<-c.closing
+}
+
+// forget drops all that comes to c from now on, before TCP sees it.
+func forget(c net.Conn) {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) {
+		nothing := []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K, K: 0}}
+		_ = syscall.AttachLsf(int(fd), nothing)
+	})
 }
 
 // The kernel's route types (linux/rtnetlink.h).

@@ -14,6 +14,10 @@ var kernelProofs = map[string]check{
 	"route_prohibited":  errno(syscall.EACCES, 0),
 	"route_blackhole":   errno(syscall.EINVAL, 0),
 	"ports_exhausted":   errno(syscall.EADDRNOTAVAIL, 0),
+	"ipv6_switched_off": errno(syscall.EADDRNOTAVAIL, 0),
+
+	"connection_forgotten":    errno(syscall.ETIMEDOUT, 0),
+	"connection_forgotten_h2": errno(syscall.ETIMEDOUT, 0),
 }
 
 func TestKernelFaultsMisbehaveAsNamed(t *testing.T) {

@@ -42,12 +42,28 @@ func selectFaults() []Fault {
 		{
 			Name: "dynamic_lookup_not_found", Number: "39",
 			Cause: "upstream_lookup_failed", Phase: "select", Side: "network", Outcome: "failed", Status: 503,
-			Start: startDynamic(nameNotFound),
+			Start: startDynamic("a", nameNotFound),
 		},
 		{
 			Name: "dynamic_lookup_server_failed", Number: "39",
 			Cause: "upstream_lookup_failed", Phase: "select", Side: "network", Outcome: "failed", Status: 503,
-			Start: startDynamic(serverFailed),
+			Start: startDynamic("a", serverFailed),
+		},
+		{
+			Name: "dynamic_srv_not_found", Number: "39",
+			Cause: "upstream_lookup_failed", Phase: "select", Side: "network", Outcome: "failed", Status: 503,
+			Start: startDynamic("srv", nameNotFound),
+		},
+		{
+			Name: "dynamic_srv_server_failed", Number: "39",
+			Cause: "upstream_lookup_failed", Phase: "select", Side: "network", Outcome: "failed", Status: 503,
+			Start: startDynamic("srv", serverFailed),
+		},
+		{
+			// It asks each of its sources, and keeps none of their errors.
+			Name: "dynamic_multi_not_found", Number: "39",
+			Cause: "upstreams_missing", Phase: "select", Side: "proxy", Outcome: "failed", Status: 503,
+			Start: startDynamic("multi", nameNotFound),
 		},
 		{
 			Name: "placeholder_empty", Number: "06c",
@@ -158,15 +174,23 @@ func startFull() (*Upstream, error) {
 	return overTCP(hangs, block("unhealthy_request_count 1", "fail_duration 30s"), after(first))()
 }
 
-// startDynamic makes a dynamic source whose lookup fails.
-func startDynamic(answer func([]byte) []byte) func() (*Upstream, error) {
+// startDynamic makes a dynamic source of this kind whose lookup fails.
+func startDynamic(kind string, answer func([]byte) []byte) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
 		u := newUpstream()
 		resolver, err := u.serveDNS(answer)
 		if err != nil {
 			return u.fails(err)
 		}
-		u.Block = append(u.Block, "dynamic a {", "\tname "+labName, "\tport 80", "\tresolvers "+resolver, "}")
+		source := []string{"a {", "\tname " + labName, "\tport 80", "\tresolvers " + resolver, "}"}
+		switch kind {
+		case "srv":
+			source = []string{"srv {", "\tname _http._tcp." + labName, "\tresolvers " + resolver, "}"}
+		case "multi":
+			source = append(append([]string{"multi {"}, source...), "}")
+		}
+		source[0] = "dynamic " + source[0]
+		u.Block = append(u.Block, source...)
 		return u, nil
 	}
 }

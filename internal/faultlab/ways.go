@@ -41,6 +41,10 @@ const (
 // beforeConnection says that a fault shows before there is a connection, and so
 // whatever would be spoken over it.
 func beforeConnection(f Fault) bool {
+	switch {
+	case f.Outcome == "rescued", f.Cause == "upstreams_full":
+		return false // an upstream has to answer, or to be kept busy
+	}
 	return f.Phase == "select" || f.Phase == "dns" || f.Phase == "connect"
 }
 
@@ -77,7 +81,7 @@ func overH2CTransport(f Fault, u *Upstream) (site, unfit string) {
 
 // overHTTP3 has nothing to do with a fault in UDP: what is over TCP shows before.
 func overHTTP3(f Fault, u *Upstream) (site, unfit string) {
-	if f.Phase != "select" || !u.plain() {
+	if f.Phase != "select" || !beforeConnection(f) || !u.plain() {
 		return "", unfitSpeaks
 	}
 	u.Transport = append(u.Transport, "tls", "versions 3")
@@ -143,6 +147,8 @@ func overActiveChecks(_ Fault, u *Upstream) (site, unfit string) {
 	switch {
 	case u.has("health_"):
 		return "", unfitOwn
+	case u.FastCGI:
+		return "", "of FastCGI with active checks the request's trace alone is heard"
 	case u.has("dynamic"), u.To == "":
 		return "", "dynamic upstreams are not checked actively"
 	case strings.Contains(u.To, "unix/"), strings.Contains(u.To, "{"):

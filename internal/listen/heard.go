@@ -22,6 +22,10 @@ type Heard struct {
 	// Panicked says that a panic went up instead: the response broke off.
 	Panicked bool
 
+	// Looped says that the request came to the same handler again, proven by the
+	// connection (see Serving).
+	Looped bool
+
 	Client    Client
 	Response  Response
 	Selection Selection

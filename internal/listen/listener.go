@@ -22,9 +22,13 @@ import (
 type Listener struct {
 	http.ResponseWriter
 
-	ctx        context.Context //nolint:containedctx // the request's own: asked once, at its end
-	start      time.Time
-	intercepts func(status int) bool
+	ctx           context.Context //nolint:containedctx // the request's own: asked once, at its end
+	remoteAddress string
+	start         time.Time
+	intercepts    func(status int) bool
+
+	// next and previous are its neighbours in Serving.
+	next, previous *Listener
 
 	// outer listens to the same request, from further out; yielded says that one
 	// inside of us has told of it already.
@@ -59,7 +63,7 @@ type Listener struct {
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, ctx: r.Context(), start: time.Now(), intercepts: intercepts}
+	l := &Listener{ResponseWriter: w, ctx: r.Context(), remoteAddress: r.RemoteAddr, start: time.Now(), intercepts: intercepts}
 	// A CONNECT's body is a tunnel, not a request's body.
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && r.Method != http.MethodConnect {
 		l.body = clientBody{ReadCloser: r.Body, l: l}

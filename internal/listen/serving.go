@@ -1,0 +1,80 @@
+package listen
+
+import (
+	"net/netip"
+	"sync"
+)
+
+// Serving knows the requests that one handler is serving. Its zero value is ready.
+type Serving struct {
+	mu    sync.Mutex
+	first *Listener
+}
+
+// Enter adds l, until Leave.
+func (s *Serving) Enter(l *Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.next = s.first
+	if l.next != nil {
+		l.next.previous = l
+	}
+	s.first = l
+}
+
+// Leave takes l out.
+func (s *Serving) Leave(l *Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.previous != nil {
+		l.previous.next = l.next
+	} else {
+		s.first = l.next
+	}
+	if l.next != nil {
+		l.next.previous = l.previous
+	}
+	l.next, l.previous = nil, nil
+}
+
+// Loops says whether it is proven that a request goes round in a circle: the
+// connection of its last attempt is the one by which another request came to this
+// same handler, or it came by the connection of another one's. It looks at every
+// request that is being served, so it is only asked once there is a failure.
+func (s *Serving) Loops(l *Listener, h *Heard) bool {
+	ours := ""
+	if n := len(h.Attempts); n > 0 && h.Attempts[n-1].Connection != nil {
+		ours = h.Attempts[n-1].Connection.LocalAddress
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other := s.first; other != nil; other = other.next {
+		if other == l {
+			continue
+		}
+		if sameEnd(ours, other.remoteAddress) || sameEnd(other.localAddress(), l.remoteAddress) {
+			return true
+		}
+	}
+	return false
+}
+
+// localAddress is our end of the connection that l's attempt has, "" for none.
+func (l *Listener) localAddress() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.current; a != nil && a.at > 0 && a.conn.Conn != nil {
+		return addressOf(a.conn.Conn.LocalAddr())
+	}
+	return ""
+}
+
+// sameEnd says whether two addresses are one connection's end: unix sockets, which
+// have no names on a client's side, never are.
+func sameEnd(a, b string) bool {
+	if a != b {
+		return false
+	}
+	end, err := netip.ParseAddrPort(a)
+	return err == nil && end.Port() != 0
+}
