@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 // lasting are functions whose goroutines last as long as the process, none of them
 // ours, and why they do.
 var lasting = []string{
-	"caddy/v2.replaceLocalAdminServer", // the last config's admin endpoint outlives caddy.Stop
+	"caddy/v2.replaceLocalAdminServer",         // the last config's admin endpoint outlives caddy.Stop
+	"reverseproxy.(*Upstream).fillDynamicHost", // looks for stale addresses of dynamic upstreams, for ever
 	"testing.",                         // the tests themselves
 	"diagnostics.TestMain",             // this one
 	"os/signal.",                       // Caddy listens to signals once it was imported

@@ -172,7 +172,8 @@ func (c *caddy) idle(t *testing.T) {
 
 // want is what a record must say.
 type want struct {
-	status  int // what the client gets
+	status int // what the client gets
+	// cause is the one name, or where the peer's own timing decides, "a|b".
 	cause   string
 	phase   failure.Phase
 	side    failure.Side
@@ -189,7 +190,7 @@ type want struct {
 func (w want) check(t *testing.T, f *failure.Failure) {
 	t.Helper()
 	got := want{f.Status, f.Cause, f.Phase, f.Side, f.Outcome, f.RequestSent, nil, nil}
-	if got.status != w.status || got.cause != w.cause || got.phase != w.phase || got.side != w.side || got.outcome != w.outcome || got.sent != w.sent {
+	if got.status != w.status || !slices.Contains(strings.Split(w.cause, "|"), got.cause) || got.phase != w.phase || got.side != w.side || got.outcome != w.outcome || got.sent != w.sent {
 		t.Errorf("got  %d %s %s %s %s, request_sent %s\nwant %d %s %s %s %s, request_sent %s",
 			got.status, got.cause, got.phase, got.side, got.outcome, got.sent, w.status, w.cause, w.phase, w.side, w.outcome, w.sent)
 	}

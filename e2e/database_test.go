@@ -75,12 +75,39 @@ func TestRedis(t *testing.T) {
 	address := freeAddress(t)
 	startPart(t, dir, redis, "--port", strconv.Itoa(portOf(t, address)), "--bind", "127.0.0.1", "--save", "", "--dir", dir).
 		listening(t, "tcp", address)
-	c := startCaddy(t, plainAndTLS(address))
+	c := startCaddy(t, fmt.Sprintf(`
+	handle /tls {
+		reverse_proxy https://%[1]s {
+			transport http {
+				tls_timeout 500ms
+			}
+		}
+	}
+	handle {
+		reverse_proxy %[1]s
+	}`, address))
 	runAll(t, c, []scenario{
-		{name: "GET", visit: visit{path: "/plain"}, wanted: notHTTP(`the answer begins with "-ERR wrong number of arguments for 'get' command`)},
-		// It knows HTTP by POST, and closes for safety.
-		{name: "POST", visit: visit{path: "/plain-post", body: strings.NewReader("x")}, wanted: closedBeforeResponse()},
-		{name: "TLS", visit: visit{path: "/tls"}, wanted: tlsNotSpoken(`the first bytes that came back: "-ERR`)},
+		// It knows HTTP by the field Host, and closes for safety.
+		{name: "GET", visit: visit{path: "/get"}, wanted: closedBeforeResponse()},
+		// It waits for the end of a line.
+		{name: "TLS", visit: visit{path: "/tls"}, wanted: want{
+			status: 504, cause: "tls_timeout", phase: failure.PhaseTLS, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentNo, evidence: []string{`gave up by tls_timeout 500 ms`},
+		}},
+	})
+	t.Run("POST", func(t *testing.T) {
+		// It closes at the first word: before or after the body was sent.
+		if got := c.visit(t, visit{path: "/post", body: strings.NewReader("x")}); got.status != 502 {
+			t.Errorf("got %d", got.status)
+		}
+		switch f := c.recorded(t, "/post"); f.Cause {
+		case "closed_before_response", "reset_before_response", "request_write_failed":
+			if f.RequestSent != failure.SentMaybe || f.Outcome != failure.Failed || f.Side != failure.SideUpstream {
+				t.Errorf("got %+v", f)
+			}
+		default:
+			t.Errorf("recorded as %s: %q", f.Cause, f.Error)
+		}
 	})
 }
 

@@ -31,6 +31,7 @@ frontend http
 	bind %[1]s
 	option http-buffer-request
 	timeout http-request 500ms
+	timeout http-keep-alive 20s
 	http-request return status 200 content-type text/plain string fine if { path / }
 	http-request reject if { path /reject }
 	http-request silent-drop if { path /silent-drop }

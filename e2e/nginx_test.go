@@ -157,7 +157,7 @@ http {
 			name: "FastCGI to its HTTP port", visit: visit{path: "/fastcgi"},
 			wanted: want{
 				status: 502, cause: "fastcgi_malformed", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-				outcome: failure.Failed, sent: failure.SentMaybe,
+				outcome: failure.Failed, sent: failure.SentYes,
 			},
 		},
 		{

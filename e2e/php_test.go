@@ -218,7 +218,7 @@ handle {
 		{
 			// The transport doesn't tell when a byte came: that the answer is malformed does.
 			name: "a status that is no number", visit: visit{path: "/headers.php"},
-			wanted: failed(502, "fastcgi_malformed", failure.PhaseHeaders, failure.SideUpstream, failure.SentMaybe),
+			wanted: failed(502, "fastcgi_malformed", failure.PhaseHeaders, failure.SideUpstream, failure.SentYes),
 		},
 		{
 			// php-fpm reads a header of its own and closes on the rest, without a word.

@@ -19,6 +19,7 @@ import (
 const (
 	textMalformedResponse = "malformed HTTP response "
 	textMalformedStatus   = "malformed HTTP status code "
+	textMissingColon      = "malformed MIME header: missing colon: "
 	textHeadersExceeded   = "net/http: server response headers exceeded "
 	textH2HeadersExceeded = "http2: response header list larger than advertised limit"
 	textManyCodings       = "too many transfer encodings: "
@@ -81,6 +82,8 @@ func headersCause(t *try) finding {
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case t.cutInLine():
 		return found(ResponseCutInHeaders, "the connection ended in the middle of a line")
+	case t.lineUnheard() && mayBeCut(text):
+		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
 		return found(NotHTTP, "it greeted before the request was written")
 	case strings.HasPrefix(text, textMalformedStatus) && isHostName(text[len(textMalformedStatus):]):
@@ -147,6 +150,28 @@ func (t *try) readErr() error {
 // calls the line malformed.
 func (t *try) cutInLine() bool {
 	return t.Connection != nil && t.Connection.Carried.EndedInLine() && died(t.readErr())
+}
+
+// mayBeCut says that a line which is called malformed may be the beginning of one
+// that was cut off: of a field's name, which lacks its colon then, or of a status.
+func mayBeCut(text string) bool {
+	if quoted, ok := strings.CutPrefix(text, textMissingColon); ok {
+		line, err := strconv.Unquote(quoted)
+		return err == nil && !strings.ContainsAny(line, " \t")
+	}
+	quoted, ok := strings.CutPrefix(text, textMalformedStatus)
+	if !ok {
+		return false
+	}
+	digits, err := strconv.Unquote(quoted)
+	return err == nil && len(digits) < 3 && strings.Trim(digits, "0123456789") == ""
+}
+
+// lineUnheard says that it can't be told whether a line of an answer was cut off:
+// nothing listened to the connection, or what came was encrypted, where TLS ends
+// before the connection does.
+func (t *try) lineUnheard() bool {
+	return t.Connection == nil || t.Connection.Carried == nil || t.Connection.Carried.Encrypted
 }
 
 // isTLSAlert: an alert record (RFC 8446 section 5.1), type 21, version 3.x.

@@ -119,17 +119,6 @@ func fastCGICause(t *try) finding {
 	return nothing
 }
 
-// mayBeCut says that a line of a script's headers which lacks its colon may be all
-// that came of it: it could be the beginning of a field's name.
-func mayBeCut(text string) bool {
-	quoted, ok := strings.CutPrefix(text, "malformed MIME header: missing colon: ")
-	if !ok {
-		return false
-	}
-	line, err := strconv.Unquote(quoted)
-	return err == nil && !strings.ContainsAny(line, " \t")
-}
-
 // refusedUnprocessed says that the peer said of the request that it wasn't
 // processed: it refused the stream, or its GOAWAY names an earlier one as the last
 // (RFC 9113 sections 6.8 and 8.7). A connection that closed before it was used

@@ -546,7 +546,7 @@ func TestRealPeers(t *testing.T) {
 		{name: "no status but a version", proxy: answering("HTTP/1.1 v1.25 OK\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "no version", proxy: answering("HTP/1.1 200 OK\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "text instead of HTTP", proxy: answering("hello\r\n"), want: ResponseMalformed, sent: failure.SentYes},
-		{name: "no colon", proxy: answering(ok + "nonsense\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
+		{name: "no colon", proxy: answering(ok + "no colon here\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "an empty field name", proxy: answering(ok + ": x\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "NUL in a field", proxy: answering(ok + "A: b\x00c\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "a length that is none", proxy: answering(ok + "Content-Length: x\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},

@@ -112,6 +112,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentYes // FastCGI has no first byte, but this is of an answer
 	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
 		return failure.SentNo
+	case a.Connection == nil && a.Dialing != nil && a.Dialing.TLSErr != nil:
+		return failure.SentNo
 	case connected(a):
 		return failure.SentMaybe
 	case a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
@@ -306,6 +308,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		}
 	}
 	lines = append(lines, v.finding.evidence...)
+	lines = append(lines, hostEvidence(v.finding.row, v.attempt)...)
 	if limit := v.finding.limit; limit != nil {
 		lines = append(lines, limitLine(v, limit))
 	}

@@ -43,7 +43,7 @@ func Faults() []Fault {
 	} {
 		all = append(all, phase...)
 	}
-	return all
+	return append(all, checkedFaults(all)...)
 }
 
 // Find returns the fault of that name.

@@ -261,9 +261,19 @@ func (r *h3Request) settle(s string) {
 }
 
 // vanishing is a socket that can be made to lose everything.
+// QUIC must not see it as the UDP socket that it is, which it would read past us.
 type vanishing struct {
 	net.PacketConn
 	gone atomic.Bool
+}
+
+// SetReadBuffer and SetWriteBuffer are what QUIC asks of a socket.
+func (v *vanishing) SetReadBuffer(bytes int) error {
+	return v.PacketConn.(*net.UDPConn).SetReadBuffer(bytes)
+}
+
+func (v *vanishing) SetWriteBuffer(bytes int) error {
+	return v.PacketConn.(*net.UDPConn).SetWriteBuffer(bytes)
 }
 
 func (v *vanishing) vanish() { v.gone.Store(true) }

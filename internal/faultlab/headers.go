@@ -40,6 +40,10 @@ func headersFaults() []Fault {
 		failed("cut_after_status_line", "18b", "response_cut_in_headers", "upstream", overTCP(answers(line))),
 		failed("cut_between_headers", "18b", "response_cut_in_headers", "upstream", overTCP(answers(line+length))),
 		failed("cut_in_header", "18", "response_cut_in_headers", "upstream", overTCP(answers(line+length+"Content-Ty"))),
+		// Over TLS nothing tells a line that was cut from one that is malformed.
+		failed("cut_in_header_tls", "18", "unknown", "", overTLS(answers(line+length+"Content-Ty"))),
+		failed("cut_in_status_line_tls", "18", "unknown", "", overTLS(answers("HTTP/1.1 20"))),
+		failed("header_without_colon_tls", "20", "response_malformed", "upstream", overTLS(answers(line+"no colon here\r\n\r\n"))),
 		failed("cut_after_interim", "20", "response_cut_in_headers", "upstream", overTCP(answers("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"))),
 		failed("reset_between_headers", "18b", "response_cut_in_headers", "upstream", overTCP(resetsAfter(line+length))),
 		failed("reset_in_header", "18", "response_cut_in_headers", "upstream", overTCP(resetsAfter(line+length+"Content-Ty"))),

@@ -61,7 +61,8 @@ func KernelFaults() []Fault {
 func lost(name string, start func() (*Upstream, error)) Fault {
 	return Fault{
 		Name: name, Skip: unless(Isolated(), "needs a network namespace of its own"),
-		Cause: "connection_lost", Phase: "wait", Side: "network", Outcome: "failed", Status: 502,
+		// The system's ETIMEDOUT calls itself a timeout, so Caddy answers 504.
+		Cause: "connection_lost", Phase: "wait", Side: "network", Outcome: "failed", Status: 504,
 		RequestSent: "maybe",
 		Start:       start,
 	}

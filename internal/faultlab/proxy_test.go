@@ -11,10 +11,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // heard is what a proxy heard of its last attempt.
@@ -139,6 +142,7 @@ func (p *miniProxy) configure(t *testing.T, u *Upstream) string {
 	t.Helper()
 	dialer := &net.Dialer{Timeout: 3 * time.Second, FallbackDelay: -1}
 	var readTimeout, writeTimeout time.Duration
+	http2Too := true
 	p.transport = &http.Transport{DisableCompression: false}
 	config := &tls.Config{}
 	network, address := "tcp", strings.Fields(u.To + " -")[0]
@@ -176,7 +180,7 @@ func (p *miniProxy) configure(t *testing.T, u *Upstream) string {
 		case "response_header_timeout":
 			p.transport.ResponseHeaderTimeout = duration(t, word[1])
 		case "max_response_header":
-			p.transport.MaxResponseHeaderBytes = 4 << 10
+			p.transport.MaxResponseHeaderBytes = bytesOf(t, word[1])
 		case "local_address":
 			dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(word[1])}
 		case "network_proxy":
@@ -190,6 +194,12 @@ func (p *miniProxy) configure(t *testing.T, u *Upstream) string {
 			dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "udp", resolver)
 			}}
+		case "versions":
+			if word[1] == "h2c" {
+				p.transport.Protocols = new(http.Protocols)
+				p.transport.Protocols.SetUnencryptedHTTP2(true)
+			}
+			http2Too = word[1] != "1.1"
 		case "flush_interval":
 			p.flush = true
 		case "name": // of a dynamic source
@@ -197,6 +207,11 @@ func (p *miniProxy) configure(t *testing.T, u *Upstream) string {
 		}
 	}
 	p.transport.TLSClientConfig = config
+	if http2Too { // as Caddy does
+		if err := http2.ConfigureTransport(p.transport); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p.transport.DialContext = func(ctx context.Context, proposed, to string) (net.Conn, error) {
 		if network == "unix" {
 			proposed, to = network, address
@@ -235,6 +250,15 @@ func (c *timedConn) Write(b []byte) (int, error) {
 		}
 	}
 	return c.Conn.Write(b)
+}
+
+func bytesOf(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.TrimSuffix(s, "KiB"), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n << 10
 }
 
 func duration(t *testing.T, s string) time.Duration {

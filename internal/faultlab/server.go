@@ -83,6 +83,7 @@ type server struct {
 
 // serve starts a server on l, that u closes.
 func (u *Upstream) serve(l net.Listener, b behaviour) {
+	u.behave = b
 	s := &server{
 		listener: l, behave: b, reached: u.hasReached,
 		closing: make(chan struct{}), conns: make(map[net.Conn]struct{}),

@@ -27,6 +27,10 @@ type Upstream struct {
 	// it, what is still going on is ended with end, which may be nil.
 	before func(v visitor) (end func(), err error)
 
+	// behave is what it does with a connection, if it is a server of our own; it can
+	// be served in another way as well.
+	behave behaviour
+
 	// reached is closed when the first bytes of a client have come here.
 	reached chan struct{}
 	reach   sync.Once

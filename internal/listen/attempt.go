@@ -90,11 +90,11 @@ func (a *LiveAttempt) RoundTrip(network, address, protocol string, usesTLS bool)
 }
 
 // SentUnheard hears that the round trip is about to begin where no ear can hear
-// its end.
-func (a *LiveAttempt) SentUnheard() {
+// its end. The protocol is "" where it isn't known.
+func (a *LiveAttempt) SentUnheard(protocol string, usesTLS bool) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
-	a.Sent = a.l.now()
+	a.Sent, a.Protocol, a.TLS = a.l.now(), protocol, usesTLS
 }
 
 // Hear sets the hooks that cost least on trace, which must belong to this attempt

@@ -218,7 +218,7 @@ func hangOn(h *reverseproxy.Handler) {
 	// Provision on, so both stay untouched. Our requests reach the ear by a URL
 	// scheme of our own, which the selection sets.
 	if !isHTTP || h3 {
-		s.traces = true
+		s.traces, s.protocol, s.tls = true, e.protocol, e.tls != nil
 		return
 	}
 	e.wholeTrace, e.byScheme = true, true

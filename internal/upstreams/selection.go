@@ -26,6 +26,9 @@ type selection struct {
 	// traces says that no ear can be put into the transport: the attempt's trace
 	// goes along with the request from here.
 	traces bool
+	// protocol and tls are what the transport speaks, as far as it is known.
+	protocol string
+	tls      bool
 }
 
 // Select implements reverseproxy.Selector.
@@ -51,7 +54,7 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 			base = r.Context()
 			base = context.WithValue(base, untracedKey{}, base)
 		}
-		a.SentUnheard()
+		a.SentUnheard(s.protocol, s.tls)
 		*r = *r.WithContext(httptrace.WithClientTrace(base, a.Trace()))
 	}
 	return upstream

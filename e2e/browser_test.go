@@ -1,0 +1,81 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// consoleLine is what Chromium's console says, in its log. Only a page's own faults
+// get there: what its policy forbids, and its scripts' errors.
+var consoleLine = regexp.MustCompile(`(?m)^.*:CONSOLE.*$`)
+
+// A real browser shows the pages as they are meant: with the policy that they are
+// sent with, nothing in them is blocked.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	chromium := program(t, "chromium", "chromium", "chromium-browser", "google-chrome")
+	dir := workDir(t)
+	logo := write(t, filepath.Join(dir, "logo.svg"),
+		`<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`)
+	c := startCaddy(t, fmt.Sprintf(`
+	@operator header_regexp User-Agent Chrom
+	handle /control {
+		header Content-Type text/html
+		header Content-Security-Policy "default-src 'none'"
+		respond "<title>control</title><style>p{color:red}</style><p>blocked"
+	}
+	handle /operator {
+		upstream_diagnostics {
+			details @operator
+		}
+		reverse_proxy %[2]s
+	}
+	handle {
+		upstream_diagnostics {
+			brand {
+				name Example
+				logo %[1]s
+				support mailto:help@example.com
+				status_page https://status.example.com
+			}
+		}
+		reverse_proxy %[2]s
+	}`, logo, freeAddress(t)))
+
+	for _, test := range []struct {
+		name    string
+		path    string
+		shows   []string
+		console bool
+	}{
+		// That the console is heard at all.
+		{name: "control", path: "/control", shows: []string{"<title>control</title>", "blocked"}, console: true},
+		{name: "public", path: "/", shows: []string{"<title>This service is unavailable · Example</title>", `<img src="data:image/svg+xml`, "mailto:help@example.com", "https://status.example.com"}},
+		{name: "operator", path: "/operator", shows: []string{"<title>This service is unavailable</title>", "connection_refused", "ECONNREFUSED"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var page, log bytes.Buffer
+			// Its sandbox needs rights that a container hasn't.
+			cmd := command(dir, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+				"--user-data-dir="+filepath.Join(dir, "profile"), "--accept-lang=en-US", "--enable-logging=stderr", "--dump-dom", c.url+test.path)
+			cmd.Stdout, cmd.Stderr = &page, &log
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v\n%s", err, log.String())
+			}
+			for _, want := range test.shows {
+				if !strings.Contains(page.String(), want) {
+					t.Errorf("the page doesn't have %q: %s", want, page.String())
+				}
+			}
+			if said := consoleLine.FindAllString(log.String(), -1); (len(said) > 0) != test.console {
+				t.Errorf("the console says %q", said)
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// Services of the health checks under test, by what is done to their calls.
+const (
+	fine = ""
+	hang = "hang" // until the server stops
+)
+
+// grpcServer is a gRPC server with the standard health service.
+type grpcServer struct {
+	*grpc.Server
+	address string
+	hanging chan struct{} // one for each call that hangs
+}
+
+func startGRPC(t *testing.T) *grpcServer {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &grpcServer{address: ln.Addr().String(), hanging: make(chan struct{}, 16)}
+	s.Server = grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if check, ok := request.(*grpc_health_v1.HealthCheckRequest); ok && check.Service == hang {
+			s.hanging <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		return handler(ctx, request)
+	}))
+	grpc_health_v1.RegisterHealthServer(s.Server, health.NewServer())
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if err := s.Serve(ln); err != nil {
+			t.Errorf("serving gRPC: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		s.Stop()
+		<-over
+	})
+	return s
+}
+
+// check is a call of the health service through Caddy.
+func (c *caddy) check(t *testing.T, ctx context.Context, service string) error {
+	t.Helper()
+	conn, err := grpc.NewClient(c.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+	return err
+}
+
+// A gRPC client understands our answer as one of its own kind.
+func TestGRPC(t *testing.T) {
+	t.Parallel()
+	const path = grpc_health_v1.Health_Check_FullMethodName
+	h2c := func(address, options string) string {
+		return fmt.Sprintf("reverse_proxy h2c://%s {\n transport http {\n%s\n}\n}", address, options)
+	}
+
+	t.Run("fine", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		if err := c.check(t, t.Context(), fine); err != nil {
+			t.Error(err)
+		}
+		c.idle(t)
+		if n := len(c.failures(t)); n > 0 {
+			t.Errorf("%d failures were recorded", n)
+		}
+	})
+
+	t.Run("an error of its own", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		if got := status.Code(c.check(t, t.Context(), "unheard of")); got != codes.NotFound {
+			t.Errorf("the client got %v", got)
+		}
+		c.idle(t)
+		if n := len(c.failures(t)); n > 0 {
+			t.Errorf("%d failures were recorded", n)
+		}
+	})
+
+	t.Run("down", func(t *testing.T) {
+		c := startCaddy(t, h2c(freeAddress(t), ""))
+		if got := status.Code(c.check(t, t.Context(), fine)); got != codes.Unavailable {
+			t.Errorf("the client got %v", got)
+		}
+		want{
+			status: 502, cause: "connection_refused", phase: failure.PhaseConnect, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentNo, evidence: []string{`ECONNREFUSED`},
+		}.check(t, c.recorded(t, path))
+	})
+
+	t.Run("slow", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, "response_header_timeout 300ms"))
+		if got := status.Code(c.check(t, t.Context(), hang)); got != codes.DeadlineExceeded {
+			t.Errorf("the client got %v", got)
+		}
+		want{
+			status: 504, cause: "response_timeout", phase: failure.PhaseWait, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`gave up by response_header_timeout 300 ms`},
+		}.check(t, c.recorded(t, path))
+	})
+
+	// Who leaves within a second is only counted.
+	const patience = 1200 * time.Millisecond
+
+	t.Run("the client cancels", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(patience, cancel).Stop()
+		if got := status.Code(c.check(t, ctx, hang)); got != codes.Canceled {
+			t.Errorf("the client got %v", got)
+		}
+		want{
+			status: 499, cause: "client_closed_request", phase: failure.PhaseWait, side: failure.SideClient,
+			outcome: failure.Abandoned, sent: failure.SentMaybe, evidence: []string{`no limit is set: response_header_timeout`},
+		}.check(t, c.recorded(t, path))
+	})
+
+	t.Run("the client's deadline", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if got := status.Code(c.check(t, ctx, hang)); got != codes.DeadlineExceeded {
+			t.Errorf("the client got %v", got)
+		}
+		// The server knows the deadline too (grpc-timeout), and often is the first to
+		// give up: then it ends the stream, and the client is still there.
+		switch f := c.recorded(t, path); f.Cause {
+		case "stream_reset":
+			want{
+				status: 502, cause: "stream_reset", phase: failure.PhaseWait, side: failure.SideUpstream,
+				outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`HTTP/2 error code CANCEL`},
+			}.check(t, f)
+		default:
+			want{
+				status: 499, cause: "client_closed_request", phase: failure.PhaseWait, side: failure.SideClient,
+				outcome: failure.Abandoned, sent: failure.SentMaybe, evidence: []string{`no limit is set: response_header_timeout`},
+			}.check(t, f)
+		}
+	})
+
+	t.Run("stopped in the middle of a call", func(t *testing.T) {
+		server := startGRPC(t)
+		c := startCaddy(t, h2c(server.address, ""))
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			<-server.hanging
+			server.Stop()
+		}()
+		if got := status.Code(c.check(t, t.Context(), hang)); got != codes.Unavailable {
+			t.Errorf("the client got %v", got)
+		}
+		<-stopped
+		// It resets the connection if it closes while anything has not been read.
+		want{
+			status: 502, cause: "closed_before_response|reset_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentMaybe,
+		}.check(t, c.recorded(t, path))
+	})
+
+	t.Run("spoken to in HTTP/1", func(t *testing.T) {
+		c := startCaddy(t, "reverse_proxy "+startGRPC(t).address)
+		if got := status.Code(c.check(t, t.Context(), fine)); got != codes.Unavailable {
+			t.Errorf("the client got %v", got)
+		}
+		want{
+			status: 502, cause: "http_version_mismatch", phase: failure.PhaseHeaders, side: failure.SideProxy,
+			outcome: failure.Failed, sent: failure.SentYes,
+		}.check(t, c.recorded(t, path))
+	})
+}

@@ -1,0 +1,116 @@
+package cause
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// hostEvidence is what this machine knows of a failure, where it is about this
+// machine: nothing is asked over a network.
+func hostEvidence(row *Row, a *listen.Attempt) []string {
+	if a == nil {
+		return nil
+	}
+	switch row {
+	case ConnectionRefused:
+		if a.Network == "unix" {
+			return socketEvidence(a.Address)
+		}
+		if address, err := netip.ParseAddrPort(addressOf(a)); err == nil {
+			return refusedEvidence(address)
+		}
+	case SocketNotFound, SocketPermissionDenied:
+		return socketEvidence(a.Address)
+	case FileDescriptorsExhausted:
+		if limit := openFilesLimit(); limit > 0 {
+			return []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}
+		}
+	}
+	return nil
+}
+
+// refusedEvidence says who listens where a connection was refused by this machine
+// itself: on the port, or next to it.
+func refusedEvidence(refused netip.AddrPort) []string {
+	if !refused.Addr().IsLoopback() {
+		return nil // only the loopback is this machine for sure
+	}
+	addresses, ok := listeners.now(time.Now())
+	if !ok {
+		return nil
+	}
+	port := strconv.Itoa(int(refused.Port()))
+	var near []string
+	for _, address := range addresses {
+		switch distance := int(address.Port()) - int(refused.Port()); {
+		case distance == 0 && serves(address.Addr(), refused.Addr()):
+			return []string{"somebody listens on " + address.String() + " now: it began only then, or its queue was full"}
+		case distance == 0:
+			return []string{"port " + port + " is listened on at " + address.Addr().String() + ", not at " + refused.Addr().String()}
+		case distance >= -neighbours && distance <= neighbours && serves(address.Addr(), refused.Addr()) && len(near) == 0:
+			near = append(near, "somebody listens on "+address.String())
+		}
+	}
+	return append([]string{"nobody listens on port " + port + " of this machine"}, near...)
+}
+
+// neighbours is how far from the port somebody is looked for.
+const neighbours = 10
+
+// serves says whether who listens on one address is reached at another.
+func serves(listening, dialled netip.Addr) bool {
+	return listening == dialled || listening.IsUnspecified() && (listening.Is6() || dialled.Is4())
+}
+
+// listeners is the list of those who listen, read at most once in listenersFor: a
+// storm of failures reads it as often as a single one.
+var listeners listenerCache
+
+const listenersFor = time.Second
+
+type listenerCache struct {
+	mu        sync.Mutex
+	read      time.Time
+	addresses []netip.AddrPort
+	ok        bool
+}
+
+func (c *listenerCache) now(now time.Time) ([]netip.AddrPort, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.read.IsZero() || now.Sub(c.read) >= listenersFor {
+		c.addresses, c.ok = listening()
+		c.read = now
+	}
+	return c.addresses, c.ok
+}
+
+// socketEvidence says whose a socket is, or how far its path leads.
+func socketEvidence(path string) []string {
+	info, err := os.Stat(path)
+	if err == nil {
+		return socketLines(path, info)
+	}
+	for folder := filepath.Dir(path); ; folder = filepath.Dir(folder) {
+		if info, err := os.Stat(folder); err == nil {
+			return socketLines(folder, info)
+		}
+		if folder == filepath.Dir(folder) {
+			return nil
+		}
+	}
+}
+
+func socketLines(path string, info os.FileInfo) []string {
+	lines := []string{cut(path+": "+ownerOf(info)+"mode "+info.Mode().String(), maxEvidence)}
+	if who := weAre(); who != "" {
+		lines = append(lines, who)
+	}
+	return lines
+}

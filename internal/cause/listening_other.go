@@ -1,0 +1,8 @@
+//go:build !linux
+
+package cause
+
+import "net/netip"
+
+// listening can't be told here.
+func listening() ([]netip.AddrPort, bool) { return nil, false }

@@ -1,0 +1,32 @@
+//go:build unix
+
+package cause
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ownerOf says whose a file is.
+func ownerOf(info fs.FileInfo) string {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("owner %d:%d, ", stat.Uid, stat.Gid)
+}
+
+// weAre says as whom this process runs.
+func weAre() string { return fmt.Sprintf("Caddy runs as %d:%d", os.Geteuid(), os.Getegid()) }
+
+// openFilesLimit is how many files this process may have open, 0 where that isn't
+// known. How many it has can't be counted once none is left to count with.
+func openFilesLimit() uint64 {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 0
+	}
+	return uint64(limit.Cur) //nolint:unconvert // signed on FreeBSD
+}
