@@ -421,6 +421,51 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
+// secondWalk is an app that looks for the reverse_proxy handlers once more, before
+// anything is started.
+type secondWalk struct{}
+
+func (secondWalk) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "second_walk", New: func() caddy.Module { return new(secondWalk) }}
+}
+
+func (secondWalk) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("http")
+	if err != nil {
+		return err
+	}
+	upstreams.Hang(app.(*caddyhttp.App))
+	return nil
+}
+
+func (secondWalk) Start() error { return nil }
+func (secondWalk) Stop() error  { return nil }
+
+func init() { caddy.RegisterModule(secondWalk{}) }
+
+// However often a config is walked, one ear hangs at each place.
+func TestNeverHungTwice(t *testing.T) {
+	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(
+		[]byte(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t))), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(raw, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["apps"].(map[string]any)["second_walk"] = map[string]any{}
+	if raw, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := caddy.Load(raw, true); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t)
+	running(t).checkLayersAre(t, 2)
+}
+
 // A server that has started is never written to.
 func TestHangLeavesStartedServersAlone(t *testing.T) {
 	// Without the admin endpoint and the global option nobody hangs ears.

@@ -46,7 +46,7 @@ func TestBrowser(t *testing.T) {
 			}
 		}
 		reverse_proxy %[2]s
-	}`, logo, freeAddress(t)))
+	}`, logo, deadAddress(t)))
 
 	for _, test := range []struct {
 		name    string

@@ -105,7 +105,7 @@ func TestGRPC(t *testing.T) {
 	})
 
 	t.Run("down", func(t *testing.T) {
-		c := startCaddy(t, h2c(freeAddress(t), ""))
+		c := startCaddy(t, h2c(deadAddress(t), ""))
 		if got := status.Code(c.check(t, t.Context(), fine)); got != codes.Unavailable {
 			t.Errorf("the client got %v", got)
 		}
@@ -130,9 +130,15 @@ func TestGRPC(t *testing.T) {
 	const patience = 1200 * time.Millisecond
 
 	t.Run("the client cancels", func(t *testing.T) {
-		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		server := startGRPC(t)
+		c := startCaddy(t, h2c(server.address, ""))
 		ctx, cancel := context.WithCancel(t.Context())
-		defer time.AfterFunc(patience, cancel).Stop()
+		defer cancel()
+		go func() {
+			<-server.hanging
+			<-time.After(patience)
+			cancel()
+		}()
 		if got := status.Code(c.check(t, ctx, hang)); got != codes.Canceled {
 			t.Errorf("the client got %v", got)
 		}
@@ -144,7 +150,7 @@ func TestGRPC(t *testing.T) {
 
 	t.Run("the client's deadline", func(t *testing.T) {
 		c := startCaddy(t, h2c(startGRPC(t).address, ""))
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience) // it runs while the client connects, too
 		defer cancel()
 		if got := status.Code(c.check(t, ctx, hang)); got != codes.DeadlineExceeded {
 			t.Errorf("the client got %v", got)

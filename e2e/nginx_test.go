@@ -56,7 +56,7 @@ http {
 		location / { return 200 fine; }
 	}
 }
-`, dir, cert, key, plain, secure, clientCert, held.address, freeAddress(t)))
+`, dir, cert, key, plain, secure, clientCert, held.address, deadAddress(t)))
 	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", plain)
 
 	c := startCaddy(t, fmt.Sprintf(`

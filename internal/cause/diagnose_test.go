@@ -332,6 +332,9 @@ func FuzzTextIsTheLast(f *testing.F) {
 		"", textMakingDialInfo, textRetryMatch, textNoUpstreams, textAwaiting, textServerClosed, textConnectionLost, textQUICIdle, textUnsolicited,
 		textHandshakeTimeout, textServerSelectedTLS, textMalformedResponse + `"\x15\x03\x01"`, textMalformedResponse + `"`, textMalformedStatus,
 		textCannotRetry + textStreamError, "dial tcp 1.2.3.4:5: connect: connection refused", "x: i/o timeout", textSentGoaway, "fcgi: x",
+		textFramePayload + "x" + textLooksLikeHTTP1, textReceivedGoaway + "NO_ERROR", textGracefulGoaway, textNotEstablished,
+		textQUICIdle, textQUICStatelessReset, textQUICAlert + "74" + textQUICRemote, textQUICAlert + "zz" + textQUICRemote, textQUICAlert,
+		textH3Code, textH3Rejected, textH3Cancelled, textH3Goaway, textH3NoHeaders, textH3Invalid, textH3FrameTooLarge, textMissingColon + `"x"`,
 	}, textsMalformed...), textsBadChunk...) {
 		f.Add(text)
 	}
@@ -362,6 +365,8 @@ func FuzzTextIsTheLast(f *testing.F) {
 			sentAttempt(func(a *listen.Attempt) { a.Err, a.FirstByte = errors.New(text), 5*millisecond }),
 			sentAttempt(func(a *listen.Attempt) { a.Err, a.Connection, a.Wrote, a.DialErr = errors.New(text), nil, 0, true }),
 			sentAttempt(func(a *listen.Attempt) { a.Err, a.Protocol = errors.New(text), "fastcgi" }),
+			sentAttempt(func(a *listen.Attempt) { a.Err, a.Protocol, a.TLS = errors.New(text), "h3", true }),
+			sentAttempt(func(a *listen.Attempt) { a.Err, a.Protocol, a.TLS = errors.New(text), "h2", true }),
 			sentAttempt(func(a *listen.Attempt) { a.Err, a.Exact = errors.New(text), false }),
 		} {
 			if got := Diagnose(heard(nil, a)); got != nil {

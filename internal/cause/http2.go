@@ -43,10 +43,10 @@ func http2Cause(t *try) finding {
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
 	}
-	if errors.Is(t.err, http2.ErrFrameTooLarge) || strings.HasPrefix(t.errorText(), textFramePayload) {
-		if strings.HasSuffix(t.errorText(), textLooksLikeHTTP1) {
-			return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came")
-		}
+	if whole := t.errorText(); strings.HasPrefix(whole, textFramePayload) && strings.HasSuffix(whole, textLooksLikeHTTP1) {
+		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came")
+	}
+	if errors.Is(t.err, http2.ErrFrameTooLarge) {
 		return found(HTTPFramingError, "a frame is larger than HTTP/2 allows").at(framing)
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)

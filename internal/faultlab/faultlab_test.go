@@ -185,7 +185,6 @@ var proofs = map[string]check{
 	"h2c_goaway_then_closed":         as[http2.GoAwayError](),
 	"h2_closed_unanswered":           is(io.ErrUnexpectedEOF),
 	"h2c_closed_unanswered":          is(io.ErrUnexpectedEOF),
-	"h2c_reset_unanswered":           is(io.ErrUnexpectedEOF),
 	"h2_response_header_timeout":     text("http2: timeout awaiting response headers"),
 	"h2c_response_header_timeout":    text("http2: timeout awaiting response headers"),
 	"h2c_read_timeout":               timeout("read"),
@@ -211,7 +210,7 @@ var proofs = map[string]check{
 	"h2_body_goaway":                 broken(as[http2.GoAwayError]()),
 	"h2_body_closed":                 broken(is(io.ErrUnexpectedEOF)),
 	"h2c_body_closed":                broken(is(io.ErrUnexpectedEOF)),
-	"h2c_body_reset":                 broken(is(io.ErrUnexpectedEOF)),
+	"h2c_body_reset":                 broken(anyOf(is(io.ErrUnexpectedEOF), errno(syscall.ECONNRESET, 10054))),
 	"h2_body_shorter_than_said":      broken(is(io.ErrUnexpectedEOF)),
 	"h2_body_framing":                broken(text("FLOW_CONTROL_ERROR")),
 

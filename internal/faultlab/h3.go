@@ -71,7 +71,7 @@ func http3Faults() []Fault {
 		{
 			Name: "h3_client_leaves_while_waiting", Number: "30",
 			Cause: "client_closed_request", Phase: "wait", Side: "client", Outcome: "abandoned",
-			Start: overH3(h3Server{protocols: alpn, answer: func(*h3Request) {}}, sends(Request{Leave: LeaveReached})),
+			Start: overH3(h3Server{protocols: alpn, answer: func(*h3Request) {}}, sends(Request{Leave: LeaveDelayed})),
 		},
 		{Name: "h3_good", Status: 200, Start: overH3(h3Server{protocols: alpn, answer: h3Ends(h3Status200)})},
 

@@ -76,6 +76,9 @@ func (u *Upstream) Caddyfile() string {
 	return directive + " {\n" + u.Directives() + "}\n"
 }
 
+// Prepared says that Visit sends other requests before the one that fails.
+func (u *Upstream) Prepared() bool { return u.before != nil }
+
 // Reached is closed when the first bytes of a client have come to the upstream.
 func (u *Upstream) Reached() <-chan struct{} { return u.reached }
 

@@ -40,6 +40,8 @@ const (
 	LeaveReached
 	LeaveInBody
 	LeaveDelayed
+	// LeaveSent is at once, when the head of the request was written.
+	LeaveSent
 )
 
 // LeaveDelay is how long a client that sees no event waits before it leaves: long
@@ -107,6 +109,8 @@ func (v visitor) send(r Request) (*Answer, error) {
 	defer func() { _ = c.Close(); <-written }()
 
 	switch r.Leave {
+	case LeaveSent:
+		return new(Answer), nil
 	case LeaveReached:
 		return new(Answer), v.await(v.upstream.reached)
 	case LeaveDelayed:

@@ -93,7 +93,10 @@ func overHTTPS(f Fault, u *Upstream) (site, unfit string, err error) {
 	if err := u.serveAgain(secured(&tls.Config{Certificates: []tls.Certificate{certificate}}, u.behave)); err != nil {
 		return "", "", err
 	}
-	return u.Caddyfile(), "", u.trust(ca)
+	if err := u.trust(ca); err != nil {
+		return "", "", err
+	}
+	return u.Caddyfile(), "", nil
 }
 
 // serveAgain serves another behaviour in place of the one that u has.
@@ -118,8 +121,8 @@ func overH2CTransport(f Fault, u *Upstream) (site, unfit string, err error) {
 // overSocket serves the fault on a unix socket.
 func overSocket(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
-	case beforeConnection(f):
-		return "", "a socket has no name, address or port", nil
+	case beforeConnection(f), f.Cause == "connection_lost":
+		return "", "a socket has no name, address, port or network", nil
 	case u.behave == nil, !isTCP(u.To), u.speaks("tls"), u.speaks("network_proxy"), u.has("dynamic"), u.has("health_"):
 		return "", unfitSpeaks, nil
 	}
@@ -204,7 +207,7 @@ func tunnel(to string) behaviour {
 		c.say("HTTP/1.1 200 OK\r\n\r\n")
 		go func() {
 			_, _ = io.Copy(upstream, c.reader)
-			_ = upstream.(*net.TCPConn).CloseWrite() // an upstream that reads to the end sees it
+			_ = upstream.Close() // the client has gone
 		}()
 		if _, err := io.Copy(c.Conn, upstream); errors.Is(err, syscall.ECONNRESET) {
 			c.reset()

@@ -40,7 +40,7 @@ func (l *Listener) upstreamAnswered(status int) bool {
 // Write implements http.ResponseWriter.
 func (l *Listener) Write(p []byte) (int, error) {
 	if l.response.Status == 0 {
-		l.WriteHeader(http.StatusOK)
+		l.response.Status = http.StatusOK // as net/http does
 	}
 	if l.response.Intercepted {
 		return len(p), nil
@@ -54,7 +54,7 @@ func (l *Listener) Write(p []byte) (int, error) {
 // ReadFrom implements io.ReaderFrom, so that sendfile stays possible.
 func (l *Listener) ReadFrom(r io.Reader) (int64, error) {
 	if l.response.Status == 0 {
-		l.WriteHeader(http.StatusOK)
+		l.response.Status = http.StatusOK // as net/http does
 	}
 	if l.response.Intercepted {
 		return io.Copy(io.Discard, r)

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 	"net/textproto"
 	"strconv"
@@ -100,6 +102,25 @@ func (w *Wire) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	w.mu.Lock()
 	w.now.Sent += int64(n)
+	w.mu.Unlock()
+	return n, err
+}
+
+// CloseWrite ends our half of a tunnel; the other may go on.
+func (w *Wire) CloseWrite() error {
+	half, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
+// ReadFrom implements io.ReaderFrom: the connection takes a request's body as it
+// would without us, and says so in its errors.
+func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(w.Conn, r)
+	w.mu.Lock()
+	w.now.Sent += n
 	w.mu.Unlock()
 	return n, err
 }
