@@ -31,7 +31,7 @@ func (c *testCaddy) adminDo(method, path string, fields ...string) answer {
 	return answer{res.StatusCode, res.Header, string(got), err}
 }
 
-// admin starts a Caddy with two kinds of failures: of /down two, of /cut one, and
+// adminCaddy starts a Caddy with two kinds of failures: of /down two, of /cut one, and
 // one that the upstream itself answered.
 func adminCaddy(t *testing.T) *testCaddy {
 	t.Helper()
@@ -43,7 +43,9 @@ func adminCaddy(t *testing.T) *testCaddy {
 		reverse_proxy /cut `+cutting(t)+`
 		reverse_proxy `+upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	for _, path := range []string{"/down", "/cut", "/own", "/down"} {
-		c.get(path)
+		if a := c.visit(path); a.header.Get("Server") != "Caddy" && a.header.Get("Via") == "" && a.header.Get("Upstream-Failure-Id") == "" {
+			t.Fatalf("somebody else answered: %+v", a)
+		}
 	}
 	return c
 }
