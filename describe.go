@@ -66,7 +66,8 @@ func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, no
 		return
 	}
 	u.LastFailure = last.ID
-	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 {
+	// Where several failures count, the last one doesn't say when they are few enough.
+	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 || limits.MaxFails > 1 {
 		return
 	}
 	if until := last.Time.Add(limits.FailDuration); until.After(now) {

@@ -68,6 +68,9 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 			if strings.Join(got, " ") != strings.Join(want, " ") {
 				t.Errorf("got %v, want %v", got, want)
 			}
+			if fault.RequestSent != "" && string(f.RequestSent) != fault.RequestSent {
+				t.Errorf("request_sent is %s, want %s", f.RequestSent, fault.RequestSent)
+			}
 			row := cause.ByName(f.Cause)
 			if row == nil {
 				t.Fatalf("%s is no row", f.Cause)

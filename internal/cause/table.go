@@ -309,7 +309,7 @@ var (
 			Application: "Look at its log for why it does not listen; remove a stale socket before it starts.",
 		},
 		Rivals: []Rival{
-			{"a firewall that rejects with a reset", "nothing from here: it is the same answer; look on the upstream's own machine whether something listens"},
+			{"a firewall that rejects with a reset", "on this machine's loopback, the evidence says who listens (Linux); for another machine nothing from here: it is the same answer, so look there"},
 			{"a Kubernetes Service without endpoints", "nothing from here: it is the same answer; list the endpoints of the Service"},
 			{"socket_not_found", "ECONNREFUSED: the file exists, and nobody accepts on it"},
 			{"forward_proxy_failed", "the error does not speak of proxyconnect, and the address in the evidence is the upstream's"},
@@ -512,7 +512,7 @@ var (
 		Summary:      "This process may not open another socket to reach {upstream}.",
 		Advice:       "Raise the limit of open files (LimitNOFILE in systemd, ulimit -n), and look for what holds them.",
 		Meaning:      "Caddy, or the whole machine, has as many files and sockets open as it may, so that no new connection could be made.",
-		RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so.",
+		RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit.",
 		UsualReasons: []string{
 			"a low limit (ulimit -n, LimitNOFILE) for many visitors at once: each needs two",
 			"slow upstreams that hold connections open",
@@ -550,7 +550,7 @@ var (
 		Rivals: []Rival{
 			{"connection_refused", "errno is ENOENT or ENOTDIR: there is no file at the path"},
 			{"socket_permission_denied", "errno is not EACCES: the path could be searched"},
-			{"a socket that this process cannot see", "nothing from here: a container or PrivateTmp has a file system of its own; look for the path from within Caddy's"},
+			{"a socket that this process cannot see", "the evidence has the last folder of the path that Caddy sees; a container or PrivateTmp has a file system of its own"},
 		},
 	})
 	SocketPermissionDenied = row(Row{
@@ -559,7 +559,7 @@ var (
 		Summary:      "Caddy may not open the socket at {upstream}.",
 		Advice:       "Let Caddy's user into the socket's group, or change the socket's mode (listen.group, listen.mode of php-fpm).",
 		Meaning:      "The unix socket, or a folder on the way to it, does not let Caddy's user in.",
-		RecognisedBy: "connect on a unix socket said EACCES or EPERM.",
+		RecognisedBy: "connect on a unix socket said EACCES or EPERM. The evidence has the socket's owner and mode, or those of the folder where the path ends for Caddy, and as whom Caddy runs.",
 		UsualReasons: []string{
 			"the socket belongs to the application's user and group, and its mode lets nobody else write",
 			"a folder above it may not be searched by Caddy's user",
@@ -571,7 +571,7 @@ var (
 			Application: "Make the socket writable for Caddy's group: listen.group and listen.mode of php-fpm, --umask of gunicorn.",
 		},
 		Rivals: []Rival{
-			{"a security policy for this process", "the socket's owner and mode would let Caddy's user in"},
+			{"a security policy for this process", "the owner, the mode and Caddy's user in the evidence: if they would let it in, it is the policy"},
 			{"connect_prohibited", "the address in the evidence is a socket's path"},
 			{"socket_not_found", "errno is EACCES or EPERM"},
 		},

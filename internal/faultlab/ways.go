@@ -76,6 +76,8 @@ func overHTTPS(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
 	case !u.plain(), f.Cause == "tls_expected":
 		return "", unfitSpeaks, nil
+	case f.Cause == "request_write_failed":
+		return "", "Go's TLS says only that the connection is closed", nil
 	case beforeConnection(f):
 		u.Transport = append(u.Transport, "tls")
 		return u.Caddyfile(), "", nil
@@ -121,8 +123,10 @@ func overH2CTransport(f Fault, u *Upstream) (site, unfit string, err error) {
 // overSocket serves the fault on a unix socket.
 func overSocket(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
-	case beforeConnection(f), f.Cause == "connection_lost":
-		return "", "a socket has no name, address, port or network", nil
+	case beforeConnection(f), f.Cause == "connection_lost", f.Cause == "reset_before_response":
+		return "", "a socket has no name, address, port, network or reset", nil
+	case f.Cause == "read_timeout", f.Cause == "request_write_timeout", f.Cause == "response_stalled":
+		return "", "Caddy has read_timeout and write_timeout for TCP alone", nil
 	case u.behave == nil, !isTCP(u.To), u.speaks("tls"), u.speaks("network_proxy"), u.has("dynamic"), u.has("health_"):
 		return "", unfitSpeaks, nil
 	}
@@ -178,6 +182,8 @@ func overForwardProxy(f Fault, u *Upstream) (site, unfit string, err error) {
 		return "", unfitOwn, nil
 	case !isTCP(u.To), u.FastCGI, u.speaks("versions"):
 		return "", unfitSpeaks, nil
+	case f.Cause == "client_closed_request" && !u.plain():
+		return "", "whether the tunnel or the handshake is waited for cannot be told", nil
 	case !u.plain():
 		l, err := listenTCP()
 		if err != nil {
@@ -231,6 +237,10 @@ func overPROXY(f Fault, u *Upstream) (site, unfit string, err error) {
 		}
 	}
 	u.Transport = append(u.Transport, "proxy_protocol v2")
+	if u.speaks("tls") && !u.speaks("tls_server_name") {
+		// Caddy makes the handshake by itself then, and knows no name for it.
+		u.Transport = append(u.Transport, "tls_server_name 127.0.0.1")
+	}
 	return u.Caddyfile(), "", nil
 }
 

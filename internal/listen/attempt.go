@@ -439,7 +439,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if !a.live() {
 		return n, err
 	}
-	if a.Status == http.StatusBadRequest && !a.TLS && len(a.Body.Start) < MaxBodyStart {
+	if a.Status == http.StatusBadRequest && len(a.Body.Start) < MaxBodyStart {
 		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
 	}
 	a.Body.Bytes += int64(n)

@@ -207,8 +207,8 @@ type Body struct {
 	Ended bool
 	// Uncompressed says that the transport asked for gzip and decodes it by itself.
 	Uncompressed bool
-	// Start is its first bytes, kept only of a 400 to a plain request (see
-	// MaxBodyStart): a TLS port says there that it is one.
+	// Start is its first bytes, kept only of a 400 (see MaxBodyStart): a TLS port
+	// says there that it is one, or that it wants a certificate.
 	Start []byte
 }
 

@@ -35,9 +35,11 @@ type Listener struct {
 	outer   *Listener
 	yielded bool
 
-	// The response is written by one goroutine, the one that seals.
+	// The response is written by one goroutine, the one that seals. before is the
+	// header before the next handler got it; nil where nothing is intercepted.
 	response Response
 	writeErr error
+	before   http.Header
 
 	mu     sync.Mutex
 	sealed bool
@@ -64,6 +66,9 @@ type Listener struct {
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
 	l := &Listener{ResponseWriter: w, ctx: r.Context(), remoteAddress: r.RemoteAddr, start: time.Now(), intercepts: intercepts}
+	if intercepts != nil {
+		l.before = w.Header().Clone()
+	}
 	// A CONNECT's body is a tunnel, not a request's body.
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && r.Method != http.MethodConnect {
 		l.body = clientBody{ReadCloser: r.Body, l: l}

@@ -22,11 +22,41 @@ func (l *Listener) WriteHeader(status int) {
 	if l.response.Status == 0 {
 		l.response.Status = status
 		if l.intercepts != nil && l.intercepts(status) && l.upstreamAnswered(status) {
-			l.response.Intercepted = true
+			l.intercept()
 			return
 		}
 	}
 	l.ResponseWriter.WriteHeader(status)
+}
+
+// intercept holds an answer back, and takes its fields out of the header again: what
+// was set before it came stays, and of the answer's own what others go by.
+func (l *Listener) intercept() {
+	header := l.ResponseWriter.Header()
+	for field := range header {
+		if _, ok := l.before[field]; !ok && !keptFields[field] {
+			delete(header, field)
+		}
+	}
+	for field, values := range l.before {
+		if !keptFields[field] {
+			header[field] = values
+		}
+	}
+	l.response.Intercepted = true
+	l.before = make(http.Header) // for what is yet to be set of the answer
+}
+
+// keptFields are those of an intercepted answer that stay.
+var keptFields = map[string]bool{"Retry-After": true, "Www-Authenticate": true, "Proxy-Status": true, "Via": true}
+
+// Header implements http.ResponseWriter. An answer that is held back may still set
+// fields, its trailers: nobody gets them.
+func (l *Listener) Header() http.Header {
+	if l.response.Intercepted {
+		return l.before
+	}
+	return l.ResponseWriter.Header()
 }
 
 // upstreamAnswered says whether status is the last attempt's own.
