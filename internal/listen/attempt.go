@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
 // ErrNotHeard stands for the error of an attempt that failed where no ear could
@@ -36,7 +38,7 @@ type LiveAttempt struct {
 }
 
 // live says whether a is what l listens to. The caller holds the lock.
-func (a *LiveAttempt) live() bool { return !a.l.sealed && a.l.current == a }
+func (a *LiveAttempt) live() bool { return a.l.current == a && !a.l.sealed.Load() }
 
 // freeze gives what is known of a. The caller holds the lock.
 func (a *LiveAttempt) freeze() Attempt {
@@ -76,17 +78,34 @@ func addressOf(addr net.Addr) string {
 	return addr.String()
 }
 
-// RoundTrip hears that a transport is asked for the round trip, by an ear in it.
-// The protocol is "" where a TLS handshake decides it.
-func (a *LiveAttempt) RoundTrip(network, address, protocol string, usesTLS bool) {
-	a.l.mu.Lock()
-	defer a.l.mu.Unlock()
-	if a.live() {
-		a.l.exact = true
-		a.Exact = true
-		a.Sent = a.l.now()
-		a.Network, a.Address, a.Protocol, a.TLS = network, address, protocol, usesTLS
+// Trip is a round trip that a transport is asked for.
+type Trip struct {
+	Network, Address string
+	// Protocol is "" where a TLS handshake decides it.
+	Protocol string
+	TLS      bool
+	// Trace is the trace that the attempt has for itself, nil where it has none.
+	Trace *httptrace.ClientTrace
+}
+
+// RoundTrip hears that a transport is asked for a round trip, by an ear in it: for
+// the attempt that was selected last, or where that one has been sent, for another
+// of the handler with these limits.
+func (l *Listener) RoundTrip(limits *failure.Limits, trip Trip) *LiveAttempt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.current
+	if a == nil || a.Sent > 0 || a.Limits != limits {
+		a = l.begin(limits)
 	}
+	l.exact = true
+	a.Exact = true
+	a.Sent = l.now()
+	a.Network, a.Address, a.Protocol, a.TLS = trip.Network, trip.Address, trip.Protocol, trip.TLS
+	if a.trace = trip.Trace; a.trace != nil {
+		a.hear(a.trace)
+	}
+	return a
 }
 
 // SentUnheard hears that the round trip is about to begin where no ear can hear
@@ -97,12 +116,9 @@ func (a *LiveAttempt) SentUnheard(protocol string, usesTLS bool) {
 	a.Sent, a.Protocol, a.TLS = a.l.now(), protocol, usesTLS
 }
 
-// Hear sets the hooks that cost least on trace, which must belong to this attempt
-// alone, and chains what is there.
-func (a *LiveAttempt) Hear(trace *httptrace.ClientTrace, usesTLS bool) {
-	a.l.mu.Lock()
-	a.trace = trace
-	a.l.mu.Unlock()
+// hear sets the hooks that cost least on the attempt's own trace, and chains what is
+// there.
+func (a *LiveAttempt) hear(trace *httptrace.ClientTrace) {
 	if before := trace.GotConn; before == nil {
 		trace.GotConn = a.gotConn
 	} else {
@@ -118,7 +134,7 @@ func (a *LiveAttempt) Hear(trace *httptrace.ClientTrace, usesTLS bool) {
 	} else {
 		trace.GotFirstResponseByte = func() { a.gotFirstResponseByte(); before() }
 	}
-	if !usesTLS {
+	if !a.TLS {
 		return
 	}
 	if before := trace.TLSHandshakeDone; before == nil {
@@ -246,7 +262,7 @@ func (l *Listener) Dial(ctx context.Context) (*LiveAttempt, context.Context) {
 	for ; l != nil; l = l.outer {
 		l.mu.Lock()
 		a := l.current
-		if a == nil || a.trace != trace || l.sealed {
+		if a == nil || a.trace != trace || l.sealed.Load() {
 			l.mu.Unlock()
 			continue
 		}

@@ -97,16 +97,23 @@ type Attempt struct {
 	// Limits are those of the handler that made the attempt; nil where no ear
 	// could be put.
 	Limits *failure.Limits
-	// Exact says that an ear in the transport heard it, so that Err is the
-	// transport's own error; else only the request's trace did.
-	Exact bool
 	// Network and Address are what was asked to be dialled ("tcp", "app:8080").
 	// Both are empty where the transport was never asked.
 	Network, Address string
 	// Protocol is http/1.1, h2, h2c, h3 or fastcgi; "" where it isn't known.
 	Protocol string
+
+	// Exact says that an ear in the transport heard it, so that Err is the
+	// transport's own error; else only the request's trace did.
+	Exact bool
 	// TLS says that TLS is spoken to this upstream.
 	TLS bool
+	// DialErr says that the transport called Err a dial error: no connection came
+	// about.
+	DialErr bool
+	// Silent says that Go's transport tried again by itself, on another
+	// connection, because this one died before the first byte.
+	Silent bool
 
 	// Start is when the upstream was selected, End when the attempt was over.
 	Start, End time.Duration
@@ -125,10 +132,8 @@ type Attempt struct {
 	// whole of its headers had.
 	FirstByte, Answered time.Duration
 
-	// Err is the round trip's exact error. DialErr says that the transport
-	// called it a dial error: no connection came about.
-	Err     error
-	DialErr bool
+	// Err is the round trip's exact error.
+	Err error
 
 	// Status is that of the answer, 0 for none; Header its header.
 	Status int
@@ -138,10 +143,6 @@ type Attempt struct {
 	// RequestBytes are those of the request's body that the transport read;
 	// -1 where it had no body.
 	RequestBytes int64
-
-	// Silent says that Go's transport tried again by itself, on another
-	// connection, because this one died before the first byte.
-	Silent bool
 }
 
 // Dialing is what was heard while a connection was dialled.

@@ -8,10 +8,10 @@
 package listen
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -22,10 +22,9 @@ import (
 type Listener struct {
 	http.ResponseWriter
 
-	ctx           context.Context //nolint:containedctx // the request's own: asked once, at its end
-	remoteAddress string
-	start         time.Time
-	intercepts    func(status int) bool
+	request    *http.Request
+	start      time.Time
+	intercepts func(status int) bool
 
 	// next and previous are its neighbours in Serving.
 	next, previous *Listener
@@ -41,11 +40,13 @@ type Listener struct {
 	writeErr error
 	before   http.Header
 
-	mu     sync.Mutex
-	sealed bool
+	mu sync.Mutex
+	// sealed is changed with the lock held, and may be read without.
+	sealed atomic.Bool
 	body   clientBody
 
-	selection Selection
+	// selection is nil until there is something to tell of it.
+	selection *Selection
 	// troubled says that something is worth a diagnosis even if the request
 	// ends well: an attempt failed, nobody could be selected.
 	troubled bool
@@ -65,7 +66,7 @@ type Listener struct {
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, ctx: r.Context(), remoteAddress: r.RemoteAddr, start: time.Now(), intercepts: intercepts}
+	l := &Listener{ResponseWriter: w, request: r, start: time.Now(), intercepts: intercepts}
 	if intercepts != nil {
 		l.before = w.Header().Clone()
 	}
@@ -93,26 +94,9 @@ func (l *Listener) Yield() {
 // Yielded says whether one inside of l has told of the request.
 func (l *Listener) Yielded() bool { return l.yielded }
 
-// Close ends the listening to a request that went well. Where a connection served it
-// that had been idle, it gives the upstream and for how long.
-func (l *Listener) Close() (upstream string, idle time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sealed = true
-	if a := l.current; a != nil && a.conn.WasIdle {
-		return a.Upstream, a.conn.IdleTime
-	}
-	return "", 0
-}
-
 // Open says whether l still listens. A nil Listener doesn't.
 func (l *Listener) Open() bool {
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.sealed
+	return l != nil && !l.sealed.Load()
 }
 
 // now is the time since the request's start; never 0, which means "never".
@@ -124,7 +108,9 @@ func (l *Listener) Selected(upstream string, limits *failure.Limits) *LiveAttemp
 	defer l.mu.Unlock()
 	a := l.begin(limits)
 	a.Upstream = upstream
-	l.selection.Limits = limits
+	if l.selection != nil {
+		l.selection.Limits = limits
+	}
 	return a
 }
 
@@ -132,26 +118,36 @@ func (l *Listener) Selected(upstream string, limits *failure.Limits) *LiveAttemp
 func (l *Listener) NobodySelected(limits *failure.Limits, pool []Candidate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sealed {
+	if l.sealed.Load() {
 		return
 	}
 	l.troubled = true
+	s := l.selecting(limits)
+	s.Rounds++
+	s.At = l.now()
+	s.Pool = pool
+}
+
+// selecting is the selection that the handler with these limits makes. The caller
+// holds the lock.
+func (l *Listener) selecting(limits *failure.Limits) *Selection {
+	if l.selection == nil {
+		l.selection = new(Selection)
+	}
 	l.selection.Limits = limits
-	l.selection.Rounds++
-	l.selection.At = l.now()
-	l.selection.Pool = pool
+	return l.selection
 }
 
 // LookedUp hears how a dynamic source's lookup ended.
 func (l *Listener) LookedUp(limits *failure.Limits, source string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sealed {
+	if l.sealed.Load() {
 		return
 	}
-	l.selection.Limits = limits
-	l.selection.Source = source
-	l.selection.LookupErr = err
+	s := l.selecting(limits)
+	s.Source = source
+	s.LookupErr = err
 	if err != nil {
 		l.troubled = true
 	}
@@ -169,7 +165,7 @@ func (l *Listener) begin(limits *failure.Limits) *LiveAttempt {
 	a.Limits = limits
 	a.RequestBytes = -1
 	a.Start = l.now()
-	if l.sealed {
+	if l.sealed.Load() {
 		return a // heard by nobody: it is not the current one
 	}
 	l.count++
@@ -181,7 +177,7 @@ func (l *Listener) begin(limits *failure.Limits) *LiveAttempt {
 // with the limits next begins another. The caller holds the lock.
 func (l *Listener) finish(next *failure.Limits) {
 	a := l.current
-	if a == nil || l.sealed {
+	if a == nil || l.sealed.Load() {
 		return
 	}
 	if a.Status == 0 && a.Err == nil && a.FirstByte == 0 && a.Limits == next {
@@ -204,33 +200,35 @@ func keepEnds(attempts []Attempt, a Attempt) []Attempt {
 	return append(attempts, a)
 }
 
-// Current is the attempt that was selected last and has not been sent yet; where
-// there is none, a new one.
-func (l *Listener) Current(limits *failure.Limits) *LiveAttempt {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if a := l.current; a != nil && a.Sent == 0 && a.Limits == limits {
-		return a
-	}
-	return l.begin(limits)
-}
-
 // WentWell says that nothing happened which is worth a diagnosis, after the next
-// handler returned no error. It is asked for every request.
+// handler returned no error; the listening has ended then. It is asked for every
+// request.
 func (l *Listener) WentWell() bool {
 	if l.response.Intercepted || l.response.Status >= http.StatusInternalServerError || l.response.Status == StatusClientClosedRequest {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := l.current
-	if a == nil {
-		return !l.troubled
+	well := !l.troubled
+	if a := l.current; a != nil {
+		// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
+		// port's own sentence.
+		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
+		well = well && !upgradeFailed && a.Body.Start == nil && a.Body.Err == nil
 	}
-	// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
-	// port's own sentence.
-	upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
-	return !l.troubled && !upgradeFailed && a.Body.Start == nil && a.Body.Err == nil
+	if well {
+		l.sealed.Store(true)
+	}
+	return well
+}
+
+// Reused gives the upstream whose connection served a request that went well, and
+// for how long it had been idle before; "" where it was a fresh one.
+func (l *Listener) Reused() (upstream string, idle time.Duration) {
+	if a := l.current; a != nil && a.conn.WasIdle {
+		return a.Upstream, a.conn.IdleTime
+	}
+	return "", 0
 }
 
 // StatusClientClosedRequest is what Caddy writes for a client that left.
@@ -248,15 +246,20 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		ErrStatus: status,
 		Panicked:  panicked,
 		Client: Client{
-			Left:      l.ctx.Err() != nil,
+			Left:      l.request.Context().Err() != nil,
 			WriteErr:  l.writeErr,
 			BodyErr:   l.body.err,
 			BodyBytes: l.body.bytes,
 		},
 		Response:     l.response,
-		Selection:    l.selection,
 		Attempts:     l.over,
 		AttemptCount: l.count,
+	}
+	switch {
+	case l.selection != nil:
+		h.Selection = *l.selection
+	case l.current != nil:
+		h.Selection.Limits = l.current.Limits
 	}
 	if a := l.current; a != nil {
 		if !a.Exact && a.Status == 0 && a.Err == nil {
@@ -268,7 +271,7 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		}
 		h.Attempts = keepEnds(h.Attempts, a.freeze())
 	}
-	l.sealed = true
+	l.sealed.Store(true)
 	return h
 }
 
@@ -285,7 +288,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.l.mu.Lock()
 	b.bytes += int64(n)
-	if err != nil && err != io.EOF && b.err == nil && !b.l.sealed {
+	if err != nil && err != io.EOF && b.err == nil && !b.l.sealed.Load() {
 		b.err = err
 	}
 	b.l.mu.Unlock()

@@ -40,7 +40,7 @@ func TestResponse(t *testing.T) {
 	answered := func(status int) func(*Listener) {
 		return func(l *Listener) {
 			a := l.Selected("app:80", nil)
-			a.RoundTrip("tcp", "app:80", "", false)
+			l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: "app:80"})
 			a.Ended(&http.Response{StatusCode: status, ProtoMajor: 1}, nil, false)
 		}
 	}
@@ -159,14 +159,13 @@ func deadOnReuse(t *testing.T, connections int) net.Listener {
 // proxy is what an ear does, without Caddy.
 func proxy(l *Listener, transport *http.Transport, limits *failure.Limits, url string) (*http.Response, error) {
 	a := l.Selected(url, limits)
-	a.RoundTrip("tcp", url, "", false)
 	trace := &httptrace.ClientTrace{Got1xxResponse: nil}
 	ctx := httptrace.WithClientTrace(context.WithValue(context.Background(), listenerKey{}, l), trace)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	a.Hear(trace, false)
+	l.RoundTrip(limits, Trip{Network: "tcp", Address: url, Trace: trace})
 	res, err := transport.RoundTrip(r)
 	a.Ended(res, err, false)
 	return res, err
@@ -237,7 +236,7 @@ func TestAttempts(t *testing.T) {
 			l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 			for i := range test.n {
 				a := l.Selected(fmt.Sprint(i), nil)
-				a.RoundTrip("tcp", "", "", false)
+				l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: ""})
 				a.Ended(nil, io.EOF, false)
 			}
 			heard := l.Seal(io.EOF, 502, false)
@@ -261,10 +260,10 @@ func TestAttempts(t *testing.T) {
 func TestLateHooks(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	first := l.Selected("first", nil)
-	first.RoundTrip("tcp", "first", "", false)
+	l.RoundTrip(first.Limits, Trip{Network: "tcp", Address: "first"})
 	first.Ended(nil, io.EOF, false)
 	second := l.Selected("second", nil)
-	second.RoundTrip("tcp", "second", "", false)
+	l.RoundTrip(second.Limits, Trip{Network: "tcp", Address: "second"})
 
 	var hooks sync.WaitGroup
 	trace := first.Trace()
@@ -296,7 +295,7 @@ func TestStandIn(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	standIn := l.StandIn()
 	a := l.Selected("app:80", new(failure.Limits))
-	a.RoundTrip("tcp", "app:80", "", false)
+	l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: "app:80"})
 	standIn.GetConn("app:80")
 	standIn.ConnectStart("tcp", "127.0.0.1:80")
 	standIn.ConnectDone("tcp", "127.0.0.1:80", io.EOF)
@@ -327,12 +326,10 @@ func BenchmarkWentWell(b *testing.B) {
 	for b.Loop() {
 		l := To(w, r, nil)
 		a := l.Selected("app:80", limits)
-		a.RoundTrip("tcp", "app:80", "", false)
-		a.Hear(new(httptrace.ClientTrace), false)
+		l.RoundTrip(limits, Trip{Network: "tcp", Address: "app:80", Trace: new(httptrace.ClientTrace)})
 		a.Ended(&http.Response{StatusCode: 200, Body: http.NoBody}, nil, false)
 		if !l.WentWell() {
 			b.Fatal("it didn't")
 		}
-		l.Close()
 	}
 }

@@ -52,7 +52,7 @@ func (s *Serving) Loops(l *Listener, h *Heard) bool {
 		if other == l {
 			continue
 		}
-		if sameEnd(ours, other.remoteAddress) || sameEnd(other.localAddress(), l.remoteAddress) {
+		if sameEnd(ours, other.request.RemoteAddr) || sameEnd(other.localAddress(), l.request.RemoteAddr) {
 			return true
 		}
 	}

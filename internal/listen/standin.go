@@ -67,7 +67,7 @@ func (l *Listener) standIn(begin bool) *LiveAttempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.current
-	if l.sealed || a != nil && a.Exact && a.End == 0 && a.Status == 0 {
+	if l.sealed.Load() || a != nil && a.Exact && a.End == 0 && a.Status == 0 {
 		return nil
 	}
 	if begin {
@@ -83,7 +83,7 @@ func (l *Listener) standIn(begin bool) *LiveAttempt {
 // heard of the request yet: once an ear has heard, it may be one of its late hooks.
 func (l *Listener) standInDial(network, address string) *LiveAttempt {
 	l.mu.Lock()
-	first := l.current == nil && !l.exact && !l.sealed
+	first := l.current == nil && !l.exact && !l.sealed.Load()
 	if first {
 		a := l.begin(nil)
 		a.Network, a.Address, a.Sent = network, address, a.Start

@@ -43,19 +43,21 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	if l == nil {
 		return e.RoundTripper.RoundTrip(r)
 	}
-	a := l.Current(e.limits)
 	info, _ := reverseproxy.GetDialInfo(r.Context())
-	usesTLS := e.tls != nil && !slices.Contains(e.tls.ExceptPorts, info.Port)
-	a.RoundTrip(info.Network, info.Address, e.protocol, usesTLS)
-	// reverse_proxy makes r and its trace afresh for each attempt.
-	trace := httptrace.ContextClientTrace(r.Context())
-	if e.wholeTrace || trace == nil {
+	trip := listen.Trip{
+		Network: info.Network, Address: info.Address, Protocol: e.protocol,
+		TLS: e.tls != nil && !slices.Contains(e.tls.ExceptPorts, info.Port),
+	}
+	if !e.wholeTrace {
+		// reverse_proxy makes r and its trace afresh for each attempt.
+		trip.Trace = httptrace.ContextClientTrace(r.Context())
+	}
+	a := l.RoundTrip(e.limits, trip)
+	switch {
+	case trip.Trace == nil:
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), a.Trace()))
-	} else {
-		a.Hear(trace, usesTLS)
-		if e.quic {
-			a.HearDial(trace)
-		}
+	case e.quic:
+		a.HearDial(trip.Trace)
 	}
 	r.Body = a.RequestBody(r.Body)
 	res, err := e.RoundTripper.RoundTrip(r)
