@@ -146,18 +146,22 @@ func (c *testCaddy) do(method, path string, body io.Reader, fields ...string) an
 	return answer{res.StatusCode, res.Header, string(got), err}
 }
 
-// adminGet reads from the admin endpoint.
+// adminGet reads from the admin endpoint, once more where a load that just ended has
+// its server swapped at this moment.
 func (c *testCaddy) adminGet(path string, into any) int {
 	c.t.Helper()
-	res, err := client.Get(c.admin + path)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	got, err := io.ReadAll(res.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	var status int
+	var got []byte
+	eventually(c.t, "an answer of the admin endpoint", func() bool {
+		res, err := client.Get(c.admin + path)
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		status = res.StatusCode
+		got, err = io.ReadAll(res.Body)
+		return err == nil
+	})
 	if into != nil {
 		decoder := json.NewDecoder(bytes.NewReader(got))
 		decoder.DisallowUnknownFields()
@@ -165,7 +169,7 @@ func (c *testCaddy) adminGet(path string, into any) int {
 			c.t.Fatalf("GET %s: %v in %s", path, err, got)
 		}
 	}
-	return res.StatusCode
+	return status
 }
 
 // failures are the recorded ones, newest first.

@@ -35,27 +35,12 @@ import (
 func (c *testCaddy) paths() string {
 	c.t.Helper()
 	var list failure.FailurePage
-	c.adminRead("/failures", &list)
+	c.adminGet(adminPath+"/failures", &list)
 	var paths []string
 	for _, f := range list.Failures {
 		paths = append(paths, f.Request.URI)
 	}
 	return strings.Join(paths, " ")
-}
-
-// adminRead reads from the admin endpoint, once more where a load that just ended
-// reset the connection.
-func (c *testCaddy) adminRead(path string, into any) {
-	c.t.Helper()
-	eventually(c.t, "an answer of the admin endpoint", func() bool {
-		res, err := client.Get(c.admin + adminPath + path)
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		got, err := io.ReadAll(res.Body)
-		return err == nil && res.StatusCode == 200 && json.Unmarshal(got, into) == nil
-	})
 }
 
 // visit is get, once more where a reload reset the connection: it does to a few, with
@@ -147,7 +132,7 @@ func TestFailedLoad(t *testing.T) {
 				t.Errorf("recorded for instance %q", newest.Instance)
 			}
 			var overview failure.Overview
-			c.adminRead("", &overview)
+			c.adminGet(adminPath+"", &overview)
 			if overview.Keep != 10 {
 				t.Errorf("keeps %d", overview.Keep)
 			}
@@ -314,7 +299,7 @@ func TestReloadChangesKeep(t *testing.T) {
 		t.Fatal(err)
 	}
 	var overview failure.Overview
-	c.adminRead("", &overview)
+	c.adminGet(adminPath+"", &overview)
 	if overview.Keep != defaultKeep || overview.KeptCount != 3 {
 		t.Errorf("without the option: keeps %d of %d", overview.KeptCount, overview.Keep)
 	}

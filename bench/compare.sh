@@ -62,13 +62,6 @@ start() {
 	pids+=($!)
 }
 
-# start_quietly is for what is measured: what it logs for each failure goes to
-# /dev/null, for all alike.
-start_quietly() {
-	"$@" >/dev/null 2>/dev/null </dev/null &
-	pids+=($!)
-}
-
 # await <url>: until somebody answers, whatever it is.
 await() {
 	local i
@@ -96,7 +89,7 @@ bare_working=$((port + 10)) bare_failing=$((port + 11)) file=$((port + 12)) temp
 ours_working=$((port + 14)) ours_failing=$((port + 15)) nginx=$((port + 16)) haproxy=$((port + 17))
 
 ADMIN_PORT=$((port + 4)) WORKING_PORT=$ours_working FAILING_PORT=$ours_failing \
-	start_quietly "$ours" run --config bench/ours.Caddyfile --adapter caddyfile
+	start ours "$ours" run --config bench/ours.Caddyfile --adapter caddyfile
 await "http://127.0.0.1:$ours_failing/"
 
 # The page that the others serve is ours, byte for byte; the template has the
@@ -113,7 +106,7 @@ sed "s/$id/{{placeholder \"http.error.id\"}}/g" "$PAGE_DIR/page.html" >"$PAGE_DI
 } >"$PAGE_DIR/page.http"
 
 ADMIN_PORT=$((port + 3)) WORKING_PORT=$bare_working FAILING_PORT=$bare_failing FILE_PORT=$file TEMPLATE_PORT=$template \
-	start_quietly "$bare" run --config bench/bare.Caddyfile --adapter caddyfile
+	start bare "$bare" run --config bench/bare.Caddyfile --adapter caddyfile
 await "http://127.0.0.1:$bare_failing/"
 
 # fill <file> <port>: puts this run's places into a server's config.
@@ -127,13 +120,13 @@ if command -v nginx >/dev/null; then
 	have_nginx=$(nginx -v 2>&1 | sed 's/.*nginx\//nginx /')
 	fill nginx.conf "$nginx"
 	chmod -R a+rX "$work" # its workers may run as nobody
-	start_quietly nginx -p "$work" -c "$work/nginx.conf"
+	start nginx nginx -p "$work" -c "$work/nginx.conf"
 	await "http://127.0.0.1:$nginx/"
 fi
 if command -v haproxy >/dev/null; then
 	have_haproxy=$(haproxy -v | sed -n '1s/.*version \([^ ]*\).*/HAProxy \1/p')
 	fill haproxy.cfg "$haproxy"
-	start_quietly haproxy -db -f "$work/haproxy.cfg"
+	start haproxy haproxy -db -f "$work/haproxy.cfg"
 	await "http://127.0.0.1:$haproxy/"
 fi
 
