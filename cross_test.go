@@ -67,22 +67,10 @@ func TestFaultsCrossed(t *testing.T) {
 }
 
 func crossed(t *testing.T, fault faultlab.Fault, s situation) {
-	broken, err := fault.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := broken.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	broken, options := breakUpstream(t, fault)
 	site := s.site(t, broken)
 	if site == "" || s.clients > 1 && broken.Prepared() {
 		t.Skip("does not fit")
-	}
-	options := ""
-	if len(broken.Servers) > 0 {
-		options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
 	}
 	c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
 	if s.leaves {

@@ -34,19 +34,7 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 			if fault.Skip != "" {
 				t.Skip(fault.Skip)
 			}
-			broken, err := fault.Start()
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := broken.Close(); err != nil {
-					t.Error(err)
-				}
-			})
-			options := ""
-			if len(broken.Servers) > 0 {
-				options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
-			}
+			broken, options := breakUpstream(t, fault)
 			c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -101,6 +89,25 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 			}
 		})
 	}
+}
+
+// breakUpstream starts the broken upstream of a fault, which ends with the test, and
+// gives the global options that it needs.
+func breakUpstream(t *testing.T, fault faultlab.Fault) (broken *faultlab.Upstream, options string) {
+	t.Helper()
+	broken, err := fault.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broken.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if len(broken.Servers) > 0 {
+		options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
+	}
+	return broken, options
 }
 
 // newest is the newest failure. It waits a moment for one of that cause: a record

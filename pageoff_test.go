@@ -60,15 +60,7 @@ func endsAs(t *testing.T, fault faultlab.Fault, bare bool) string {
 		name = "bare"
 	}
 	t.Run(name, func(t *testing.T) {
-		broken, err := fault.Start()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := broken.Close(); err != nil {
-				t.Error(err)
-			}
-		})
+		broken, _ := breakUpstream(t, fault)
 		forgetRecordings()
 		front := ""
 		if !bare {
