@@ -90,7 +90,11 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 	c.idle()
 
 	// What else is true, and what is unknown, is no wrong name.
-	allowed := map[string]bool{fault.Cause: true, "unknown": true}
+	allowed := map[string]bool{fault.Cause: true, fault.OrCause: true, "unknown": true}
+	if s.clients > 1 && fault.Cause == "response_truncated" && strings.HasPrefix(fault.Name, "h2") {
+		// All are on one connection: some had no answer yet when it died.
+		allowed["closed_before_response"], allowed["reset_before_response"] = true, true
+	}
 	if s.leaves {
 		allowed["client_closed_request"], allowed["client_upload_failed"] = true, true
 	}
@@ -118,7 +122,7 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 			}
 		}
 	}
-	if !s.leaves && !seen {
+	if !s.leaves && fault.OrCause == "" && !seen {
 		t.Errorf("never named %s, in %d records", fault.Cause, len(list))
 	}
 }

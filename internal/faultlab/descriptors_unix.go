@@ -8,21 +8,23 @@ import (
 	"syscall"
 )
 
-// spareDescriptors are left for the client's connection: its own end, and the
-// proxy's.
-const spareDescriptors = 2
-
 // descriptorLimit is low enough for all of them to be used up quickly.
 const descriptorLimit = 512
 
 // startDescriptorsExhausted makes a good upstream, and uses up this process's file
-// descriptors when the client comes: so it works only for a proxy in this process.
+// descriptors once the client is connected: so it works only for a proxy in this
+// process.
 func startDescriptorsExhausted() (*Upstream, error) {
 	u, err := overTCP(answers(good))()
 	if err != nil {
 		return nil, err
 	}
-	u.before = func(visitor) (func(), error) { return exhaustDescriptors() }
+	u.before = func(v *visitor) (func(), error) {
+		if err := v.warm(); err != nil {
+			return nil, err
+		}
+		return exhaustDescriptors()
+	}
 	return u, nil
 }
 
@@ -49,15 +51,10 @@ func exhaustDescriptors() (end func(), err error) {
 		case err == nil:
 			files = append(files, file)
 			continue
-		case !errors.Is(err, syscall.EMFILE):
+		case errors.Is(err, syscall.EMFILE):
+			return end, nil
+		default:
 			return end, err
-		case len(files) < spareDescriptors:
-			return end, errors.New("too many descriptors are in use already")
 		}
-		for _, file := range files[:spareDescriptors] {
-			_ = file.Close()
-		}
-		files = files[spareDescriptors:]
-		return end, nil
 	}
 }

@@ -26,6 +26,11 @@ type Fault struct {
 	// upstream; "" where it isn't looked at.
 	RequestSent string
 
+	// OrCause is another that it may be, and rightly, where a race decides what there
+	// is to hear: who closes with bytes unread resets, and Go's transport may hide
+	// what happened behind an error that tells nothing. "" where there is none.
+	OrCause string
+
 	// Skip says why the fault cannot be made here; "" where it can.
 	Skip string
 

@@ -197,9 +197,9 @@ var proofs = map[string]check{
 	"h2_data_before_headers":         text("PROTOCOL_ERROR"),
 	"h2_frame_too_large":             is(http2.ErrFrameTooLarge),
 	"h2_window_overflows":            text("FLOW_CONTROL_ERROR"),
-	"h2c_settings_malformed":         is(http2.ConnectionError(http2.ErrCodeFrameSize)),
-	"h2c_to_http1":                   text("http2: frame too large, note that the frame header looked like an HTTP/1.1 header"),
-	"h2c_to_http1_cut":               text("http2: frame too large, note that the frame header looked like an HTTP/1.1 header"),
+	"h2c_settings_malformed":         anyOf(is(http2.ConnectionError(http2.ErrCodeFrameSize)), hidden),
+	"h2c_to_http1":                   anyOf(text("http2: frame too large, note that the frame header looked like an HTTP/1.1 header"), hidden),
+	"h2c_to_http1_cut":               anyOf(text("http2: frame too large, note that the frame header looked like an HTTP/1.1 header"), hidden),
 	"http1_to_h2c":                   text(`malformed HTTP response "\x00\x00\x00\x04`),
 	"http1_to_h2_tls":                text(`malformed HTTP response "\x00\x00\x00\x04`),
 	"http1_to_h2c_of_go":             errno(syscall.ECONNRESET, 10054),
@@ -529,6 +529,9 @@ func broken(how check) check {
 		return how(heard{err: h.bodyErr}, a)
 	}
 }
+
+// hidden is the error of a connection of HTTP/2 that died before it was used.
+var hidden = text("client conn could not be established")
 
 func anyOf(checks ...check) check {
 	return func(h heard, a *Answer) string {

@@ -138,6 +138,9 @@ func http2Faults() []Fault {
 			faults[i].RequestSent = "maybe"
 		case "h2_headers_without_status":
 			faults[i].RequestSent = "yes"
+		case "h2c_settings_malformed", "h2c_to_http1", "h2c_to_http1_cut", "http1_to_h2c", "http1_to_h2_tls":
+			// "client conn could not be established", or "readLoopPeekFailLocked".
+			faults[i].OrCause = "unknown"
 		case "h2c_body_reset", "http1_to_h2c_of_go":
 			faults[i].Skip = unless(!onWindows, resetLosesData)
 		}

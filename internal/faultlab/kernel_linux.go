@@ -176,7 +176,7 @@ func startPortsExhausted() (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.before = func(v visitor) (func(), error) { return exhaustPorts(u.To) }
+	u.before = func(v *visitor) (func(), error) { return exhaustPorts(u.To) }
 	return u, nil
 }
 

@@ -15,7 +15,7 @@ func selectFaults() []Fault {
 			Cause: "upstreams_unhealthy", Phase: "select", Side: "upstream", Outcome: "failed", Status: 503,
 			Start: refused(
 				block("fail_duration 30s", "max_fails 1"),
-				after(func(v visitor) (func(), error) { _, err := v.send(Request{}); return nil, err })),
+				after(func(v *visitor) (func(), error) { _, err := v.send(Request{}); return nil, err })),
 		},
 		{
 			Name: "unhealthy_by_check", Number: "28b",
@@ -128,7 +128,7 @@ func healthCheckFails(c *conn) {
 }
 
 // untilUnhealthy asks until the answer is 503.
-func untilUnhealthy(v visitor) (func(), error) {
+func untilUnhealthy(v *visitor) (func(), error) {
 	for {
 		a, err := v.send(Request{})
 		if err != nil {
@@ -163,7 +163,7 @@ func startFull() (*Upstream, error) {
 		}
 		c.say(good)
 	}
-	first := func(v visitor) (func(), error) {
+	first := func(v *visitor) (func(), error) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)

@@ -25,7 +25,7 @@ type Upstream struct {
 
 	// before does what has to have happened before the request that fails; after
 	// it, what is still going on is ended with end, which may be nil.
-	before func(v visitor) (end func(), err error)
+	before func(v *visitor) (end func(), err error)
 
 	// behave is what it does with a connection, if it is a server of our own; it can
 	// be served in another way as well.

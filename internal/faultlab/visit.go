@@ -64,7 +64,7 @@ const maxAnswer = 1 << 20
 // before, then the request that fails. target is the URL of a proxy in front of the
 // upstream, http alone.
 func (u *Upstream) Visit(ctx context.Context, target string) (*Answer, error) {
-	v := visitor{ctx: ctx, target: target, upstream: u}
+	v := &visitor{ctx: ctx, target: target, upstream: u}
 	if u.before != nil {
 		end, err := u.before(v)
 		if end != nil {
@@ -82,16 +82,50 @@ type visitor struct {
 	ctx      context.Context
 	target   string
 	upstream *Upstream
+	// conn is a connection to the proxy that is there already; nil for none.
+	conn net.Conn
 }
 
-func (v visitor) send(r Request) (*Answer, error) {
+func (v *visitor) dial() (net.Conn, error) {
 	to, err := url.Parse(v.target)
 	if err != nil {
 		return nil, err
 	}
-	c, err := new(net.Dialer).DialContext(v.ctx, "tcp", to.Host)
+	return new(net.Dialer).DialContext(v.ctx, "tcp", to.Host)
+}
+
+// warm gets a good answer over a connection, and keeps that.
+func (v *visitor) warm() error {
+	c, err := v.dial()
+	if err != nil {
+		return err
+	}
+	v.conn = c
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: warm\r\n\r\n"); err != nil {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("the good answer has status %d", res.StatusCode)
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+func (v *visitor) send(r Request) (*Answer, error) {
+	to, err := url.Parse(v.target)
 	if err != nil {
 		return nil, err
+	}
+	c := v.conn
+	if c == nil {
+		if c, err = v.dial(); err != nil {
+			return nil, err
+		}
 	}
 	defer c.Close()
 	defer context.AfterFunc(v.ctx, func() { _ = c.Close() })()
@@ -127,7 +161,7 @@ func (v visitor) send(r Request) (*Answer, error) {
 }
 
 // await waits until the event has happened.
-func (v visitor) await(event <-chan struct{}) error {
+func (v *visitor) await(event <-chan struct{}) error {
 	select {
 	case <-event:
 		return nil
@@ -218,7 +252,7 @@ func upload() Request {
 }
 
 // warmUp lets one request go well, so that the proxy has an idle connection.
-func warmUp(v visitor) (func(), error) {
+func warmUp(v *visitor) (func(), error) {
 	a, err := v.send(Request{})
 	if err != nil {
 		return nil, err
@@ -230,6 +264,6 @@ func warmUp(v visitor) (func(), error) {
 }
 
 // after says what has to have happened before the request that fails.
-func after(before func(visitor) (func(), error)) option {
+func after(before func(*visitor) (func(), error)) option {
 	return func(u *Upstream) { u.before = before }
 }

@@ -46,6 +46,9 @@ func waitFaults() []Fault {
 		},
 	}
 	for i := range faults {
+		if faults[i].Name == "closed_at_accept" {
+			faults[i].OrCause = "reset_before_response"
+		}
 		if faults[i].Name == "closed_unanswered_unix" {
 			faults[i].Skip = unless(!onWindows, needsUnixSockets)
 		}
