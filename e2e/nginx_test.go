@@ -168,10 +168,13 @@ http {
 			},
 		},
 		{
-			// A 400 of its own, after a handshake that went well: no gateway's status,
-			// so it is the client's to read and nobody's failure.
+			// A 400 of its own, after a handshake that went well.
 			name: "no client certificate", visit: visit{path: "/client_certificate"},
-			wanted: want{status: 400}, body: "No required SSL certificate was sent",
+			wanted: want{
+				status: 400, cause: "client_certificate_rejected", phase: failure.PhaseHeaders, side: failure.SideProxy,
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`the answer says: .*No required SSL certificate`},
+			},
+			body: "No required SSL certificate was sent",
 		},
 	})
 }

@@ -160,6 +160,37 @@ const (
 	protocolFastCGI = "fastcgi"
 )
 
+// written says that the request was written whole. FastCGI tells nothing of that.
+func written(a *listen.Attempt) bool { return a.Wrote > 0 && a.WriteErr == nil }
+
+// nothingSent says that no byte of the request left, as far as the connection was
+// listened to.
+func nothingSent(a *listen.Attempt) bool {
+	return a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0
+}
+
+// hasEffect says whether a limit, where it is set, can end an attempt; a may be nil.
+// Caddy's transport has read_timeout and write_timeout for TCP alone, and HTTP/3 has
+// timers of its own instead of all the transport's (reverseproxy/httptransport.go).
+func hasEffect(name string, limits *failure.Limits, a *listen.Attempt) bool {
+	switch {
+	case a == nil || limits == nil || limits.Transport != "http" || name == failure.TryDuration:
+		return true
+	case a.Protocol == protocolHTTP3:
+		return false
+	}
+	return name != failure.ReadTimeout && name != failure.WriteTimeout || !strings.HasPrefix(a.Network, "unix")
+}
+
+// limitFor returns a limit as a record has it, nil where it isn't known or has no
+// effect; a may be nil.
+func limitFor(name string, limits *failure.Limits, a *listen.Attempt) *failure.Limit {
+	if !hasEffect(name, limits, a) {
+		return nil
+	}
+	return limits.Limit(name)
+}
+
 // ran names the limit that ran out between two moments: nil where it isn't known,
 // isn't set, or is longer than that. A tenth is granted for clocks and timers.
 func (t *try) ran(name string, from, to time.Duration) *failure.Limit {
@@ -167,13 +198,13 @@ func (t *try) ran(name string, from, to time.Duration) *failure.Limit {
 	if !ok || setting.Source == failure.LimitAbsent || elapsed(from, to) < setting.Value-setting.Value/10 {
 		return nil
 	}
-	return t.Limits.Limit(name)
+	return limitFor(name, t.Limits, t.Attempt)
 }
 
-// absent says that a limit is known not to be set.
+// absent says that a limit is known not to be set, or to have no effect.
 func (t *try) absent(name string) bool {
 	setting, ok := t.Limits.Setting(name)
-	return ok && setting.Source == failure.LimitAbsent
+	return ok && (setting.Source == failure.LimitAbsent || !hasEffect(name, t.Limits, t.Attempt))
 }
 
 // text is the text of the error that all the others wrap.

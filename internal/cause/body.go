@@ -70,7 +70,7 @@ func brokenBody(t *try) finding {
 		if t.absent(failure.ReadTimeout) {
 			return nothing
 		}
-		return found(ResponseStalled).within(t.Limits.Limit(failure.ReadTimeout))
+		return found(ResponseStalled).within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 	case text == textConnectionLost:
 		return found(ConnectionLost)
 	}

@@ -51,6 +51,9 @@ var limitOf = map[failure.Phase]string{
 	failure.PhaseBody:    failure.ReadTimeout,
 }
 
+// adviceNoLimit is for where no limit of the transport would have ended the wait.
+const adviceNoLimit = "If clients often give up here, find out why the upstream is slow: nothing that the transport can be told ends this wait."
+
 // judgeAbandoned: the client left while an upstream was waited for. One that
 // leaves after the answer's headers is no failure.
 func judgeAbandoned(h *listen.Heard) (verdict, bool) {
@@ -71,7 +74,10 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if underWay(h, last) {
 		phase = reached(last)
 	}
-	v.finding = found(ClientClosedRequest).at(phase).within(limits.Limit(limitOf[phase]))
+	v.finding = found(ClientClosedRequest).at(phase).within(limitFor(limitOf[phase], limits, last))
+	if !hasEffect(limitOf[phase], limits, last) {
+		v.finding.advice = adviceNoLimit
+	}
 	return v, true
 }
 
@@ -82,6 +88,7 @@ func underWay(h *listen.Heard, last *listen.Attempt) bool {
 		return false
 	}
 	// FastCGI notices nothing of a client that leaves, so that its attempt goes on
-	// until it fails by itself.
-	return last.Err == nil || canceled(last.Err) || h.ErrStatus == statusClientClosed || last.Protocol == protocolFastCGI
+	// until it fails by itself. A gRPC server knows the client's deadline, and gives the
+	// request up when the client does.
+	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || h.ErrStatus == statusClientClosed || last.Protocol == protocolFastCGI
 }

@@ -63,7 +63,7 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 	case syscall.ECONNREFUSED:
 		return found(ConnectionRefused)
 	case syscall.ETIMEDOUT:
-		return found(ConnectTimeout)
+		return found(ConnectTimeout, "the system gave up by itself; no limit of Caddy's had run out")
 	case syscall.EHOSTUNREACH:
 		return found(HostUnreachable)
 	case syscall.ENETUNREACH:

@@ -27,6 +27,8 @@ type finding struct {
 	side  failure.Side
 	// proxyError stands in for the row's.
 	proxyError string
+	// advice stands in for the row's.
+	advice string
 	// limit is the limit that ran out, or that is missing.
 	limit    *failure.Limit
 	evidence []string
@@ -43,6 +45,9 @@ func (f finding) is() bool { return f.row != nil }
 
 // at moves the finding to another phase than its row's.
 func (f finding) at(phase failure.Phase) finding { f.phase = phase; return f }
+
+// advise gives better advice than the row's.
+func (f finding) advise(advice string) finding { f.advice = advice; return f }
 
 // within names the limit that ran out.
 func (f finding) within(limit *failure.Limit) finding { f.limit = limit; return f }
@@ -195,6 +200,10 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
 	case h.Response.Status == http.StatusBadRequest && saysTLSExpected(last):
 		f := found(TLSExpected, "the answer says: "+quote(last.Body.Start))
+		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+	case h.Response.Status == http.StatusBadRequest && saysCertificateRejected(last):
+		f := found(ClientCertificateRejected, "the answer says: "+quote(last.Body.Start)).at(failure.PhaseHeaders)
+		f.proxyError = "proxy_configuration_error" // no alert came
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 	}
 	failed := lastFailed(h, last.Limits)

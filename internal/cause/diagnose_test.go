@@ -226,7 +226,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "an upload broken off", heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = io.ErrUnexpectedEOF }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })), want: ClientUploadFailed, outcome: failure.Abandoned, status: 499},
 		{name: "an upload that stalls", heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = clientTimeout }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })), want: ClientUploadFailed, outcome: failure.Failed, status: 499},
 		{name: "an upload that is malformed", heard: heard(func(h *listen.Heard) { h.Client.BodyErr = errors.New("invalid byte in chunk length") }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = errors.New("invalid byte in chunk length"), 7 })), want: ClientUploadFailed, outcome: failure.Failed, status: 400},
-		{name: "an upload that Caddy stopped reading", heard: heard(func(h *listen.Heard) { h.Client.BodyErr = http.ErrBodyReadAfterClose }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = writeErr, 7 })), want: RequestWriteFailed, outcome: failure.Failed, status: 502},
+		{name: "an upload that Caddy stopped reading", heard: heard(func(h *listen.Heard) { h.Client.BodyErr = http.ErrBodyReadAfterClose }, sentAttempt(func(a *listen.Attempt) { a.Err, a.WriteErr, a.RequestBytes = writeErr, writeErr, 7 })), want: RequestWriteFailed, outcome: failure.Failed, status: 502},
 
 		{name: "no ear: refused", heard: heard(nil, func() listen.Attempt {
 			a := dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED)

@@ -41,6 +41,9 @@ func dnsCause(t *try) finding {
 		return found(FileDescriptorsExhausted)
 	case dnsError.Err == "unknown port":
 		return found(DialAddressInvalid, dnsError.Error())
+	case dnsError.IsNotFound && dnsError.Name == "":
+		// HTTP/3's transport looks up even no name; the others dial this machine.
+		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
 	case dnsError.IsNotFound:
 		return found(DNSNameNotFound)
 	case dnsError.IsTimeout:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,13 @@ var tlsPortSays = [][]byte{
 	[]byte("Client sent an HTTP request to an HTTPS server."),
 	[]byte("The plain HTTP request was sent to HTTPS port"),
 	[]byte("speaking plain HTTP to an SSL-enabled server port"),
+}
+
+// certificatePortSays are the beginnings of the sentences by which nginx, which
+// finishes the handshake first, refuses a client without a certificate that it likes.
+var certificatePortSays = [][]byte{
+	[]byte("No required SSL certificate was sent"),
+	[]byte("The SSL certificate error"),
 }
 
 // greetings are the first bytes of other protocols: SSH, mail, POP3, IMAP, Redis,
@@ -232,15 +240,19 @@ func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == pro
 
 // saysTLSExpected says that a 400 is that of a TLS port.
 func saysTLSExpected(a *listen.Attempt) bool {
-	if a.TLS || a.Status != http.StatusBadRequest {
-		return false
-	}
-	for _, sentence := range tlsPortSays {
-		if bytes.Contains(a.Body.Start, sentence) {
-			return true
-		}
-	}
-	return false
+	return !a.TLS && says400(a, tlsPortSays)
+}
+
+// saysCertificateRejected says that a 400 is about the certificate that was sent, or
+// wasn't.
+func saysCertificateRejected(a *listen.Attempt) bool {
+	return a.TLS && says400(a, certificatePortSays)
+}
+
+func says400(a *listen.Attempt, sentences [][]byte) bool {
+	return a.Status == http.StatusBadRequest && slices.ContainsFunc(sentences, func(sentence []byte) bool {
+		return bytes.Contains(a.Body.Start, sentence)
+	})
 }
 
 // answerCause is that of an upstream's own answer.

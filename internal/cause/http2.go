@@ -25,6 +25,21 @@ const (
 	textTooMuchForLength = "net/http: server replied with more than declared Content-Length; truncated"
 )
 
+// closedAfterPreface is all that is known where a connection in the clear was gone
+// before its first request: what came back is kept from us.
+const closedAfterPreface = "the connection was closed before the request had been sent: an upstream that does not speak HTTP/2 does so, and so does one that crashed"
+
+// spokeHTTP2 says that an upstream has shown that it speaks HTTP/2: it kept an idle
+// connection, or took more of a body than may be sent unasked, which is 64 KiB (RFC
+// 9113 section 6.9.2) and as much again for what was read but not sent.
+func spokeHTTP2(t *try) bool {
+	return t.Connection != nil && t.Connection.WasIdle && t.Connection.Idle > roundTrip || t.RequestBytes > 128<<10
+}
+
+// adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
+// client's deadline by grpc-timeout.
+const adviceGaveUp = "The upstream gave the request up: look for its own timeout, and for the deadline that a gRPC client sends along (grpc-timeout)."
+
 // http2Cause finds the cause where HTTP/2 has an error of its own.
 func http2Cause(t *try) finding {
 	phase, framing := reached(t.Attempt), failure.PhaseHeaders
@@ -59,13 +74,13 @@ func http2Cause(t *try) finding {
 		// Only what the peer reset is ever tried again; its code stands in the middle.
 		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
 		if parts := strings.Split(code, "; "); len(parts) > 1 {
-			return found(StreamReset, "HTTP/2 error code "+cut(clean(parts[1]), maxEvidence)).at(phase)
+			return resetCause(cut(clean(parts[1]), maxEvidence), phase)
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
 		return found(ResponseMalformed).at(failure.PhaseBody)
 	case text == textNotEstablished && !t.TLS:
-		return found(ClosedBeforeResponse, "the connection was closed before the request was sent")
+		return found(Unknown, closedAfterPreface).at(failure.PhaseSend)
 	case text == textNotEstablished:
 		return found(Unknown, closedAfterHandshake).at(failure.PhaseSend)
 	}
@@ -78,7 +93,7 @@ func streamCause(stream http2.StreamError, phase, framing failure.Phase) finding
 	evidence := "HTTP/2 error code " + stream.Code.String()
 	switch {
 	case stream.Cause != nil && stream.Cause.Error() == textFromPeer:
-		return found(StreamReset, evidence).at(phase)
+		return resetCause(stream.Code.String(), phase)
 	case stream.Cause != nil && stream.Cause.Error() == textH2HeadersExceeded:
 		return found(ResponseHeadersTooLarge)
 	case stream.Code == http2.ErrCodeCancel:
@@ -87,6 +102,21 @@ func streamCause(stream http2.StreamError, phase, framing failure.Phase) finding
 		evidence += ": " + cut(clean(stream.Cause.Error()), maxEvidence)
 	}
 	return found(HTTPFramingError, evidence).at(framing)
+}
+
+// gaveUp says that the upstream gave the request up by RST_STREAM with CANCEL.
+func gaveUp(err error) bool {
+	stream, ok := errors.AsType[http2.StreamError](err)
+	return ok && stream.Code == http2.ErrCodeCancel && stream.Cause != nil && stream.Cause.Error() == textFromPeer
+}
+
+// resetCause is that of a stream which the upstream reset with this code.
+func resetCause(code string, phase failure.Phase) finding {
+	f := found(StreamReset, "HTTP/2 error code "+code).at(phase)
+	if code == http2.ErrCodeCancel.String() {
+		return f.advise(adviceGaveUp)
+	}
+	return f
 }
 
 // connectionErrorCause is that of a connection which our side ended because of what
@@ -111,13 +141,21 @@ func fastCGICause(t *try) finding {
 	if mayBeCut(t.text()) {
 		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	}
-	_, malformed := errors.AsType[textproto.ProtocolError](t.err)
-	_, noNumber := errors.AsType[*strconv.NumError](t.err)
-	if malformed || noNumber || strings.HasPrefix(t.text(), "fcgi: ") {
+	if noNumber, ok := errors.AsType[*strconv.NumError](t.err); ok {
+		return found(FastCGIMalformed, "where a status belongs, the script says "+quote([]byte(noNumber.Num))).advise(adviceScriptHeader)
+	}
+	if _, malformed := errors.AsType[textproto.ProtocolError](t.err); malformed {
+		return found(FastCGIMalformed).advise(adviceScriptHeader)
+	}
+	if strings.HasPrefix(t.text(), "fcgi: ") {
 		return found(FastCGIMalformed)
 	}
 	return nothing
 }
+
+// adviceScriptHeader is for an answer whose FastCGI was good, and whose header, the
+// script's own, was not.
+const adviceScriptHeader = "Correct the header that the script prints: a name and a colon in each line, a number first in Status, and an empty line after the last."
 
 // refusedUnprocessed says that the peer said of the request that it wasn't
 // processed: it refused the stream, or its GOAWAY names an earlier one as the last

@@ -70,6 +70,15 @@ func TestHTTP2And3Literally(t *testing.T) {
 		a.End = a.Connection.At + time.Second
 		return a
 	}
+	unwritten := func(a listen.Attempt) listen.Attempt {
+		a.WriteErr = a.Err
+		return a
+	}
+	uploading := func(a listen.Attempt) listen.Attempt {
+		a.RequestBytes = 1 << 20
+		return a
+	}
+	hasty := &failure.Limits{Transport: "http", Settings: []failure.Setting{{Name: failure.WriteTimeout, Value: millisecond, Source: failure.LimitConfigured}}}
 	large := &failure.Limits{MaxResponseHeader: 1 << 10}
 	limited := func(a listen.Attempt, limits *failure.Limits) listen.Attempt {
 		a.Limits = limits
@@ -85,10 +94,18 @@ func TestHTTP2And3Literally(t *testing.T) {
 		sent    failure.Sent
 	}{
 		{"the connection was lost", over("h2", true, errors.New("http2: client connection lost")), ConnectionLost, failure.SentMaybe},
-		{"closed before it was used", over("h2c", false, errors.New("http2: client conn could not be established")), ClosedBeforeResponse, failure.SentNo},
+		{"closed before it was used", over("h2c", false, errors.New("http2: client conn could not be established")), Unknown, failure.SentNo},
 		{"closed before it was used, after TLS", over("h2", true, errors.New("http2: client conn could not be established")), Unknown, failure.SentNo},
 		{"writing failed right after TLS", over("h2", true, brokenPipe), Unknown, failure.SentMaybe},
-		{"writing failed a second after TLS", later(over("h2", true, brokenPipe)), RequestWriteFailed, failure.SentMaybe},
+		{"writing the request failed a second after TLS", unwritten(later(over("h2", true, brokenPipe))), RequestWriteFailed, failure.SentMaybe},
+		{"writing failed a second after TLS, after the request", later(over("h2", true, brokenPipe)), ResetBeforeResponse, failure.SentMaybe},
+		{"writing the request failed in the clear", unwritten(later(over("h2c", false, brokenPipe))), Unknown, failure.SentMaybe},
+		{"writing a request failed that was taken for a while", uploading(unwritten(later(over("h2c", false, brokenPipe)))), RequestWriteFailed, failure.SentMaybe},
+		{"writing failed after the request", over("h2c", false, brokenPipe), ResetBeforeResponse, failure.SentMaybe},
+		{"writing timed out after the request", limited(over("h2c", false, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}), hasty), Unknown, failure.SentMaybe},
+		{"writing the request timed out", limited(unwritten(over("h2c", false, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded})), hasty), RequestWriteTimeout, failure.SentMaybe},
+		{"found closed while writing, right after TLS", unwritten(over("http/1.1", true, net.ErrClosed)), Unknown, failure.SentMaybe},
+		{"found closed while writing, a second after TLS", unwritten(later(over("http/1.1", true, net.ErrClosed))), RequestWriteFailed, failure.SentMaybe},
 		{"a peer's PROTOCOL_ERROR for a body that can't be sent again", over("h2", true, errors.New(
 			"http2: Transport: cannot retry err [stream error: stream ID 1; PROTOCOL_ERROR; received from peer] after Request.Body was written; define Request.GetBody to avoid this error")), StreamReset, failure.SentMaybe},
 		{"broken headers with the usual limit", over("h2", true, http2.ConnectionError(http2.ErrCodeCompression)), HTTPFramingError, failure.SentMaybe},
@@ -99,6 +116,7 @@ func TestHTTP2And3Literally(t *testing.T) {
 		{"QUIC's idle timeout", h3("timeout: no recent network activity"), ConnectionLost, failure.SentMaybe},
 		{"HTTP/3's GOAWAY", h3("connection in graceful shutdown"), Goaway, failure.SentNo},
 		{"an alert of the upstream", h3("CRYPTO_ERROR 0x150 (remote): tls: internal error"), TLSAlert, failure.SentMaybe},
+		{"our certificate is missing", h3("CRYPTO_ERROR 0x174 (remote): tls: certificate required"), ClientCertificateRejected, failure.SentNo},
 		{"an alert of our own", h3("CRYPTO_ERROR 0x150 (local): tls: internal error"), Unknown, failure.SentMaybe},
 		{"a stream that was reset", h3("H3_INTERNAL_ERROR"), StreamReset, failure.SentMaybe},
 		{"a stream that was rejected", h3("H3_REQUEST_REJECTED"), StreamReset, failure.SentNo},

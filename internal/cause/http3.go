@@ -20,6 +20,7 @@ const (
 	textH3Local            = " (local)"
 	textH3Rejected         = "H3_REQUEST_REJECTED"
 	textH3Cancelled        = "H3_REQUEST_CANCELLED (local)"
+	textH3NoError          = "H3_NO_ERROR (local)" // a handler that returned before it read all
 	textH3Goaway           = "connection in graceful shutdown"
 	textH3NoHeaders        = "http3: expected first frame to be a HEADERS frame"
 	textH3Invalid          = "http3: invalid response: "

@@ -70,7 +70,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	f.Evidence = evidence(h, v)
 	f.Summary = fill(row.Summary, f.Upstream, address, f.Limit)
-	f.Advice = fill(row.Advice, f.Upstream, address, f.Limit)
+	f.Advice = fill(orText(v.finding.advice, row.Advice), f.Upstream, address, f.Limit)
 	return f
 }
 
@@ -103,14 +103,14 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentYes
 	case a.Connection == nil && a.DialErr:
 		return failure.SentNo
-	case refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
+	case certificateRefused(a.Err), refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
 		// HTTP/3 tries again by itself only what was rejected, or not sent.
 		return failure.SentNo
 	case a.Protocol == protocolFastCGI && notSendableCause(&try{Attempt: a, err: a.Err}).is():
 		return failure.SentNo // refused after dialling, before anything was written
 	case fastCGICause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
 		return failure.SentYes // FastCGI has no first byte, but this is of an answer
-	case a.Connection != nil && a.Connection.Carried != nil && a.Connection.Carried.Sent == 0:
+	case nothingSent(a):
 		return failure.SentNo
 	case a.Connection == nil && a.Dialing != nil && a.Dialing.TLSErr != nil:
 		return failure.SentNo
@@ -124,6 +124,16 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	}
 	return failure.SentMaybe // hooks can be missing
+}
+
+// certificateRefused says that the upstream refused the handshake for our certificate.
+// In TLS 1.3 it does so after we may have sent the request, which it never reads.
+func certificateRefused(err error) bool {
+	alert, ok := receivedAlert(err)
+	if !ok {
+		alert, ok = quicAlert(err)
+	}
+	return ok && ofOurCertificate(alert)
 }
 
 // receivedOf is what an upstream's own answer said.
@@ -312,6 +322,16 @@ func evidence(h *listen.Heard, v verdict) []string {
 	if limit := v.finding.limit; limit != nil {
 		lines = append(lines, limitLine(v, limit))
 	}
+	if a := v.attempt; a != nil {
+		switch v.finding.row {
+		case RequestWriteFailed, ClientUploadFailed:
+			if a.RequestBytes >= 0 {
+				lines = append(lines, strconv.FormatInt(a.RequestBytes, 10)+" bytes of the request's body had been read")
+			}
+		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
+			lines = append(lines, otherLimits(a, v.finding.limit)...)
+		}
+	}
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
 	}
@@ -328,8 +348,11 @@ func way(t *try) []string {
 		case c.Reused:
 			lines = append(lines, "reused a connection")
 		}
-		if t.Status == 0 && t.Wrote > 0 {
+		if t.Status == 0 && (t.Wrote > 0 || nothingSent(t.Attempt)) {
 			switch {
+			case nothingSent(t.Attempt) && t.FirstByte == 0:
+				lines = append(lines, "no byte of the request had been sent after "+ms(elapsed(c.At, t.end)))
+			case t.Wrote == 0:
 			case t.WriteErr != nil:
 				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
 			case t.FirstByte > 0:
@@ -392,17 +415,43 @@ func limitLine(v verdict, limit *failure.Limit) string {
 	if limit.Source == failure.LimitAbsent {
 		return "no limit is set: " + limit.Name
 	}
-	source := ""
-	if limit.Source == failure.LimitDefault {
-		source = " (Caddy's default)"
-	}
 	if limit.ValueMS == nil {
-		return "limit: " + limit.Name + source
+		return "limit: " + limit.Name
 	}
 	if v.finding.row == ClientClosedRequest {
-		return "limit in force: " + limit.Name + " " + ms(limit.ValueMS.Duration()) + source
+		return "limit in force: " + limitWords(limit)
 	}
-	return "gave up by " + limit.Name + " " + ms(limit.ValueMS.Duration()) + source
+	return "gave up by " + limitWords(limit)
+}
+
+// limitWords is a limit that is set, its value and where it comes from.
+func limitWords(limit *failure.Limit) string {
+	words := limit.Name + " " + ms(limit.ValueMS.Duration())
+	if limit.Source == failure.LimitDefault {
+		words += " (Caddy's default)"
+	}
+	return words
+}
+
+// otherLimits names the limits in force besides the one that ran out, if one did.
+func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
+	if a.Limits == nil {
+		return nil
+	}
+	var words []string
+	for _, setting := range a.Limits.Settings {
+		limit := limitFor(setting.Name, a.Limits, a)
+		if limit != nil && limit.ValueMS != nil && (ranOut == nil || ranOut.Name != limit.Name) {
+			words = append(words, limitWords(limit))
+		}
+	}
+	switch {
+	case len(words) == 0:
+		return nil
+	case ranOut == nil:
+		return []string{cut("limits in force: "+strings.Join(words, ", "), maxEvidence)}
+	}
+	return []string{cut("other limits in force: "+strings.Join(words, ", "), maxEvidence)}
 }
 
 // fill puts in what the placeholders of a row's words stand for.

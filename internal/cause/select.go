@@ -22,7 +22,10 @@ func selectCause(s *listen.Selection) finding {
 		if s.LookupErr != nil {
 			return found(UpstreamLookupFailed, "lookup of "+s.Source+": "+cut(s.LookupErr.Error(), maxEvidence))
 		}
-		return found(UpstreamsMissing)
+		if s.Source != "" {
+			return found(UpstreamsMissing, s.Source+" returned none")
+		}
+		return found(UpstreamsMissing, "no upstream is configured")
 	}
 	var evidence []string
 	var full, unclear bool

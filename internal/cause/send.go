@@ -53,20 +53,32 @@ func sendCause(t *try) finding {
 	if err == nil {
 		err = t.WriteErr
 	}
+	// Over HTTP/2 something else may be written after the request was.
+	whole, phase := written(t.Attempt), failure.PhaseSend
+	if whole {
+		phase = failure.PhaseWait
+	}
 	errno := errnoOf(err)
+	// Where our side saw the end first, writing finds the connection closed; through
+	// TLS without the operation's name.
+	reset := errno != 0 && died(err) || errors.Is(err, net.ErrClosed)
 	switch {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
-		return found(ConnectionLost).at(failure.PhaseSend)
+		return found(ConnectionLost).at(phase)
 	case isWriteError(err) && isTimeout(err):
-		if t.absent(failure.WriteTimeout) {
+		if whole || t.absent(failure.WriteTimeout) {
 			return nothing
 		}
 		return found(RequestWriteTimeout).within(t.ran(failure.WriteTimeout, sendStart(t), t.end))
 	case diedIdle(t, err):
 		return keepaliveCause(t)
-	case isWriteError(err) && alertMayBeLost(t):
-		return found(Unknown, closedAfterHandshake).at(failure.PhaseSend)
-	case isWriteError(err) && (errno == syscall.ECONNRESET || errno == syscall.EPIPE || errno == syscall.ECONNABORTED || errors.Is(err, net.ErrClosed)):
+	case reset && alertMayBeLost(t):
+		return found(Unknown, closedAfterHandshake).at(phase)
+	case whole || nothingSent(t.Attempt) || t.text() == textServerClosed:
+		return nothing // it was over before, or after
+	case died(err) && t.protocol == protocolH2C && !spokeHTTP2(t):
+		return found(Unknown, closedAfterPreface).at(phase)
+	case died(err):
 		return found(RequestWriteFailed)
 	}
 	return nothing
@@ -93,8 +105,13 @@ func isWriteError(err error) bool {
 // uploadMalformed says that the client's body breaks the rules of its framing.
 func uploadMalformed(err error) bool { return isChunkError(err) }
 
+// textBodyClosedH2 is what a server of HTTP/2 says of a body that was closed by
+// whoever reads it; http.ErrBodyReadAfterClose is HTTP/1's.
+const textBodyClosedH2 = "body closed by handler"
+
 // uploadExplains says that reading the client's body failed by itself, not because
 // Caddy had stopped.
 func uploadExplains(err error) bool {
-	return err != nil && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose)
+	return err != nil && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose) &&
+		innermost(err) != textBodyClosedH2 && layer(err, textH3Cancelled) == "" && layer(err, textH3NoError) == ""
 }

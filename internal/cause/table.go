@@ -596,6 +596,7 @@ var (
 		},
 		Rivals: []Rival{
 			{"connection_refused", "the error speaks of proxyconnect, and the address in the evidence is the forward proxy's"},
+			{"tls_closed", "the address that was dialled is the forward proxy's, and no handshake had begun in a tunnel"},
 		},
 	})
 	TLSNotSpoken = row(Row{
@@ -645,6 +646,7 @@ var (
 			{"tls_not_spoken", "no byte came back"},
 			{"tls_alert", "no alert came: tls_alert is left out of the attempt"},
 			{"closed_before_response", "the handshake had not finished: the phase is tls"},
+			{"forward_proxy_failed", "a handshake with the upstream had begun: the evidence has how it ended"},
 			{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
 		},
 	})
@@ -793,7 +795,7 @@ var (
 		Summary:      "{upstream} wants a client certificate and did not accept what Caddy presented.",
 		Advice:       "Set tls_client_auth in the transport to a certificate from an authority that the upstream trusts.",
 		Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
-		RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. In TLS 1.3 it comes after the handshake.",
+		RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
 		UsualReasons: []string{
 			"tls_client_auth is not set",
 			"the certificate is from another authority, has expired, or is not meant for clients",
@@ -806,6 +808,7 @@ var (
 		},
 		Rivals: []Rival{
 			{"tls_alert", "the alert's number, tls_alert in the attempt, speaks of a certificate"},
+			{"upstream_status", "the answer has the sentence about the certificate, which the evidence quotes"},
 			{"certificate_untrusted", "the alert came from the upstream: it is about Caddy's certificate"},
 		},
 	})
@@ -909,7 +912,7 @@ var (
 		Summary:      "{upstream} closed the connection while the request was being sent.",
 		Advice:       "Look at the upstream's log and its limit for the size of a request: many close instead of answering 413.",
 		Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
-		RecognisedBy: "Writing to the upstream's connection failed with ECONNRESET, EPIPE or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
+		RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
 		UsualReasons: []string{
 			"the body is larger than the upstream allows, and it closes instead of answering 413",
 			"the application crashed on the first part of it",
@@ -922,7 +925,7 @@ var (
 			Application: "Raise its limit (client_max_body_size, post_max_size), or let it read to the end before it answers 413.",
 		},
 		Rivals: []Rival{
-			{"client_upload_failed", "the error is one of writing to the upstream; reading from the client had none"},
+			{"client_upload_failed", "the upstream's connection ended; reading from the client had no error"},
 			{"request_write_timeout", "errno names a connection that ended; no time ran out"},
 			{"reset_before_response", "the request had not been written whole"},
 			{"keepalive_race", "the connection was new, or died later than one round trip"},
@@ -956,14 +959,15 @@ var (
 	RequestNotSendable = row(Row{
 		Name: "request_not_sendable", Category: failure.CategoryUnavailable, ProxyError: "proxy_configuration_error",
 		Phase: failure.PhaseSend, Side: failure.SideProxy,
-		Summary:      "The request to {upstream} has a field or a length that cannot be sent.",
+		Summary:      "Caddy's own transport refused to send the request to {upstream}.",
 		Advice:       "Check what header_up sets; where a length is missing, set request_buffers.",
-		Meaning:      "The transport refused to send the request: it has a header field, a method or a length that must not be sent. Nothing left this machine.",
-		RecognisedBy: "The transport's own refusal, before any byte was written; the error names the field.",
+		Meaning:      "The transport refused to send the request: it has a header field, a method or a length that must not be sent, or no name is known to check the certificate by. Nothing of the request left this machine.",
+		RecognisedBy: "The transport's own refusal, before any byte of the request was written; the error names the field.",
 		UsualReasons: []string{
 			"header_up builds a name or a value from a placeholder that holds a line break or a control character",
 			"a FastCGI application, and a request whose length is not known",
 			"an upstream with a scheme that the transport does not speak",
+			"proxy_protocol to a TLS port without tls_server_name (phase tls)",
 		},
 		Fix: Fix{
 			Caddy:       "Correct what header_up sets; where a length is missing, buffer the request.",
@@ -1004,7 +1008,7 @@ var (
 	ClosedBeforeResponse = row(Row{
 		Name: "closed_before_response", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
 		Phase: failure.PhaseWait, Side: failure.SideUpstream,
-		Summary:      "{upstream} took the request and closed the connection without an answer.",
+		Summary:      "{upstream} closed the connection without an answer.",
 		Advice:       "Look at the application's log for a crash or a killed worker at this time.",
 		Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
 		RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after.",
@@ -1037,7 +1041,7 @@ var (
 		Summary:      "{upstream} reset the connection without an answer.",
 		Advice:       "Look at the application's log for a crash or a killed worker at this time.",
 		Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
-		RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED while waiting, on a connection that was new, or that died later than one round trip after the request.",
+		RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
 		UsualReasons: []string{
 			"the application's process was killed with the request unread",
 			"a balancer whose backend has gone",
@@ -1346,7 +1350,7 @@ var (
 	FastCGIMalformed = row(Row{
 		Name: "fastcgi_malformed", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 		Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
-		Summary:      "The answer of {upstream} is not valid FastCGI.",
+		Summary:      "The answer of {upstream} breaks the rules of FastCGI or CGI.",
 		Advice:       "Check that a FastCGI server listens at this address; for an HTTP server use reverse_proxy without transport fastcgi.",
 		Meaning:      "The upstream answered, and its answer is not FastCGI, or its headers are not what CGI allows.",
 		RecognisedBy: "FastCGI's reader refused the record, the header or the Status field; the error says which.",
@@ -1525,6 +1529,7 @@ var (
 		},
 		Rivals: []Rival{
 			{"tls_expected", "the answer does not have the sentence of a TLS port"},
+			{"client_certificate_rejected", "the answer does not have the sentence about a client certificate"},
 			{"upgrade_failed", "the upstream's status is not 101"},
 			{"upstreams_full", "an upstream was asked, and answered: received is there"},
 			{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
@@ -1542,6 +1547,7 @@ var (
 			"a reverse_proxy inside another plugin, of which only a part can be heard",
 			"EADDRNOTAVAIL without a proof that the local ports are used up",
 			"over HTTP/2, headers that are far too large: they end as broken frames do",
+			"over HTTP/2, a connection that was closed before its first request was sent",
 		},
 		Fix: Fix{
 			Caddy:       "Read the error and the evidence; debug in the global options makes Caddy log each attempt.",

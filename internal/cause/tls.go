@@ -27,6 +27,7 @@ const (
 	alertNoApplicationProtocol = 120
 	textServerSelectedTLS      = "tls: server selected unsupported protocol version"
 	textHandshakeTimeout       = "net/http: TLS handshake timeout"
+	textNoServerName           = "tls: either ServerName or InsecureSkipVerify must be specified"
 	maxNames                   = 8 // of a certificate, in the evidence
 	certificateTimeLayout      = time.RFC3339
 )
@@ -56,13 +57,17 @@ func tlsCause(t *try) finding {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
 		return found(ConnectionLost).at(failure.PhaseTLS)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
-		return found(TLSClosed, "the connection was reset during the handshake")
+		return found(TLSClosed, append([]string{"the connection was reset during the handshake"}, sentPROXY(t)...)...)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return found(TLSClosed, "the connection was closed during the handshake")
+		return found(TLSClosed, append([]string{"the connection was closed during the handshake"}, sentPROXY(t)...)...)
 	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
 		return found(TLSTimeout).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
 		return found(TLSVersionUnsupported, innermost(err))
+	case strings.HasPrefix(innermost(err), textNoServerName):
+		// With proxy_protocol Caddy makes the handshake by itself, without the name
+		// that net/http would take from the address.
+		return found(RequestNotSendable, "no name is known to check the certificate by").at(failure.PhaseTLS).advise(adviceServerName)
 	}
 	return nothing
 }
@@ -81,12 +86,20 @@ func receivedAlert(err error) (alert uint8, ok bool) {
 	return uint8(value.Uint()), true
 }
 
+// adviceServerName is for proxy_protocol over TLS.
+const adviceServerName = "Set tls_server_name in the transport to the name in the upstream's certificate: with proxy_protocol Caddy takes none from the address."
+
+// ofOurCertificate says that an alert refuses the certificate that we sent, or didn't:
+// a server can only speak of that.
+func ofOurCertificate(alert uint8) bool {
+	return alert == alertCertificateRequired || alert == alertUnknownCA ||
+		alertBadCertificate <= alert && alert <= alertCertificateUnknown
+}
+
 func alertCause(alert uint8) finding {
 	evidence := fmt.Sprintf("alert %d: %s", alert, strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: "))
 	switch {
-	case alert == alertCertificateRequired, alert == alertUnknownCA,
-		alertBadCertificate <= alert && alert <= alertCertificateUnknown:
-		// A server can only speak of the certificate that we sent, or didn't.
+	case ofOurCertificate(alert):
 		return found(ClientCertificateRejected, evidence)
 	case alert == alertUnrecognizedName:
 		return found(TLSServerNameRejected, evidence)
@@ -106,6 +119,11 @@ func certificateCause(t *try, err error) finding {
 	}
 	chain := failed.UnverifiedCertificates
 	evidence := describeChain(chain)
+	invalid, outdated := errors.AsType[x509.CertificateInvalidError](err)
+	outdated = outdated && invalid.Reason == x509.Expired && invalid.Cert != nil
+	if len(chain) > 0 && !outdated {
+		evidence = append(evidence, validity(chain[0]))
+	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
 		return found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
 	}
@@ -115,14 +133,12 @@ func certificateCause(t *try, err error) finding {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return untrustedCause(chain, evidence)
 	}
-	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
-	if !ok || invalid.Reason != x509.Expired || invalid.Cert == nil {
+	if !outdated {
 		return found(CertificateInvalid, append(evidence, cut(innermost(err), maxEvidence))...)
 	}
 	// Which of the chain it is, and that the one reason has two causes.
 	cert, now := invalid.Cert, t.clock.Add(t.end)
-	evidence = append(evidence, fmt.Sprintf("%s is valid from %s to %s; the time here was %s", subject(cert),
-		cert.NotBefore.UTC().Format(certificateTimeLayout), cert.NotAfter.UTC().Format(certificateTimeLayout), now.UTC().Format(certificateTimeLayout)))
+	evidence = append(evidence, validity(cert), "the time here was "+now.UTC().Format(certificateTimeLayout))
 	if now.Before(cert.NotBefore) {
 		return found(CertificateNotYetValid, evidence...)
 	}
@@ -171,6 +187,12 @@ func describeChain(chain []*x509.Certificate) []string {
 		cut(fmt.Sprintf("certificate of %s, issued by %q, %d in the chain", subject(leaf), leaf.Issuer.String(), len(chain)), maxEvidence),
 		cut("names in the certificate: "+clean(offered), maxEvidence),
 	}
+}
+
+// validity says when a certificate is valid.
+func validity(cert *x509.Certificate) string {
+	return fmt.Sprintf("%s is valid from %s to %s", cut(subject(cert), maxEvidence/2),
+		cert.NotBefore.UTC().Format(certificateTimeLayout), cert.NotAfter.UTC().Format(certificateTimeLayout))
 }
 
 func subject(cert *x509.Certificate) string {

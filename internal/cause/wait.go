@@ -39,7 +39,13 @@ func waitCause(t *try) finding {
 	text := t.text()
 	switch {
 	case text == textUnsolicited && t.Connection != nil && !t.Connection.Reused:
-		return found(NotHTTP, "it greeted before the request was written")
+		// HTTP/2's servers may begin as well: only the bytes tell.
+		if head := t.head(); head != "" {
+			if f := firstLineCause(t, head); f.row != ResponseMalformed && f.row != ResponseCutInHeaders {
+				return f
+			}
+		}
+		return found(Unknown, "it sent something before the request was written")
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,
@@ -54,12 +60,22 @@ func waitCause(t *try) finding {
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
 		return found(ResetBeforeResponse, sentPROXY(t)...)
-	case t.is(io.EOF, net.ErrClosed) || text == textServerClosed:
-		return found(ClosedBeforeResponse, sentPROXY(t)...)
-	case t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
-		return found(ClosedBeforeResponse, sentPROXY(t)...)
+	case t.is(io.EOF, net.ErrClosed), text == textServerClosed, t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
+		return closedCause(t)
 	}
 	return nothing
+}
+
+// adviceScriptEnded is for FastCGI, where php-fpm ends a worker without a word.
+const adviceScriptEnded = "Look at the log of php-fpm at this time: a script that ran longer than request_terminate_timeout, a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."
+
+func closedCause(t *try) finding {
+	f := found(ClosedBeforeResponse, sentPROXY(t)...)
+	if t.protocol == protocolFastCGI { // which has no connection to tell of
+		f.evidence = append(f.evidence, "the connection was closed, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
+		return f.advise(adviceScriptEnded)
+	}
+	return f
 }
 
 // sentPROXY says what may be behind a close without a word, where a PROXY header goes
@@ -81,7 +97,11 @@ func silentCause(t *try) finding {
 }
 
 func keepaliveCause(t *try) finding {
-	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after the request was written", ms(elapsed(sent(t), t.end))))
+	since := "the request was written"
+	if !written(t.Attempt) {
+		since = "it was taken for the request"
+	}
+	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(elapsed(sent(t), t.end)), since, ms(bound(t))))
 }
 
 // diedIdle says that a connection from the idle pool was found dead: it died before
@@ -96,14 +116,17 @@ func diedIdle(t *try, err error) bool {
 }
 
 // soon says that an attempt was over within one round trip of the request.
-func soon(t *try) bool {
-	bound := roundTrip
+func soon(t *try) bool { return elapsed(sent(t), t.end) <= bound(t) }
+
+// bound is what is granted to a round trip: as long as a connect took.
+func bound(t *try) time.Duration {
+	longest := roundTrip
 	for _, c := range connects(t.Attempt) {
 		if c.Err == nil && c.End > 0 {
-			bound = max(bound, elapsed(c.Start, c.End))
+			longest = max(longest, elapsed(c.Start, c.End))
 		}
 	}
-	return elapsed(sent(t), t.end) <= bound
+	return longest
 }
 
 // died says that a connection ended.

@@ -100,6 +100,7 @@ var proofs = map[string]check{
 	"upload_malformed":    text("invalid byte in chunk length"),
 	"upload_stalled":      anyOf(timeout("read"), is(context.Canceled)),
 	"header_name_invalid": answered(200), // Caddy's header_up makes the fault
+	"server_name_missing": nil,           // Caddy's own handshake does
 
 	"keepalive_race":              is(io.EOF),
 	"keepalive_race_reset":        errno(syscall.ECONNRESET, 10054),

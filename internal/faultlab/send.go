@@ -45,6 +45,12 @@ func sendFaults() []Fault {
 			Cause: "request_not_sendable", Phase: "send", Side: "proxy", Outcome: "failed", Status: 502,
 			Start: overTCP(answers(good), block("header_up \"Bad Name\" value")),
 		},
+		{
+			// Caddy makes the handshake by itself then, and takes no name from the address.
+			Name:  "server_name_missing",
+			Cause: "request_not_sendable", Phase: "tls", Side: "proxy", Outcome: "failed", Status: 502, RequestSent: "no",
+			Start: overTCP((*conn).hold, transport("tls", "proxy_protocol v2")),
+		},
 	}
 }
 
@@ -54,13 +60,15 @@ func neverReads(c *conn) {
 	<-c.closing
 }
 
-// resetsAfterHead resets the connection with most of the body to come.
+// resetsAfterHead resets the connection with most of the body to come; late, for a
+// reset right after a TLS handshake could be about a certificate.
 func resetsAfterHead(c *conn) {
 	r, err := c.head()
 	if err != nil {
 		return
 	}
 	if _, err := io.CopyN(io.Discard, r.Body, 64<<10); err == nil {
+		c.wait(lateness)
 		c.reset()
 	}
 }

@@ -76,8 +76,6 @@ func overHTTPS(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
 	case !u.plain(), f.Cause == "tls_expected":
 		return "", unfitSpeaks, nil
-	case f.Cause == "request_write_failed":
-		return "", "Go's TLS says only that the connection is closed", nil
 	case beforeConnection(f):
 		u.Transport = append(u.Transport, "tls")
 		return u.Caddyfile(), "", nil
@@ -146,11 +144,8 @@ func overSocket(f Fault, u *Upstream) (site, unfit string, err error) {
 
 // overHTTP3 has nothing to do with a fault in UDP: what is over TCP shows before.
 func overHTTP3(f Fault, u *Upstream) (site, unfit string, err error) {
-	switch {
-	case f.Phase != "select" || !beforeConnection(f) || !u.plain():
+	if f.Phase != "select" || !beforeConnection(f) || !u.plain() {
 		return "", unfitSpeaks, nil
-	case f.Name == "placeholder_empty":
-		return "", "an empty host is looked up there", nil
 	}
 	u.Transport = append(u.Transport, "tls", "versions 3")
 	return u.Caddyfile(), "", nil
@@ -180,6 +175,8 @@ func overForwardProxy(f Fault, u *Upstream) (site, unfit string, err error) {
 		return "", "the forward proxy looks up and connects, not Caddy", nil
 	case u.speaks("network_proxy"):
 		return "", unfitOwn, nil
+	case u.speaks("proxy_protocol"):
+		return "", "the forward proxy gets the header, and Go's transport makes the handshake", nil
 	case !isTCP(u.To), u.FastCGI, u.speaks("versions"):
 		return "", unfitSpeaks, nil
 	case f.Cause == "client_closed_request" && !u.plain():
@@ -280,8 +277,6 @@ func overActiveChecks(_ Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
 	case u.has("health_"):
 		return "", unfitOwn, nil
-	case u.FastCGI, u.speaks("versions 3"):
-		return "", "of FastCGI and HTTP/3 with active checks the request's trace alone is heard", nil
 	case u.has("dynamic"), u.To == "":
 		return "", "dynamic upstreams are not checked actively", nil
 	case strings.Contains(u.To, "unix/"), strings.Contains(u.To, "{"):

@@ -46,7 +46,6 @@ var exceptions = []exception{
 
 	{impossible, "no TLS is spoken", []string{http1, h2c, fastCGI}, nil, []failure.Phase{failure.PhaseTLS}},
 	{impossible, "TLS is spoken", []string{overTLS, h2, http3}, []string{"tls_expected"}, nil},
-	{skipped, "of FastCGI with active checks the request's trace alone is heard", []string{activeChecks}, []string{"fastcgi_malformed"}, nil},
 	{impossible, "FastCGI alone has it", []string{http1, overTLS, h2, h2c, http3, forwardProxy, proxyHeader}, []string{"fastcgi_malformed"}, nil},
 	{impossible, "HTTP/1.1 has no streams and no frames", []string{http1, overTLS}, framesOnly, nil},
 	{impossible, "FastCGI has no streams of HTTP and no frames of it", []string{fastCGI}, framesOnly, nil},
@@ -78,7 +77,6 @@ var exceptions = []exception{
 
 	{impossible, "a unix socket has no resets: it shows as closed_before_response", []string{unixSocket}, []string{"reset_before_response"}, nil},
 	{impossible, "Caddy has read_timeout and write_timeout for TCP alone", []string{unixSocket}, []string{"request_write_timeout", "read_timeout", "response_stalled"}, nil},
-	{skipped, "Go's TLS says only that the connection is closed, which is named closed_before_response", []string{overTLS}, []string{"request_write_failed"}, nil},
 	{impossible, "forward_auth sends a GET, which Go's transport sends again by itself", []string{forwardAuth}, []string{"keepalive_race"}, nil},
 	{skipped, "it needs a user other than root, as whom one fault is tried", nil, []string{"socket_permission_denied"}, nil},
 

@@ -1,0 +1,276 @@
+package cause
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// What a record says beyond the name: its evidence, its summary and its advice.
+func TestWhatARecordSays(t *testing.T) {
+	limited := &failure.Limits{Transport: "http", ProxyProtocol: "v2", Settings: []failure.Setting{
+		{Name: failure.DialTimeout, Value: 3 * time.Second, Source: failure.LimitDefault},
+		{Name: failure.ResponseHeaderTimeout, Value: 5 * millisecond, Source: failure.LimitConfigured},
+		{Name: failure.ReadTimeout, Value: time.Minute, Source: failure.LimitConfigured},
+		{Name: failure.WriteTimeout, Value: time.Minute, Source: failure.LimitConfigured},
+	}}
+	fastCGI := func(err error) listen.Attempt {
+		a := dialAttempt("tcp", "10.0.0.7:9000", "connect", 0)
+		a.Protocol, a.DialErr, a.Err = "fastcgi", false, err
+		a.Dialing.Err, a.Dialing.Connects[0].Err = nil, nil
+		a.End = a.Dialing.Connects[0].End + 30*time.Second
+		return a
+	}
+	with := func(a listen.Attempt, limits *failure.Limits) listen.Attempt {
+		a.Limits = limits
+		return a
+	}
+	left := func(h *listen.Heard) { h.Err, h.ErrStatus, h.Client.Left, h.Response.Status = nil, 0, true, 499 }
+	readTimeout := &net.OpError{Op: "read", Net: "unix", Err: os.ErrDeadlineExceeded}
+	number := func(text string) error {
+		_, err := strconv.Atoi(text)
+		return err
+	}
+	answers400 := func(usesTLS bool, page string) *listen.Heard {
+		return heard(func(h *listen.Heard) { h.Response.Status = 400 }, answered200(func(a *listen.Attempt) {
+			a.Status, a.TLS, a.Body.Start = 400, usesTLS, []byte(page)
+		}))
+	}
+
+	for _, test := range []struct {
+		name  string
+		heard *listen.Heard
+		want  *Row // nil where it is no upstream's doing
+		phase failure.Phase
+		sent  failure.Sent
+		says  []string
+		not   []string
+	}{
+		{
+			name: "nobody is configured", heard: heard(nobodyFor()), want: UpstreamsMissing,
+			says: []string{"no upstream is configured"},
+		},
+		{
+			name: "a source that gives nobody", want: UpstreamsMissing, says: []string{"a app:8080 returned none"}, not: []string{"is configured"},
+			heard: heard(func(h *listen.Heard) { nobodyFor()(h); h.Selection.Source = "a app:8080" }),
+		},
+		{
+			name: "the system gave up the connect", want: ConnectTimeout, sent: failure.SentNo,
+			heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ETIMEDOUT)),
+			says:  []string{"the system gave up by itself", "limits in force: dial_timeout 3 s (Caddy's default)"},
+			not:   []string{"gave up by dial_timeout"},
+		},
+		{
+			name: "a name that is empty", want: DialAddressInvalid, sent: failure.SentNo,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Address, a.Protocol, a.TLS, a.Connection, a.Wrote = ":0", "h3", true, nil, 0
+				a.Err = &net.DNSError{Err: "no such host", IsNotFound: true}
+				a.Dialing = &listen.Dialing{Start: 2 * millisecond}
+			})),
+			says: []string{`the address that was dialled: ":0"`},
+		},
+		{
+			name: "closed in the handshake, after a PROXY header", want: TLSClosed, sent: failure.SentNo,
+			heard: heard(nil, with(func() listen.Attempt {
+				a := dialAttempt("tcp", "10.0.0.7:443", "connect", 0)
+				a.TLS, a.DialErr, a.Err, a.Dialing.Err, a.Dialing.Connects[0].Err = true, false, io.EOF, nil, nil
+				a.Dialing.TLSErr, a.Dialing.TLSDone = io.EOF, 4*millisecond
+				return a
+			}(), limited)),
+			says: []string{"closed during the handshake", "a PROXY protocol header (v2) was sent"},
+		},
+		{
+			name: "closed before anything was written", want: ClosedBeforeResponse, sent: failure.SentNo,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Wrote, a.WriteErr, a.Err = 4*millisecond, net.ErrClosed, errors.New(textServerClosed)
+				a.Connection.Carried = &listen.Carried{ReadErr: io.EOF}
+			})),
+			says: []string{"no byte of the request had been sent", "app:8080 closed the connection without an answer."},
+			not:  []string{"took the request", "the request was written", "sending the request"},
+		},
+		{
+			name: "reset before anything was written", want: ResetBeforeResponse, sent: failure.SentNo,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.WriteErr = &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+				a.Err = a.WriteErr
+				a.Connection.Carried = &listen.Carried{}
+			})),
+			says: []string{"no byte of the request had been sent"},
+		},
+		{
+			name: "reading ended while the request was being written", want: RequestWriteFailed, phase: failure.PhaseSend, sent: failure.SentMaybe,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Err, a.WriteErr, a.RequestBytes = io.EOF, net.ErrClosed, 70_000
+				a.Connection.Carried = &listen.Carried{Sent: 65_536, ReadErr: io.EOF}
+			})),
+			says: []string{"70000 bytes of the request's body had been read"},
+		},
+		{
+			name: "an upload that breaks off", want: ClientUploadFailed, phase: failure.PhaseSend,
+			heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = io.ErrUnexpectedEOF }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })),
+			says:  []string{"7 bytes of the request's body had been read"},
+		},
+		{
+			name: "an idle connection that was dead", want: KeepaliveRace,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Connection.Reused, a.Connection.WasIdle, a.Connection.Idle, a.Err = true, true, time.Second, io.EOF
+			})),
+			says: []string{"died 6 ms after the request was written, within the 50 ms granted to a round trip"},
+		},
+		{
+			name: "an idle connection that could not be written to", want: KeepaliveRace,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Connection.Reused, a.Connection.WasIdle, a.Connection.Idle, a.Err, a.WriteErr = true, true, time.Second, io.EOF, io.EOF
+			})),
+			not: []string{"after the request was written"},
+		},
+		{
+			name: "no answer in time", want: ResponseTimeout,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) { a.Err = timeoutError("net/http: " + textAwaiting) }), limited)),
+			says:  []string{"gave up by response_header_timeout 5 ms", "other limits in force: dial_timeout 3 s (Caddy's default), read_timeout 60 s, write_timeout 60 s"},
+		},
+		{
+			name: "lost on the way", want: ConnectionLost,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.Err = &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}
+			}), limited)),
+			says: []string{"limits in force: dial_timeout 3 s (Caddy's default), response_header_timeout 5 ms"},
+		},
+		{
+			name: "nothing can run out on a unix socket", want: ConnectionLost,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.Network, a.Err = "unix", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}
+			}), limited)),
+			says: []string{"limits in force: dial_timeout 3 s (Caddy's default), response_header_timeout 5 ms"},
+			not:  []string{"read_timeout", "write_timeout"},
+		},
+		{
+			name: "a read that timed out on a unix socket", want: Unknown, phase: failure.PhaseWait,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) { a.Network, a.Err = "unix", readTimeout }), limited)),
+			not:   []string{"read_timeout"},
+		},
+		{
+			name: "a client that left while HTTP/3 waited", want: ClientClosedRequest, phase: failure.PhaseWait,
+			heard: heard(left, with(sentAttempt(func(a *listen.Attempt) { a.Protocol, a.TLS, a.Err = "h3", true, context.Canceled }), limited)),
+			says:  []string{"ends this wait"},
+			not:   []string{"limit in", "limit is"},
+		},
+		{
+			name: "a client that left while a unix socket took its upload", want: ClientClosedRequest, phase: failure.PhaseSend,
+			heard: heard(left, with(sentAttempt(func(a *listen.Attempt) { a.Network, a.Wrote, a.Err = "unix", 0, context.Canceled }), limited)),
+			says:  []string{"ends this wait"},
+			not:   []string{"limit in", "limit is"},
+		},
+
+		{
+			name: "FastCGI ends without an answer", want: ClosedBeforeResponse, sent: failure.SentMaybe,
+			heard: heard(nil, fastCGI(io.EOF)),
+			says:  []string{"no byte of an answer had come, 30 s after the connect", "request_terminate_timeout", "memory_limit"},
+		},
+		{
+			name: "a script's status", want: FastCGIMalformed, sent: failure.SentYes,
+			heard: heard(nil, fastCGI(number("fine"))),
+			says:  []string{`where a status belongs, the script says "fine"`, "a number first in Status"},
+			not:   []string{"a FastCGI server listens"},
+		},
+		{
+			name: "a script's field", want: FastCGIMalformed, sent: failure.SentYes,
+			heard: heard(nil, fastCGI(textproto.ProtocolError("malformed MIME header line: no colon here"))),
+			not:   []string{"a FastCGI server listens"},
+		},
+		{
+			name: "no FastCGI", want: FastCGIMalformed, sent: failure.SentYes,
+			heard: heard(nil, fastCGI(errors.New("fcgi: invalid header version"))),
+			says:  []string{"a FastCGI server listens"},
+		},
+
+		{
+			name: "the upstream gave the stream up", want: StreamReset,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Err = http2.StreamError{Code: http2.ErrCodeCancel, Cause: errors.New(textFromPeer)}
+			})),
+			says: []string{"HTTP/2 error code CANCEL", "grpc-timeout"},
+		},
+		{
+			name: "the client and the upstream gave up at the same deadline", want: ClientClosedRequest, phase: failure.PhaseWait, sent: failure.SentMaybe,
+			heard: heard(func(h *listen.Heard) { h.Client.Left = true }, sentAttempt(func(a *listen.Attempt) {
+				a.Err = http2.StreamError{Code: http2.ErrCodeCancel, Cause: errors.New(textFromPeer)}
+			})),
+			says: []string{"no limit is set: response_header_timeout"},
+		},
+		{
+			name: "nginx has no client certificate", want: ClientCertificateRejected, phase: failure.PhaseHeaders, sent: failure.SentYes,
+			heard: answers400(true, "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n"),
+			says:  []string{"the answer says: ", "tls_client_auth"},
+		},
+		{
+			name: "nginx does not like the client certificate", want: ClientCertificateRejected, phase: failure.PhaseHeaders,
+			heard: answers400(true, "<html>\r\n<head><title>400 The SSL certificate error</title></head>\r\n"),
+		},
+		{name: "the same sentence without TLS", heard: answers400(false, "No required SSL certificate was sent")},
+		{name: "any other 400", heard: answers400(true, "<html>\r\n<head><title>400 Bad Request</title></head>")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(test.heard)
+			if test.want == nil {
+				if f != nil {
+					t.Fatalf("it became %s %s", f.Outcome, f.Cause)
+				}
+				return
+			}
+			if f == nil {
+				t.Fatal("nothing was found")
+			}
+			check(t, f)
+			if test.phase == "" {
+				test.phase = test.want.Phase
+			}
+			if f.Cause != test.want.Name || f.Phase != test.phase || test.sent != "" && f.RequestSent != test.sent {
+				t.Errorf("%s in %s, sent %s; want %s in %s, %s", f.Cause, f.Phase, f.RequestSent, test.want.Name, test.phase, test.sent)
+			}
+			all := strings.Join(append(f.Evidence, f.Summary, f.Advice), "\n")
+			for _, words := range test.says {
+				if !strings.Contains(all, words) {
+					t.Errorf("lacks %q:\n%s", words, all)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(all, words) {
+					t.Errorf("has %q:\n%s", words, all)
+				}
+			}
+		})
+	}
+}
+
+// timeoutError is a timeout that has no more than its text.
+type timeoutError string
+
+func (e timeoutError) Error() string { return string(e) }
+func (timeoutError) Timeout() bool   { return true }
+
+// What refuses our certificate never reads the request, however late it says so.
+func TestACertificateThatWasRefused(t *testing.T) {
+	for alert, want := range map[uint8]failure.Sent{116: failure.SentNo, 48: failure.SentNo, 42: failure.SentNo, 80: failure.SentMaybe} {
+		f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+			a.TLS, a.Err = true, &net.OpError{Op: "remote error", Err: tls.AlertError(alert)}
+		})))
+		if f == nil || f.RequestSent != want {
+			t.Errorf("alert %d became %+v, want it sent %s", alert, f, want)
+		}
+	}
+}
