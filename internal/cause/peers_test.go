@@ -613,6 +613,9 @@ func TestRealPeers(t *testing.T) {
 					t.Fatalf("nothing was found; the error was %v", h.Err)
 				}
 				check(t, f)
+				if !wired && f.Cause == Unknown.Name && f.Error == textUnsolicited {
+					return // it came too early, and nobody saw what
+				}
 				if f.Cause != test.want.Name {
 					t.Fatalf("cause %s, want %s; error %q, evidence %q", f.Cause, test.want.Name, f.Error, f.Evidence)
 				}

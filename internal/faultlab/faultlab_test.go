@@ -221,7 +221,7 @@ var proofs = map[string]check{
 	"forward_proxy_closes":         is(io.ErrUnexpectedEOF),
 	"forward_proxy_resets":         errno(syscall.ECONNRESET, 10054),
 	"forward_proxy_malformed":      text("malformed HTTP"),
-	"forward_proxy_tunnel_closed":  is(io.EOF),
+	"forward_proxy_tunnel_closed":  anyOf(is(io.EOF), errno(syscall.ECONNRESET, 10054)), // by whether the handshake had come
 	"forward_proxy_refused_tls":    operation("proxyconnect"),
 	"forward_proxy_silent":         is(context.Canceled),
 	"socks_unreachable":            operation("socks connect"),
