@@ -1,6 +1,8 @@
 package listen
 
 import (
+	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 )
@@ -42,9 +44,10 @@ func (s *Serving) Leave(l *Listener) {
 // same handler, or it came by the connection of another one's. It looks at every
 // request that is being served, so it is only asked once there is a failure.
 func (s *Serving) Loops(l *Listener, h *Heard) bool {
-	ours := ""
+	var ours ends
 	if n := len(h.Attempts); n > 0 && h.Attempts[n-1].Connection != nil {
-		ours = h.Attempts[n-1].Connection.LocalAddress
+		c := h.Attempts[n-1].Connection
+		ours = ends{c.LocalAddress, c.RemoteAddress}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,21 +55,31 @@ func (s *Serving) Loops(l *Listener, h *Heard) bool {
 		if other == l {
 			continue
 		}
-		if sameEnd(ours, other.request.RemoteAddr) || sameEnd(other.localAddress(), l.request.RemoteAddr) {
+		if ours.cameBack(other.request) || other.ends().cameBack(l.request) {
 			return true
 		}
 	}
 	return false
 }
 
-// localAddress is our end of the connection that l's attempt has, "" for none.
-func (l *Listener) localAddress() string {
+// ends are those of a connection that we made, "" for none.
+type ends struct{ local, remote string }
+
+// ends are those of the connection that l's attempt has.
+func (l *Listener) ends() ends {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a := l.current; a != nil && a.at > 0 && a.conn.Conn != nil {
-		return addressOf(a.conn.Conn.LocalAddr())
+		return ends{addressOf(a.conn.Conn.LocalAddr()), addressOf(a.conn.Conn.RemoteAddr())}
 	}
-	return ""
+	return ends{}
+}
+
+// cameBack says that r came by the connection with these ends. Both count: a system
+// gives one local port to several connections that lead to different places.
+func (e ends) cameBack(r *http.Request) bool {
+	listener, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && sameEnd(e.local, r.RemoteAddr) && sameEnd(e.remote, listener.String())
 }
 
 // sameEnd says whether two addresses are one connection's end: unix sockets, which

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,17 +10,20 @@ import (
 )
 
 func TestServing(t *testing.T) {
+	tcp := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
+	// from is a request that came from that address, to port 80.
 	from := func(address string) *Listener {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = address
+		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, tcp(80)))
 		return To(httptest.NewRecorder(), r, nil)
 	}
-	// connect gives l's attempt a connection whose own end is that address.
-	connect := func(l *Listener, address net.Addr) *Listener {
-		l.Selected("app:80", nil).gotConn(httptrace.GotConnInfo{Conn: end{local: address}})
+	// connectTo gives l's attempt a connection with these ends, connect one to port 80.
+	connectTo := func(l *Listener, local, remote net.Addr) *Listener {
+		l.Selected("app:80", nil).gotConn(httptrace.GotConnInfo{Conn: end{local: local, remote: remote}})
 		return l
 	}
-	tcp := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
+	connect := func(l *Listener, local net.Addr) *Listener { return connectTo(l, local, tcp(80)) }
 	tests := []struct {
 		name string
 		ours *Listener
@@ -30,6 +34,7 @@ func TestServing(t *testing.T) {
 		{"to itself: no request came by it", connect(from("127.0.0.1:1000"), tcp(1000)), nil, false},
 		{"another request came by our connection", connect(from("127.0.0.1:1000"), tcp(1001)), []*Listener{from("127.0.0.1:1001"), from("127.0.0.1:9")}, true},
 		{"we came by another's connection", from("127.0.0.1:1001"), []*Listener{from("127.0.0.1:9"), connect(from("127.0.0.1:1000"), tcp(1001))}, true},
+		{"our port is a client's by chance, for another destination", connectTo(from("127.0.0.1:1000"), tcp(1001), tcp(8080)), []*Listener{from("127.0.0.1:1001")}, false},
 		{"others", connect(from("127.0.0.1:1000"), tcp(1001)), []*Listener{from("127.0.0.1:1002"), connect(from("127.0.0.1:1003"), tcp(1004))}, false},
 		{"unix sockets have no names", connect(from("@"), &net.UnixAddr{Name: "@", Net: "unix"}), []*Listener{from("@"), connect(from("@"), &net.UnixAddr{Name: "@", Net: "unix"})}, false},
 	}
@@ -53,11 +58,11 @@ func TestServing(t *testing.T) {
 	}
 }
 
-// end is a connection of which only our end is known.
+// end is a connection of which only its ends are known.
 type end struct {
 	net.Conn
-	local net.Addr
+	local, remote net.Addr
 }
 
 func (e end) LocalAddr() net.Addr  { return e.local }
-func (e end) RemoteAddr() net.Addr { return nil }
+func (e end) RemoteAddr() net.Addr { return e.remote }
