@@ -50,7 +50,8 @@ func forwardProxyFaults() []Fault {
 		},
 
 		{
-			Name: "proxy_protocol_unexpected", Number: "42", Status: http.StatusBadRequest,
+			// It closes with bytes unread, so that a reset may cut its answer.
+			Name: "proxy_protocol_unexpected", Number: "42", Status: http.StatusBadRequest, OrCause: "response_truncated",
 			Start: overHTTP1(transport("proxy_protocol v1")),
 		},
 		{
