@@ -38,25 +38,13 @@ func testOverWays(t *testing.T, faults []faultlab.Fault) {
 
 // testOver says whether the fault can be met over this way.
 func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
-	broken, err := fault.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := broken.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	broken, options := breakUpstream(t, fault)
 	site, unfit, err := way.Over(fault, broken)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if unfit != "" {
 		return false
-	}
-	options := ""
-	if len(broken.Servers) > 0 {
-		options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
 	}
 	c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
