@@ -87,12 +87,16 @@ func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 		select {
 		case now := <-ticker.C:
 			a.process.journal.Sweep(now)
-			for _, s := range a.process.storm.sweep(now) {
-				logSummary(a.logger, s)
-			}
+			a.sumUp(a.process.storm.sweep(now))
 		case <-stop:
 			return
 		}
+	}
+}
+
+func (a *App) sumUp(ended []*summary) {
+	for _, s := range ended {
+		logSummary(a.logger, s)
 	}
 }
 
@@ -104,7 +108,9 @@ func (a *App) Stop() error {
 	}
 	close(a.stop)
 	<-a.stopped
-	a.process.stopped(a)
+	if last := a.process.stopped(a); last {
+		a.sumUp(a.process.storm.sweep(time.Now().Add(stormWindow))) // nobody will later
+	}
 	return nil
 }
 

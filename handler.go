@@ -258,13 +258,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if h.page, err = h.newPage(); err != nil {
 			return err
 		}
-		if server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); ok && server.Errors != nil && len(server.Errors.Routes) > 0 {
-			h.logger.Warn("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")
-		}
 	}
 	h.site, h.serving = new(site), new(listen.Serving)
-	h.process, h.release, err = acquireProcess()
-	return err
+	if h.process, h.release, err = acquireProcess(); err != nil {
+		return err
+	}
+	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && h.page != nil && server.Errors != nil && len(server.Errors.Routes) > 0 && h.process.firstWarning(server) {
+		h.logger.Warn("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")
+	}
+	return nil
 }
 
 func (h *Handler) newPage() (*page.Page, error) {

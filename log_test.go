@@ -193,19 +193,16 @@ func TestLogStorm(t *testing.T) {
 		t.Errorf("%d failures are recorded", kept)
 	}
 
-	// The line of the minute is written by the App's goroutine, under the same name.
-	app, err := caddy.ActiveContext().AppIfConfigured("upstream_diagnostics")
-	if err != nil {
+	// What is not yet summed up when Caddy stops is then.
+	last := c.failures("cause=connection_refused")[0].ID
+	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
-	}
-	for _, s := range currentProcess().storm.sweep(time.Now().Add(stormWindow)) {
-		logSummary(app.(*App).logger, s)
 	}
 	sum := l.wait(logMessage, 12)[11]
 	if sum["count"] != 25.0 || sum["suppressed"] != 15.0 || sum["cause"] != "connection_refused" || sum["logger"] != loggerName || sum["level"] != "error" {
 		t.Errorf("summed up: %v", sum)
 	}
-	if id, _ := sum["err_id"].(string); id != c.failures("cause=connection_refused")[0].ID {
+	if id, _ := sum["err_id"].(string); id != last {
 		t.Errorf("the sum stands for %s", id)
 	}
 }
@@ -379,6 +376,26 @@ func TestWarnsOfErrorRoutes(t *testing.T) {
 				if text, _ := warning["msg"].(string); !strings.Contains(text, "page off") {
 					t.Errorf("it doesn't say what to do: %s", text)
 				}
+			}
+		})
+	}
+}
+
+// Who has error routes and our page is told once a server that the page replaces them.
+func TestLogErrorRoutes(t *testing.T) {
+	for _, test := range []struct {
+		name, options string
+		warnings      int
+	}{
+		{name: "a page", warnings: 1},
+		{name: "page off", options: " {\npage off\n}"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddyWith(t, l.ofOurs(), "route /a {\nupstream_diagnostics"+test.options+"\n}\nroute /b {\nupstream_diagnostics"+test.options+"\n}\nreverse_proxy "+dead(t)+"\nhandle_errors {\nrespond oh\n}")
+			c.get("/b")
+			if warnings := len(l.entries("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")); warnings != test.warnings {
+				t.Errorf("%d warnings", warnings)
 			}
 		})
 	}

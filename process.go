@@ -6,8 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
@@ -28,10 +30,13 @@ type process struct {
 	// instance is this instance's name.
 	instance atomic.Pointer[string]
 
-	// mu guards running: the Apps that were started and not yet stopped, in this
-	// order. During a reload there are two.
+	// mu guards what follows. running are the Apps that were started and not yet
+	// stopped, in this order: during a reload there are two.
+	// warned is the server that a warning was last about: servers are provisioned one
+	// after the other, so it tells whether this one was warned about already.
 	mu      sync.Mutex
 	running []*App
+	warned  weak.Pointer[caddyhttp.Server]
 }
 
 // processes holds the one process, under processKey, as long as a config needs it.
@@ -79,12 +84,13 @@ func (p *process) started(a *App) {
 	p.apply()
 }
 
-// stopped goes back to what the configs that still run say.
-func (p *process) stopped(a *App) {
+// stopped goes back to what the configs that still run say; last says that none does.
+func (p *process) stopped(a *App) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = slices.DeleteFunc(p.running, func(other *App) bool { return other == a })
 	p.apply()
+	return len(p.running) == 0
 }
 
 // apply applies what the running configs say. Of two, the more is kept: the load of
@@ -100,6 +106,15 @@ func (p *process) apply() {
 	}
 	p.journal.Resize(keep, keepFor)
 	p.setInstance(p.running[len(p.running)-1].Instance)
+}
+
+// firstWarning says whether this is the first warning about server.
+func (p *process) firstWarning(server *caddyhttp.Server) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.warned
+	p.warned = weak.Make(server)
+	return p.warned != before
 }
 
 // setInstance names this instance; "" is the host name.
