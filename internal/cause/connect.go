@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -98,14 +99,10 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 // another address says.
 func failedConnect(t *try) (listen.Connect, bool) {
 	tried := connects(t.Attempt)
-	var failed []listen.Connect
-	for _, c := range tried {
-		if c.Err != nil && !canceled(c.Err) {
-			failed = append(failed, c)
-		}
-	}
-	if len(failed) == 0 {
-		err := firstError(dialErr(t), t.err)
+	failed := func(c listen.Connect) bool { return c.Err != nil && !canceled(c.Err) }
+	chosen := slices.IndexFunc(tried, failed)
+	err := firstError(dialErr(t), t.err)
+	if chosen < 0 {
 		if err == nil || canceled(err) || len(tried) == 0 && !t.DialErr && !isDialError(err) {
 			return listen.Connect{}, false
 		}
@@ -114,21 +111,15 @@ func failedConnect(t *try) (listen.Connect, bool) {
 		}
 		return listen.Connect{Network: networkOf(t, err), Address: t.Address, Err: err}, true
 	}
-	chosen := failed[0]
-	for _, c := range failed {
-		if sameError(c.Err, firstError(dialErr(t), t.err)) {
-			chosen = c
-			break
+	if returned := slices.IndexFunc(tried, func(c listen.Connect) bool { return failed(c) && sameError(c.Err, err) }); returned >= 0 {
+		chosen = returned
+	}
+	if lacksFamily(tried[chosen]) {
+		if other := slices.IndexFunc(tried, func(c listen.Connect) bool { return failed(c) && !lacksFamily(c) }); other >= 0 {
+			chosen = other
 		}
 	}
-	if lacksFamily(chosen) {
-		for _, c := range failed {
-			if !lacksFamily(c) {
-				return c, true
-			}
-		}
-	}
-	return chosen, true
+	return tried[chosen], true
 }
 
 // sameError says that one error is the other, or both are of one address.

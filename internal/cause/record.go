@@ -27,6 +27,7 @@ const (
 // record writes the verdict down.
 func record(h *listen.Heard, v verdict) *failure.Failure {
 	row, a := v.finding.row, v.attempt
+	text := errorText(v.err)
 	f := &failure.Failure{
 		Outcome:      v.outcome,
 		Status:       v.status,
@@ -38,7 +39,8 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		Limit:        v.finding.limit,
 		RequestSent:  requestSent(h, a),
 		AttemptCount: max(h.AttemptCount, len(h.Attempts)),
-		Attempts:     attempts(h, v),
+		Attempts:     attempts(h, v, text),
+		Error:        cut(text, maxError),
 		DurationMS:   failure.MS(h.Duration),
 	}
 	if v.finding.proxyError != "" {
@@ -49,9 +51,6 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	if v.finding.side != "" {
 		f.Side = v.finding.side
-	}
-	if v.err != nil {
-		f.Error = cut(strings.ToValidUTF8(v.err.Error(), "�"), maxError)
 	}
 	address := ""
 	if a != nil {
@@ -153,19 +152,28 @@ func receivedOf(a *listen.Attempt) *failure.Received {
 	}
 }
 
-// attempts are the attempts as a record has them.
-func attempts(h *listen.Heard, v verdict) []failure.Attempt {
+// errorText is what an error says, valid UTF-8; "" for none.
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.ToValidUTF8(err.Error(), "�")
+}
+
+// attempts are the attempts as a record has them; text is what the verdict's error
+// says.
+func attempts(h *listen.Heard, v verdict, text string) []failure.Attempt {
 	kept := make([]failure.Attempt, 0, min(len(h.Attempts), failure.MaxAttempts))
 	for i := range h.Attempts {
 		if len(h.Attempts) > failure.MaxAttempts && i >= failure.MaxAttempts/2 && i < len(h.Attempts)-failure.MaxAttempts/2 {
 			continue
 		}
-		kept = append(kept, attempt(h, v, &h.Attempts[i]))
+		kept = append(kept, attempt(h, v, text, &h.Attempts[i]))
 	}
 	return kept
 }
 
-func attempt(h *listen.Heard, v verdict, a *listen.Attempt) failure.Attempt {
+func attempt(h *listen.Heard, v verdict, text string, a *listen.Attempt) failure.Attempt {
 	t := tryOf(h, a)
 	f := failure.Attempt{
 		Upstream:   a.Upstream,
@@ -207,12 +215,17 @@ func attempt(h *listen.Heard, v verdict, a *listen.Attempt) failure.Attempt {
 	if err == nil {
 		return f
 	}
-	f.Error = cut(strings.ToValidUTF8(err.Error(), "�"), maxAttemptError)
+	if a != v.attempt {
+		text = errorText(err)
+	}
+	f.Error = cut(text, maxAttemptError)
 	f.Errno = errnoName(errnoFor(t, err))
 	if alert, ok := receivedAlert(firstError(tlsErr(a), err)); ok {
 		f.TLSAlert = &alert
-	} else if alert, ok := quicAlert(err); ok && t.protocol == protocolHTTP3 {
-		f.TLSAlert = &alert
+	} else if t.protocol == protocolHTTP3 {
+		if alert, ok := quicAlert(err); ok {
+			f.TLSAlert = &alert
+		}
 	}
 	return f
 }
@@ -310,9 +323,9 @@ func phases(t *try) failure.Phases {
 // evidence are the facts that prove the verdict: what was seen on the way, what
 // the rule saw, and the limit.
 func evidence(h *listen.Heard, v verdict) []string {
-	lines := []string{}
+	lines := make([]string, 0, 4)
 	if v.attempt != nil {
-		lines = append(lines, way(tryOf(h, v.attempt))...)
+		lines = way(lines, tryOf(h, v.attempt))
 		if throughProxy(v.attempt) {
 			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
 		}
@@ -338,9 +351,8 @@ func evidence(h *listen.Heard, v verdict) []string {
 	return lines
 }
 
-// way is what was seen of an attempt up to the phase that it reached.
-func way(t *try) []string {
-	var lines []string
+// way adds what was seen of an attempt up to the phase that it reached.
+func way(lines []string, t *try) []string {
 	if c := t.Connection; c != nil {
 		switch {
 		case c.WasIdle:

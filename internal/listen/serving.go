@@ -78,8 +78,11 @@ func (l *Listener) ends() ends {
 // cameBack says that r came by the connection with these ends. Both count: a system
 // gives one local port to several connections that lead to different places.
 func (e ends) cameBack(r *http.Request) bool {
+	if !sameEnd(e.local, r.RemoteAddr) {
+		return false
+	}
 	listener, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return ok && sameEnd(e.local, r.RemoteAddr) && sameEnd(e.remote, listener.String())
+	return ok && sameEnd(e.remote, listener.String())
 }
 
 // sameEnd says whether two addresses are one connection's end: unix sockets, which

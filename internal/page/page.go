@@ -178,14 +178,15 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 
 	h := w.Header()
 	dropStale(h)
-	h.Set("Cache-Control", "no-store")
 	addVary(h, "Accept")
 	addVary(h, "Sec-Fetch-Dest")
-	h.Set("X-Robots-Tag", "noindex")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Upstream-Failure-Id", d.ID)
+	set := fieldSetter(h)
+	set("Cache-Control", "no-store")
+	set("X-Robots-Tag", "noindex")
+	set("X-Content-Type-Options", "nosniff")
+	set("Upstream-Failure-Id", d.ID)
 	if d.RetryAfterSeconds > 0 {
-		h.Set("Retry-After", strconv.FormatInt(d.RetryAfterSeconds, 10))
+		set("Retry-After", strconv.FormatInt(d.RetryAfterSeconds, 10))
 	}
 
 	status := d.Status
@@ -193,26 +194,26 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	case formBare:
 		h.Del("Content-Type")
 	case formHTML:
-		h.Set("Content-Type", "text/html; charset=utf-8")
+		set("Content-Type", "text/html; charset=utf-8")
 		switch {
 		case details != nil:
-			h.Set("Content-Security-Policy", p.operatorPolicy)
+			set("Content-Security-Policy", p.operatorPolicy)
 		case p.owner == nil:
 			// Anybody may frame it: there is nothing in it to be tricked into, and a
 			// frame that shows it is better than one that the browser blanks.
-			h.Set("Content-Security-Policy", p.policy)
+			set("Content-Security-Policy", p.policy)
 		}
 	case formProblem:
-		h.Set("Content-Type", "application/problem+json")
+		set("Content-Type", "application/problem+json")
 	case formGRPC:
 		status = http.StatusOK
-		h.Set("Content-Type", grpcType(r.Header.Get("Content-Type")))
-		h.Set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
-		h.Set("Grpc-Message", percentEncoded(d.Title))
+		set("Content-Type", grpcType(r.Header.Get("Content-Type")))
+		set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
+		set("Grpc-Message", percentEncoded(d.Title))
 	default:
-		h.Set("Content-Type", "text/plain; charset=utf-8")
+		set("Content-Type", "text/plain; charset=utf-8")
 	}
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	set("Content-Length", strconv.Itoa(body.Len()))
 	w.WriteHeader(status)
 	if r.Method == http.MethodHead || body.Len() == 0 {
 		return failed

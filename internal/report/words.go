@@ -45,6 +45,8 @@ func Printable(s string) string {
 func hidden(r rune) bool {
 	const nonJoiner, joiner = '\u200c', '\u200d'
 	switch {
+	case ' ' <= r && r <= '~':
+		return false
 	case r == utf8.RuneError:
 		return true
 	case r == nonJoiner || r == joiner || unicode.Is(unicode.Zs, r):
