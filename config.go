@@ -12,6 +12,7 @@ import (
 	"net/mail"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -308,39 +309,55 @@ func checkDetails(field string, set caddy.ModuleMap) error {
 
 // provesWho reports whether a matcher looks at who the client is. Not all do: some
 // look at what is asked for and how. A `not` says who the client isn't, never who it
-// is. What an expression or a variable looks at can't be told: they are taken at
-// their word.
+// is. What a variable holds can't be told: it is taken at its word.
 func provesWho(name string, raw json.RawMessage) bool {
+	var config any
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return false // Caddy says what is wrong with it when it is loaded
+	}
 	switch name {
 	case "path", "path_regexp", "url_pattern", "file", "query", "method", "host", "protocol", "tls", "not":
 		return false
-	}
-	return !matchesAnybody(raw)
-}
-
-// matchesAnybody reports whether a matcher was given nothing to look for. A header
-// field with null is met by all who don't send it.
-func matchesAnybody(raw json.RawMessage) bool {
-	var config any
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return true // Caddy says what is wrong with it when it is loaded
-	}
-	switch config := config.(type) {
-	case nil:
-		return true
-	case string:
-		return config == ""
-	case []any:
-		return len(config) == 0
-	case map[string]any:
-		for _, value := range config {
-			if value != nil {
-				return false
+	case "header", "header_regexp":
+		fields, _ := config.(map[string]any)
+		for field, wanted := range fields {
+			if !strings.EqualFold(field, "Host") && looksFor(wanted) {
+				return true // Host is no field of the client's but what is asked for
 			}
 		}
-		return true
+		return false
+	case "expression":
+		return mentionsWho.Match(raw)
 	}
-	return false
+	return looksFor(config)
+}
+
+// mentionsWho finds in an expression what can tell who a client is.
+var mentionsWho = regexp.MustCompile(`remote|client|header|cookie|vars|auth`)
+
+// looksFor reports whether a matcher was given something to look for. A header field
+// with null is met by all who don't send it, one with no values by all who do, and an
+// empty pattern by everything.
+func looksFor(config any) bool {
+	switch config := config.(type) {
+	case nil:
+		return false
+	case string:
+		return config != ""
+	case []any:
+		return slices.ContainsFunc(config, looksFor)
+	case map[string]any:
+		if pattern, ok := config["pattern"]; ok {
+			return looksFor(pattern)
+		}
+		for _, value := range config {
+			if looksFor(value) {
+				return true
+			}
+		}
+		return false
+	}
+	return true
 }
 
 // loadTemplate reads the owner's template; "" where there is none.
