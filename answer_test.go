@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,7 +56,7 @@ func TestDetails(t *testing.T) {
 					method POST
 					remote_ip 127.0.0.1
 				}
-				@failing expression `+"`"+`{http.request.uri.query.missing}.no.such > 1`+"`"+`
+				@failing expression `+"`"+`{http.request.header.X-Missing}.no.such > 1`+"`"+`
 				upstream_diagnostics {
 					`+test.block+`
 				}
@@ -255,6 +256,9 @@ func TestIntercept(t *testing.T) {
 		h.Set("Last-Modified", "Tue, 24 Nov 2026 04:11:26 GMT")
 		h.Set("Cache-Control", "max-age=60")
 		h.Set("Retry-After", "7")
+		h.Set("Via", "1.1 own")
+		h.Set("Www-Authenticate", "own")
+		h.Set("Proxy-Status", "own")
 		h.Set("Trailer", "X-Trailer")
 		h.Set("Content-Security-Policy", "own")
 		w.WriteHeader(status)
@@ -277,9 +281,14 @@ func TestIntercept(t *testing.T) {
 		if f.ID != a.header.Get("Upstream-Failure-Id") || f.Received == nil || f.Received.RetryAfter != "7" {
 			t.Errorf("%s: recorded %+v", method, f)
 		}
+		retryAfter := "7"
+		if method == "POST" {
+			retryAfter = "" // it may have been carried out
+		}
 		for field, want := range map[string]string{
+			"Via": "", "Www-Authenticate": "", "Proxy-Status": "",
 			"Content-Type": "text/html; charset=utf-8", "Content-Encoding": "", "Content-Disposition": "", "Etag": "", "Last-Modified": "",
-			"Cache-Control": "no-store", "Trailer": "", "X-Robots-Tag": "noindex", "Retry-After": "7",
+			"Cache-Control": "no-store", "Trailer": "", "X-Robots-Tag": "noindex", "Retry-After": retryAfter,
 		} {
 			if got := a.header.Get(field); got != want {
 				t.Errorf("%s: %s is %q, want %q", method, field, got, want)
@@ -484,5 +493,87 @@ func TestSite(t *testing.T) {
 				t.Errorf("site %q, want %q", list[0].Site, test.want)
 			}
 		})
+	}
+}
+
+// What handle_response makes of an answer is the owner's, and is not replaced.
+func TestInterceptLeavesHandleResponse(t *testing.T) {
+	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	c := startCaddy(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+busy+" {\n@down status 503\nhandle_response @down {\nrespond mine 503\n}\n}")
+	if a := c.get("/"); a.status != 503 || a.body != "mine" {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+	if f := c.failure(); f.Cause != "upstream_status" || f.Status != 503 {
+		t.Errorf("recorded %+v", f)
+	}
+}
+
+// With `page off` the record has the status that Caddy answers.
+func TestStatusPassedOn(t *testing.T) {
+	upgrading := blabbing(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n")
+	for name, to := range map[string]string{
+		"refused":        dead(t),
+		"an upgrade":     upgrading,
+		"a bad response": blabbing(t, "nonsense\r\n\r\n"),
+		"timeout":        cutting(t),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := startCaddy(t, "upstream_diagnostics {\npage off\n}\nreverse_proxy "+to)
+			a := c.get("/")
+			if f := c.failure(); f.Status != a.status {
+				t.Errorf("recorded %d, the client got %d", f.Status, a.status)
+			}
+		})
+	}
+}
+
+// What is said of an upstream that is out: its last failure, by its address where the
+// pool is dynamic, and until when only where that failure is the one that counts.
+func TestUnavailable(t *testing.T) {
+	answering := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/busy" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	host, port, err := net.SplitHostPort(dead(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, site string
+		visits     []string
+		until      bool
+	}{
+		{"a dynamic pool", "reverse_proxy {\ndynamic a " + host + " " + port + "\nfail_duration 30s\n}", []string{"/"}, true},
+		{"answers count, too", "reverse_proxy " + answering + " {\nfail_duration 30s\nunhealthy_status 500\n}", []string{"/busy", "/"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := startCaddy(t, "upstream_diagnostics\n"+test.site)
+			for _, path := range test.visits {
+				c.get(path)
+			}
+			first := c.failures()
+			c.get("/")
+			f := c.failures()[0]
+			if f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure != first[0].ID || (f.Unavailable[0].Until != nil) != test.until {
+				t.Errorf("recorded %+v", f)
+			}
+		})
+	}
+
+	// A large pool.
+	var pool strings.Builder
+	for range 20 {
+		pool.WriteString(" " + dead(t))
+	}
+	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy"+pool.String()+" {\nlb_policy round_robin\nfail_duration 30s\n}")
+	for range 21 {
+		c.get("/")
+	}
+	f := c.failures()[0]
+	if f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != failure.MaxUnavailable || f.Evidence[0] != "20 of 20 upstreams: failed too often (max_fails)" {
+		t.Errorf("recorded %+v", f)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,6 +24,9 @@ import (
 // whom.
 func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Failure) {
 	f.ID = idOf(heard.Err)
+	if h.page == nil && f.Outcome == failure.Failed {
+		f.Status = passedOn(heard)
+	}
 	f.Time = failure.At(heard.Start.Add(heard.Duration))
 	f.Instance = *h.process.instance.Load()
 	f.Site = h.siteOf(r)
@@ -34,6 +38,17 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], heard.Selection.Limits, f.Time.Time)
 	}
+}
+
+// passedOn is the status that the client gets where nothing of ours is answered.
+func passedOn(heard *listen.Heard) int {
+	switch {
+	case heard.Err != nil:
+		return heard.ErrStatus
+	case heard.Response.Status == 0:
+		return http.StatusOK // as net/http does
+	}
+	return heard.Response.Status
 }
 
 // learn learns from connections that had been idle and were closed, and advises the
@@ -66,9 +81,13 @@ func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, no
 		return
 	}
 	u.LastFailure = last.ID
-	// Where several failures count, the last one doesn't say when they are few enough.
-	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 || limits.MaxFails > 1 {
+	// Where several failures count, the last one doesn't say when they are few enough,
+	// and where answers count, one that wasn't recorded may be the last.
+	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 || limits.MaxFails > 1 || limits.AnswersCount {
 		return
+	}
+	if last.Outcome != failure.Failed && last.Outcome != failure.Rescued {
+		return // it didn't count
 	}
 	if until := last.Time.Add(limits.FailDuration); until.After(now) {
 		at := failure.At(until)
@@ -155,6 +174,9 @@ func (h *Handler) retryAfterOf(f *failure.Failure) time.Duration {
 	if !h.retry.auto {
 		return h.retry.fixed
 	}
+	if f.Received != nil {
+		return retryAfterReceived(f.Received.RetryAfter, f.Time.Time)
+	}
 	var soonest time.Duration
 	for _, u := range f.Unavailable {
 		if u.Until == nil {
@@ -165,4 +187,19 @@ func (h *Handler) retryAfterOf(f *failure.Failure) time.Duration {
 		}
 	}
 	return soonest
+}
+
+// retryAfterReceived is what an upstream's own Retry-After says at that time, in either
+// form (RFC 9110, 10.2.3); 0 where it says nothing that can be passed on.
+func retryAfterReceived(value string, now time.Time) time.Duration {
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = date.Sub(now)
+	}
+	if wait < 0 || wait > maxRetryAfter {
+		return 0
+	}
+	return wait
 }

@@ -130,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
 		return err
 	}
-	h.nameProxy(w, r, f) // Proxy-Status, where the owner gave us a name
+	h.nameProxy(w, r, heard, f) // Proxy-Status, where the owner gave us a name
 	if h.page == nil {
 		return err
 	}
@@ -187,9 +187,14 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 }
 
 // nameProxy says in the Proxy-Status field who we are and what failed.
-func (h *Handler) nameProxy(w http.ResponseWriter, r *http.Request, f *failure.Failure) {
+func (h *Handler) nameProxy(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure) {
 	if h.ProxyStatusName == "" {
 		return
+	}
+	if n := len(heard.Attempts); heard.Response.Intercepted && n > 0 {
+		for _, members := range heard.Attempts[n-1].Header.Values("Proxy-Status") {
+			w.Header().Add("Proxy-Status", members)
+		}
 	}
 	if err := addProxyStatus(w.Header(), h.ProxyStatusName, f, h.seesDetails(r)); err != nil {
 		h.logger.Warn("writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))

@@ -82,7 +82,7 @@ func reached(a *listen.Attempt) failure.Phase {
 		return failure.PhaseSelect
 	case !connected(a):
 		return reachedDialling(a)
-	case a.Answered > 0 || a.Status != 0 && a.Status != statusClientClosed:
+	case a.Answered > 0 || a.Status != 0 && a.Status != listen.StatusClientClosedRequest:
 		return failure.PhaseBody
 	case a.FirstByte > 0:
 		return failure.PhaseHeaders

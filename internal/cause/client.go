@@ -9,7 +9,7 @@ import (
 
 // answered says that something was written that a client could read.
 func answered(h *listen.Heard) bool {
-	return h.Response.Status != 0 && h.Response.Status != statusClientClosed
+	return h.Response.Status != 0 && h.Response.Status != listen.StatusClientClosedRequest
 }
 
 // judgeUpload: the request's body broke off, stalled or was malformed while it was
@@ -20,7 +20,7 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 	if !uploadExplains(h.Client.BodyErr) || last == nil || last.Sent == 0 || last.Status != 0 || answered(h) || h.Panicked {
 		return verdict{}, false
 	}
-	if h.Err == nil && h.Response.Status != statusClientClosed && !h.Client.Left {
+	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
 		return verdict{}, false
 	}
 	f := found(ClientUploadFailed, "reading the request's body: "+cut(clean(innermost(h.Client.BodyErr)), maxEvidence))
@@ -34,7 +34,7 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 			v.status = http.StatusBadRequest
 		}
 	case h.Client.Left && !isTimeout(h.Client.BodyErr):
-		v.outcome, v.status = failure.Abandoned, statusClientClosed
+		v.outcome, v.status = failure.Abandoned, listen.StatusClientClosedRequest
 	}
 	return v, true
 }
@@ -57,15 +57,15 @@ const adviceNoLimit = "If clients often give up here, find out why the upstream 
 // judgeAbandoned: the client left while an upstream was waited for. One that
 // leaves after the answer's headers is no failure.
 func judgeAbandoned(h *listen.Heard) (verdict, bool) {
-	left := h.Client.Left && !answered(h) || h.Response.Status == statusClientClosed || h.ErrStatus == statusClientClosed
+	left := h.Client.Left && !answered(h) || h.Response.Status == listen.StatusClientClosedRequest || h.ErrStatus == listen.StatusClientClosedRequest
 	last := lastAttempt(h)
 	if !left || h.Response.Hijacked || h.Panicked || last == nil && h.Selection.Rounds == 0 {
 		return verdict{}, false
 	}
-	if last != nil && worked(last) && h.Response.Status != statusClientClosed && !nobodyChosen(h, last) {
+	if last != nil && worked(last) && h.Response.Status != listen.StatusClientClosedRequest && !nobodyChosen(h, last) {
 		return verdict{}, false // an answer had come: what the client left was something else
 	}
-	v := verdict{outcome: failure.Abandoned, status: statusClientClosed, attempt: last}
+	v := verdict{outcome: failure.Abandoned, status: listen.StatusClientClosedRequest, attempt: last}
 	phase, limits := failure.PhaseSelect, h.Selection.Limits
 	if last != nil {
 		limits = last.Limits
@@ -90,5 +90,5 @@ func underWay(h *listen.Heard, last *listen.Attempt) bool {
 	// FastCGI notices nothing of a client that leaves, so that its attempt goes on
 	// until it fails by itself. A gRPC server knows the client's deadline, and gives the
 	// request up when the client does.
-	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || h.ErrStatus == statusClientClosed || last.Protocol == protocolFastCGI
+	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || h.ErrStatus == listen.StatusClientClosedRequest || last.Protocol == protocolFastCGI
 }

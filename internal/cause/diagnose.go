@@ -17,9 +17,6 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// statusClientClosed is what Caddy, as nginx, answers to a client that has left.
-const statusClientClosed = 499
-
 // finding is the row that fits, and what a diagnosis knows better than the row.
 type finding struct {
 	row   *Row
@@ -277,7 +274,7 @@ func failed(h *listen.Heard, a *listen.Attempt) bool {
 
 // worked says that an attempt is known to have brought an answer.
 func worked(a *listen.Attempt) bool {
-	return a.Err == nil && !a.Silent && a.Status != statusClientClosed && (a.Exact || a.Status != 0)
+	return a.Err == nil && !a.Silent && a.Status != listen.StatusClientClosedRequest && (a.Exact || a.Status != 0)
 }
 
 // returned is the error below the one that gives it a status.

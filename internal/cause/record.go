@@ -63,13 +63,17 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		f.Upstream = h.Selection.Source
 	}
 	if h.Selection.Rounds > 0 && v.outcome == failure.Failed && (a == nil || a.Limits == h.Selection.Limits) {
-		for _, c := range h.Selection.Pool {
+		for _, c := range h.Selection.Pool[:min(len(h.Selection.Pool), failure.MaxUnavailable)] {
 			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: c.Upstream, Reason: c.Reason})
 		}
 	}
 	f.Evidence = evidence(h, v)
-	f.Summary = fill(row.Summary, f.Upstream, address, f.Limit)
-	f.Advice = fill(orText(v.finding.advice, row.Advice), f.Upstream, address, f.Limit)
+	upstream := f.Upstream
+	if address != "" && (upstream == h.Selection.Source || strings.Contains(upstream, "{")) {
+		upstream = address + " (" + upstream + ")" // nobody can connect to a source or a placeholder
+	}
+	f.Summary = fill(row.Summary, upstream, address, f.Limit)
+	f.Advice = fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit)
 	return f
 }
 
@@ -446,6 +450,7 @@ func limitWords(limit *failure.Limit) string {
 }
 
 // otherLimits names the limits in force besides the one that ran out, if one did.
+// keepalive ends no request.
 func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
 	if a.Limits == nil {
 		return nil
@@ -453,7 +458,7 @@ func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
 	var words []string
 	for _, setting := range a.Limits.Settings {
 		limit := limitFor(setting.Name, a.Limits, a)
-		if limit != nil && limit.ValueMS != nil && (ranOut == nil || ranOut.Name != limit.Name) {
+		if limit != nil && limit.ValueMS != nil && limit.Name != failure.Keepalive && (ranOut == nil || ranOut.Name != limit.Name) {
 			words = append(words, limitWords(limit))
 		}
 	}

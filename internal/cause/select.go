@@ -1,7 +1,9 @@
 package cause
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -27,36 +29,45 @@ func selectCause(s *listen.Selection) finding {
 		}
 		return found(UpstreamsMissing, "no upstream is configured")
 	}
-	var evidence []string
-	var full, unclear bool
-	for _, c := range s.Pool {
-		switch c.Reason {
-		case failure.ReasonFull:
-			full = true
-		case "":
-			unclear = true
-			evidence = append(evidence, c.Upstream+": available by now, or refused by the selection policy")
-			continue
-		}
-		evidence = append(evidence, c.Upstream+": "+reasonWords[c.Reason])
-	}
+	evidence := poolEvidence(s.Pool)
 	if s.LookupErr != nil {
 		evidence = append(evidence, "lookup of "+s.Source+": "+cut(s.LookupErr.Error(), maxEvidence))
 	}
+	all := func(reason failure.Reason) bool {
+		return !slices.ContainsFunc(s.Pool, func(c listen.Candidate) bool { return c.Reason != reason })
+	}
+	has := func(reason failure.Reason) bool {
+		return slices.ContainsFunc(s.Pool, func(c listen.Candidate) bool { return c.Reason == reason })
+	}
 	switch {
-	case full:
+	case has(failure.ReasonFull):
 		return found(UpstreamsFull, evidence...)
-	case unclear:
+	case has(""):
 		return found(Unknown, evidence...).at(failure.PhaseSelect)
+	case all(failure.ReasonUnhealthy):
+		return found(UpstreamsUnhealthy, evidence...).advise("Ask an upstream yourself for what the active check asks (health_uri): it stays out until its check succeeds.")
+	case all(failure.ReasonCircuitOpen):
+		return found(UpstreamsUnhealthy, evidence...).advise("The circuit breaker lets nobody through until it closes by itself; repair what makes requests fail or slow, or change what trips it.")
 	}
 	return found(UpstreamsUnhealthy, evidence...)
 }
 
-var reasonWords = map[failure.Reason]string{
-	failure.ReasonFails:       "failed too often (max_fails)",
-	failure.ReasonUnhealthy:   "unhealthy by its active check",
-	failure.ReasonCircuitOpen: "its circuit breaker is open",
-	failure.ReasonFull:        "full (unhealthy_request_count)",
+// poolEvidence counts the upstreams of a pool by why they could not be chosen: which
+// one has which reason stands in the record's list, which has a bound.
+func poolEvidence(pool []listen.Candidate) []string {
+	var lines []string
+	for _, reason := range []failure.Reason{failure.ReasonFails, failure.ReasonUnhealthy, failure.ReasonCircuitOpen, failure.ReasonFull, ""} {
+		n := 0
+		for _, c := range pool {
+			if c.Reason == reason {
+				n++
+			}
+		}
+		if n > 0 {
+			lines = append(lines, fmt.Sprintf("%d of %d upstreams: %s", n, len(pool), reason.Words()))
+		}
+	}
+	return lines
 }
 
 // addressIsEmpty says that an upstream's placeholder gave no host, or port 0.

@@ -120,6 +120,9 @@ type Unavailable struct {
 	LastFailure string `json:"last_failure,omitempty"`
 }
 
+// MaxUnavailable is how many upstreams a record lists that could not be selected.
+const MaxUnavailable = 16
+
 // Reason says why an upstream could not be selected.
 type Reason string
 
@@ -130,6 +133,21 @@ const (
 	ReasonCircuitOpen Reason = "circuit_open" // its circuit breaker is open
 	ReasonFull        Reason = "full"         // unhealthy_request_count reached
 )
+
+// Words is the reason as people read it.
+func (r Reason) Words() string {
+	switch r {
+	case ReasonFails:
+		return "failed too often (max_fails)"
+	case ReasonUnhealthy:
+		return "fails its active health check"
+	case ReasonCircuitOpen:
+		return "its circuit breaker is open"
+	case ReasonFull:
+		return "full (unhealthy_request_count)"
+	}
+	return "available by now, or refused by the selection policy"
+}
 
 // Received is what an upstream's own answer said.
 type Received struct {

@@ -14,6 +14,9 @@ type Limits struct {
 	FailDuration time.Duration
 	// MaxFails is how many failures make an upstream unavailable.
 	MaxFails int
+	// AnswersCount says that answers may count as failures, too (unhealthy_status,
+	// unhealthy_latency).
+	AnswersCount bool
 	// ActiveChecks says whether the upstreams are checked actively.
 	ActiveChecks bool
 	// ProxyProtocol is the version that is sent, "" for none.

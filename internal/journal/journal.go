@@ -90,16 +90,39 @@ func (j *Journal) put(r *ring, e *entry) {
 		return
 	}
 	j.forget(r.slot(e.sequence).Swap(e))
-	if e.failure.Upstream != "" {
-		j.last[e.failure.Upstream] = e
+	for _, name := range namesOf(e.failure) {
+		if name != "" {
+			j.last[name] = e
+		}
 	}
 }
 
 // forget drops what leads to e besides its slot. The caller holds mu.
 func (j *Journal) forget(e *entry) {
-	if e != nil && j.last[e.failure.Upstream] == e {
-		delete(j.last, e.failure.Upstream)
+	if e == nil {
+		return
 	}
+	for _, name := range namesOf(e.failure) {
+		if j.last[name] == e {
+			delete(j.last, name)
+		}
+	}
+}
+
+// namesOf are those by which a failure is its upstream's last: the one configured,
+// and the address of the attempt that failed, by which a dynamic source knows it.
+// A client that left says nothing of an upstream.
+func namesOf(f *failure.Failure) (names [2]string) {
+	if f.Outcome == failure.Abandoned {
+		return names
+	}
+	names[0] = f.Upstream
+	for _, a := range f.Attempts {
+		if a.Cause == f.Cause && a.Upstream == f.Upstream {
+			names[1] = a.Address
+		}
+	}
+	return names
 }
 
 // Query returns the failures that q asks for.
@@ -177,7 +200,7 @@ func (j *Journal) Get(id string) (*failure.Failure, bool) {
 	return nil, false
 }
 
-// Last returns the last failure recorded for that upstream, nil where none is
+// Last returns the last failure recorded for that upstream or address, nil where none is
 // kept. It takes one look at a map: requests ask it, in a storm all of them.
 func (j *Journal) Last(upstream string) *failure.Failure {
 	j.mu.Lock()

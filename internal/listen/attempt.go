@@ -35,6 +35,17 @@ type LiveAttempt struct {
 
 	requestBody  requestBody
 	responseBody responseBody
+
+	// handled says that the owner's own routes make something of the answer.
+	handled bool
+}
+
+// Handled hears that the owner's own routes (handle_response) take the answer: what
+// comes of it is not the upstream's own.
+func (a *LiveAttempt) Handled() {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	a.handled = true
 }
 
 // live says whether a is what l listens to. The caller holds the lock.

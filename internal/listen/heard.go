@@ -49,8 +49,6 @@ type Client struct {
 	WriteErr error
 	// BodyErr is the error that ended the reading of the request's body.
 	BodyErr error
-	// BodyBytes is how much of the request's body was read.
-	BodyBytes int64
 }
 
 // Response is what was written to the client.
@@ -63,8 +61,6 @@ type Response struct {
 	Intercepted bool
 	// Hijacked says that the connection was taken over (an upgrade).
 	Hijacked bool
-	// Bytes is how much of a body was written.
-	Bytes int64
 }
 
 // Selection is what was heard before an upstream was chosen.

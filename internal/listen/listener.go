@@ -246,10 +246,9 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		ErrStatus: status,
 		Panicked:  panicked,
 		Client: Client{
-			Left:      l.request.Context().Err() != nil,
-			WriteErr:  l.writeErr,
-			BodyErr:   l.body.err,
-			BodyBytes: l.body.bytes,
+			Left:     l.request.Context().Err() != nil,
+			WriteErr: l.writeErr,
+			BodyErr:  l.body.err,
 		},
 		Response:     l.response,
 		Attempts:     l.over,
@@ -278,19 +277,20 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 // clientBody is the request's body, with what became of reading it.
 type clientBody struct {
 	io.ReadCloser
-	l     *Listener
-	bytes int64
-	err   error
+	l   *Listener
+	err error
 }
 
 // Read implements io.Reader.
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
 	b.l.mu.Lock()
-	b.bytes += int64(n)
-	if err != nil && err != io.EOF && b.err == nil && !b.l.sealed.Load() {
+	defer b.l.mu.Unlock()
+	if b.err == nil && !b.l.sealed.Load() {
 		b.err = err
 	}
-	b.l.mu.Unlock()
 	return n, err
 }

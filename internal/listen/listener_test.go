@@ -54,8 +54,8 @@ func TestResponse(t *testing.T) {
 		wantBody   string
 	}{
 		{"nothing written", nil, func(*Listener) {}, Response{}, 200, ""},
-		{"a body alone is a 200", nil, func(l *Listener) { _, _ = io.WriteString(l, "ok") }, Response{Status: 200, Bytes: 2}, 200, "ok"},
-		{"ReadFrom is a 200", nil, func(l *Listener) { _, _ = l.ReadFrom(strings.NewReader("ok")) }, Response{Status: 200, Bytes: 2}, 200, "ok"},
+		{"a body alone is a 200", nil, func(l *Listener) { _, _ = io.WriteString(l, "ok") }, Response{Status: 200}, 200, "ok"},
+		{"ReadFrom is a 200", nil, func(l *Listener) { _, _ = l.ReadFrom(strings.NewReader("ok")) }, Response{Status: 200}, 200, "ok"},
 		{"a flush is a 200", nil, func(l *Listener) { _ = l.FlushError() }, Response{Status: 200}, 200, ""},
 		{"early hints are not final", nil, func(l *Listener) {
 			l.WriteHeader(103)
@@ -111,7 +111,7 @@ func TestClientBody(t *testing.T) {
 		_, err := io.Copy(io.Discard, r.Body)
 		return err
 	})
-	if heard.Client.BodyBytes != 5 || heard.Client.BodyErr != nil {
+	if heard.Client.BodyErr != nil {
 		t.Errorf("got %+v", heard.Client)
 	}
 

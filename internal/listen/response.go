@@ -3,6 +3,7 @@ package listen
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 )
@@ -30,25 +31,14 @@ func (l *Listener) WriteHeader(status int) {
 }
 
 // intercept holds an answer back, and takes its fields out of the header again: what
-// was set before it came stays, and of the answer's own what others go by.
+// was set before it came stays.
 func (l *Listener) intercept() {
 	header := l.ResponseWriter.Header()
-	for field := range header {
-		if _, ok := l.before[field]; !ok && !keptFields[field] {
-			delete(header, field)
-		}
-	}
-	for field, values := range l.before {
-		if !keptFields[field] {
-			header[field] = values
-		}
-	}
+	clear(header)
+	maps.Copy(header, l.before)
 	l.response.Intercepted = true
 	l.before = make(http.Header) // for what is yet to be set of the answer
 }
-
-// keptFields are those of an intercepted answer that stay.
-var keptFields = map[string]bool{"Retry-After": true, "Www-Authenticate": true, "Proxy-Status": true, "Via": true}
 
 // Header implements http.ResponseWriter. An answer that is held back may still set
 // fields, its trailers: nobody gets them.
@@ -59,12 +49,13 @@ func (l *Listener) Header() http.Header {
 	return l.ResponseWriter.Header()
 }
 
-// upstreamAnswered says whether status is the last attempt's own.
+// upstreamAnswered says whether status is the last attempt's own, and nobody else has
+// made something of it.
 func (l *Listener) upstreamAnswered(status int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.current
-	return a != nil && (a.Status == status || !a.Exact && a.FirstByte > 0)
+	return a != nil && !a.handled && (a.Status == status || !a.Exact && a.FirstByte > 0)
 }
 
 // Write implements http.ResponseWriter.
@@ -76,7 +67,6 @@ func (l *Listener) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	n, err := l.ResponseWriter.Write(p)
-	l.response.Bytes += int64(n)
 	l.wrote(err)
 	return n, err
 }
@@ -91,9 +81,7 @@ func (l *Listener) ReadFrom(r io.Reader) (int64, error) {
 	}
 	// io.Copy asks the inner writer for its ReadFrom. Whether an error is r's or
 	// the client's can't be told here, so none is kept.
-	n, err := io.Copy(l.ResponseWriter, r)
-	l.response.Bytes += n
-	return n, err
+	return io.Copy(l.ResponseWriter, r)
 }
 
 // FlushError implements what http.ResponseController asks for.

@@ -148,7 +148,7 @@ func TestWaterfall(t *testing.T) {
 	if second.Whole != (span{700, 300}) || second.Bars[0].span != (span{700, 100}) || second.Bars[1].span != (span{800, 200}) {
 		t.Errorf("%+v", second)
 	}
-	if second.Bars[0].Last || !second.Bars[1].Last {
+	if second.Bars[0].Failed || !second.Bars[1].Failed {
 		t.Errorf("failed in another phase: %+v", second.Bars)
 	}
 	if got, want := line(second), strings.Repeat(" ", 35)+"dddddcccccccccc"; got != want {

@@ -55,8 +55,8 @@ type bar struct {
 	span
 	Phase string
 	Took  string
-	// Last says that the attempt failed in this phase.
-	Last bool
+	// Failed says that the attempt failed in this phase.
+	Failed bool
 }
 
 // thousandths is the length of the whole waterfall, and narrowest the least
@@ -190,17 +190,7 @@ func received(r *failure.Received) string {
 }
 
 func whyUnavailable(u failure.Unavailable) string {
-	why := string(u.Reason)
-	switch u.Reason {
-	case failure.ReasonFails:
-		why = "failed too often (max_fails)"
-	case failure.ReasonUnhealthy:
-		why = "fails its active health check"
-	case failure.ReasonCircuitOpen:
-		why = "its circuit breaker is open"
-	case failure.ReasonFull:
-		why = "full (unhealthy_request_count)"
-	}
+	why := u.Reason.Words()
 	if u.Until != nil {
 		why += ", until " + u.Until.String()
 	}
@@ -234,7 +224,7 @@ func waterfall(f *failure.Failure) (rows []attempt, phases []string, length stri
 	skipped := max(f.AttemptCount-len(f.Attempts), 0)
 	seen := map[failure.Phase]bool{}
 	for i, a := range f.Attempts {
-		row := row(a, total)
+		row := row(f, a, total)
 		row.Number = i + 1
 		if i >= failure.MaxAttempts/2 {
 			row.Number += skipped
@@ -255,8 +245,8 @@ func waterfall(f *failure.Failure) (rows []attempt, phases []string, length stri
 	return rows, phases, duration(total)
 }
 
-// row draws one attempt: its phases one after the other, in their order.
-func row(a failure.Attempt, total failure.Milliseconds) attempt {
+// row draws one attempt of f: its phases one after the other, in their order.
+func row(f *failure.Failure, a failure.Attempt, total failure.Milliseconds) attempt {
 	drawn := attempt{
 		Upstream: Printable(a.Upstream),
 		Cause:    Printable(a.Cause),
@@ -280,8 +270,8 @@ func row(a failure.Attempt, total failure.Milliseconds) attempt {
 		})
 		start += *phase.took
 	}
-	if len(drawn.Bars) > 0 && a.Cause != "" {
-		drawn.Bars[len(drawn.Bars)-1].Last = true
+	if i := failedIn(f, a, drawn.Bars); i >= 0 {
+		drawn.Bars[i].Failed = true
 	}
 
 	labels := make([]string, 0, len(drawn.Bars))
@@ -290,6 +280,24 @@ func row(a failure.Attempt, total failure.Milliseconds) attempt {
 	}
 	drawn.Label = strings.Join(labels, ", ")
 	return drawn
+}
+
+// failedIn is the bar of the phase in which an attempt failed, -1 where it isn't known:
+// that of the record where it speaks of this attempt, else the last that was reached,
+// unless an answer came.
+func failedIn(f *failure.Failure, a failure.Attempt, bars []bar) int {
+	if a.Cause == "" {
+		return -1
+	}
+	if a.Cause == f.Cause {
+		if i := slices.IndexFunc(bars, func(b bar) bool { return b.Phase == string(f.Phase) }); i >= 0 {
+			return i
+		}
+	}
+	if a.Status != 0 {
+		return -1
+	}
+	return len(bars) - 1
 }
 
 type phase struct {

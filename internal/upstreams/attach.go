@@ -38,17 +38,15 @@ func Attach(r *http.Request, l *listen.Listener, place Place) *http.Request {
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), l.StandIn()))
 }
 
-// Detach gives the place back to the listener in front of l, if there is one. It
-// returns that one.
-func Detach(r *http.Request, l *listen.Listener) *listen.Listener {
+// Detach gives the place back to the listener in front of l, if there is one.
+func Detach(r *http.Request, l *listen.Listener) {
 	outer := l.Outer()
 	if outer == nil {
-		return nil
+		return
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set(listenerKey, held{outer})
 	}
-	return outer
 }
 
 func find(repl *caddy.Replacer) *listen.Listener {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -20,6 +21,8 @@ import (
 type ear struct {
 	http.RoundTripper
 	limits *failure.Limits
+	// handles are what handle_response has routes for.
+	handles []caddyhttp.ResponseHandler
 	// protocol names what the transport speaks; "" where a TLS handshake decides.
 	protocol string
 	// tls is nil where no TLS is spoken.
@@ -63,7 +66,21 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := e.RoundTripper.RoundTrip(r)
 	var dialErr reverseproxy.DialError
 	a.Ended(res, err, err != nil && errors.As(err, &dialErr))
+	if err == nil && e.handled(res) {
+		a.Handled()
+	}
 	return res, err
+}
+
+// handled says whether handle_response takes an answer: the first that matches does,
+// and with a status alone it only replaces that (reverseproxy/reverseproxy.go).
+func (e *ear) handled(res *http.Response) bool {
+	for _, handler := range e.handles {
+		if handler.Match == nil || handler.Match.Match(res.StatusCode, res.Header) {
+			return handler.StatusCode == ""
+		}
+	}
+	return false
 }
 
 // withoutScheme copies r with no scheme, so that the transport sets its own.

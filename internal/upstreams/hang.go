@@ -89,7 +89,7 @@ func (w *walk) walk(server *caddyhttp.Server) {
 // tell tells each of our handlers its place.
 func (w *walk) tell(server string) {
 	for _, m := range w.ours {
-		heard := m.unknown == w.unknown || w.unknown == 0
+		heard := m.unknown == w.unknown
 		if w.invokes && w.unknown > 0 {
 			heard = false
 		}
@@ -188,7 +188,7 @@ func hangOn(h *reverseproxy.Handler) {
 	}
 	h.LoadBalancing.SelectionPolicy = s
 
-	e := &ear{RoundTripper: h.Transport, limits: limits}
+	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
 	if isHTTP {
 		e.tls = httpTransport.TLS

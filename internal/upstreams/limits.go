@@ -55,6 +55,7 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		if checks.Passive != nil {
 			l.MaxFails = checks.Passive.MaxFails
 			l.FailDuration = time.Duration(checks.Passive.FailDuration)
+			l.AnswersCount = len(checks.Passive.UnhealthyStatus) > 0 || checks.Passive.UnhealthyLatency > 0
 		}
 	}
 	return l
