@@ -87,16 +87,10 @@ func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 		select {
 		case now := <-ticker.C:
 			a.process.journal.Sweep(now)
-			a.sumUp(a.process.storm.sweep(now))
+			a.process.sumUp(a.logger, now)
 		case <-stop:
 			return
 		}
-	}
-}
-
-func (a *App) sumUp(ended []*summary) {
-	for _, s := range ended {
-		logSummary(a.logger, s)
 	}
 }
 
@@ -109,7 +103,7 @@ func (a *App) Stop() error {
 	close(a.stop)
 	<-a.stopped
 	if last := a.process.stopped(a); last {
-		a.sumUp(a.process.storm.sweep(time.Now().Add(stormWindow))) // nobody will later
+		a.process.sumUp(a.logger, time.Now().Add(stormWindow)) // nobody will later
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package diagnostics
 
 import (
+	"time"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -17,11 +19,35 @@ func (h *Handler) log(f *failure.Failure) {
 		logSummary(h.logger, ended)
 	}
 	if !passes {
+		h.process.sumUpLater(h.logger)
 		return
 	}
 	if c := h.logger.Check(levelOf(f), logMessage); c != nil {
 		c.Write(append(fieldsOf(f), zap.Any("request", f.Request))...)
 	}
+}
+
+// sumUpLater sums up what was left out where no App does it, which is so with
+// `admin off` and no global option: one timer, as long as there are windows.
+func (p *process) sumUpLater(logger *zap.Logger) {
+	if p.attended() || !p.summing.CompareAndSwap(false, true) {
+		return
+	}
+	time.AfterFunc(stormWindow, func() {
+		p.summing.Store(false)
+		if p.sumUp(logger, time.Now()) > 0 {
+			p.sumUpLater(logger)
+		}
+	})
+}
+
+// sumUp sums up the windows that are over, and says how many aren't.
+func (p *process) sumUp(logger *zap.Logger, now time.Time) (left int) {
+	ended, left := p.storm.sweep(now)
+	for _, s := range ended {
+		logSummary(logger, s)
+	}
+	return left
 }
 
 // logSummary writes the line for failures that got none of their own.

@@ -11,9 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
@@ -223,11 +227,11 @@ func TestStorm(t *testing.T) {
 	if passes, _ := s.passes(one("b", 1), start); !passes {
 		t.Error("another fingerprint is suppressed")
 	}
-	if ended := s.sweep(start.Add(60 * time.Second)); len(ended) != 0 {
+	if ended, _ := s.sweep(start.Add(60 * time.Second)); len(ended) != 0 {
 		// b's window is over, with nothing suppressed; a's began a second later.
 		t.Errorf("summed up before the minute was over: %v", ended)
 	}
-	ended := s.sweep(start.Add(61 * time.Second))
+	ended, _ := s.sweep(start.Add(61 * time.Second))
 	if len(ended) != 1 || ended[0].count != 30 || ended[0].suppressed != 20 || ended[0].failure.ID != "a30" {
 		t.Fatalf("summed up: %+v", ended)
 	}
@@ -244,7 +248,7 @@ func TestStorm(t *testing.T) {
 	if !passes || sum == nil || sum.count != 12 || sum.suppressed != 2 || sum.failure.ID != "a12" {
 		t.Errorf("got %v %+v", passes, sum)
 	}
-	if ended := s.sweep(start.Add(2 * time.Minute)); len(ended) != 0 {
+	if ended, _ := s.sweep(start.Add(2 * time.Minute)); len(ended) != 0 {
 		t.Errorf("summed up twice: %v", ended)
 	}
 
@@ -379,6 +383,26 @@ func TestWarnsOfErrorRoutes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where no App runs, what was left out is summed up too.
+func TestLogSummaryWithoutApp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logged := observer.New(zapcore.InfoLevel)
+		h := Handler{process: &process{}, logger: zap.New(core)}
+		for n := range 25 {
+			h.log(&failure.Failure{ID: strconv.Itoa(n), Time: failure.At(time.Now()), Outcome: failure.Failed, Cause: "connection_refused"})
+		}
+		time.Sleep(stormWindow)
+		synctest.Wait()
+		entries := logged.TakeAll()
+		if len(entries) != 11 || entries[10].ContextMap()["suppressed"] != int64(15) {
+			t.Errorf("%d entries, the last %v", len(entries), entries[len(entries)-1].ContextMap())
+		}
+		if h.process.summing.Load() || len(h.process.storm.windows) > 0 {
+			t.Error("it goes on, with nothing left")
+		}
+	})
 }
 
 // Who has error routes and our page is told once a server that the page replaces them.

@@ -27,6 +27,8 @@ type process struct {
 	journal *journal.Journal
 	learnt  upstreams.Learnt
 	storm   storm
+	// summing says that a timer is set which sums up what was left out of the log.
+	summing atomic.Bool
 	// instance is this instance's name.
 	instance atomic.Pointer[string]
 
@@ -91,6 +93,13 @@ func (p *process) stopped(a *App) (last bool) {
 	p.running = slices.DeleteFunc(p.running, func(other *App) bool { return other == a })
 	p.apply()
 	return len(p.running) == 0
+}
+
+// attended says whether an App is there to do what is to be done later.
+func (p *process) attended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.running) > 0
 }
 
 // apply applies what the running configs say. Of two, the more is kept: the load of

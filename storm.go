@@ -87,11 +87,11 @@ func (w *window) summary() *summary {
 	return &summary{failure: w.last, count: w.count, suppressed: w.suppressed}
 }
 
-// sweep gives the summaries of the windows that are over, and forgets these.
-func (s *storm) sweep(now time.Time) []*summary {
+// sweep gives the summaries of the windows that are over, and forgets these; left says
+// how many aren't.
+func (s *storm) sweep(now time.Time) (ended []*summary, left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ended []*summary
 	for key, w := range s.windows {
 		if now.Sub(w.begun) < stormWindow {
 			continue
@@ -101,5 +101,5 @@ func (s *storm) sweep(now time.Time) []*summary {
 		}
 		delete(s.windows, key)
 	}
-	return ended
+	return ended, len(s.windows)
 }
