@@ -1,9 +1,11 @@
 package cause
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -61,6 +63,9 @@ var greetings = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "-ERR", "-NOAUTH
 func headersCause(t *try) finding {
 	if t.FirstByte == 0 || t.Status != 0 {
 		return nothing
+	}
+	if isWriteError(t.err) && died(t.err) {
+		return givenUpCause(t)
 	}
 	text := t.text()
 	if head := t.head(); head != "" {
@@ -120,6 +125,26 @@ func headersCause(t *try) finding {
 	return nothing
 }
 
+// givenUpCause finds the cause where an answer began while the request was still being
+// sent, and the transport's error is that of the sending: whether the connection died
+// or the transport closed it, because it could not read the answer. What came of it is
+// read once more.
+func givenUpCause(t *try) finding {
+	res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(t.head())), nil)
+	reset := !errors.Is(t.err, net.ErrClosed)
+	switch {
+	case err != nil && !died(err):
+		again := *t
+		again.err = err
+		return headersCause(&again)
+	case err == nil && reset:
+		return found(RequestWriteFailed, "an answer had come before it was sent: "+strconv.Itoa(res.StatusCode))
+	case err != nil && t.headWhole() && (reset || died(t.readErr()) && !errors.Is(t.readErr(), net.ErrClosed)):
+		return found(ResponseCutInHeaders)
+	}
+	return found(Unknown, "an answer began while the request was still being sent, and was not read").at(failure.PhaseHeaders)
+}
+
 // firstLineCause looks at how an answer began.
 func firstLineCause(t *try, line string) finding {
 	evidence := "the answer begins with " + quote([]byte(line))
@@ -144,6 +169,11 @@ func (t *try) head() string {
 		return ""
 	}
 	return string(t.Connection.Carried.Head)
+}
+
+// headWhole says that head is all that came back.
+func (t *try) headWhole() bool {
+	return !t.lineUnheard() && t.Connection.Carried.Received == int64(len(t.Connection.Carried.Head))
 }
 
 // readErr is what ended reading from the connection, nil where it wasn't heard.
