@@ -17,6 +17,7 @@ func bodyFaults() []Fault {
 	}
 	const (
 		sized   = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nthe first part\n"
+		noGzip  = "this is no gzip stream"
 		chunked = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
 	)
 	faults := []Fault{
@@ -29,7 +30,7 @@ func bodyFaults() []Fault {
 		truncated("chunk_size_malformed", "25", "transfer_coding_invalid", overTCP(answers(chunked+"zz\r\nhello\r\n"))),
 		truncated("chunk_longer_than_said", "25", "transfer_coding_invalid", overTCP(answers(chunked+"2\r\nhello\r\n0\r\n\r\n"))),
 		truncated("body_stalled", "23b", "response_stalled", overTCP(stallsAfter(sized), transport("read_timeout 200ms"))),
-		truncated("gzip_not_gzip", "43", "content_coding_invalid", overTCP(answers(gzipped([]byte("this is no gzip stream"))))),
+		truncated("gzip_not_gzip", "43", "content_coding_invalid", overTCP(answers(gzipped([]byte(noGzip))), app(answersCoded([]byte(noGzip))))),
 		truncated("gzip_corrupt", "43", "content_coding_invalid", overTCP(answers(gzipped(corrupt(compressed()))))),
 		truncated("gzip_cut", "43", "content_coding_invalid", overTCP(answers(gzipped(compressed()[:40])))),
 		{

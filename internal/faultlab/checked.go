@@ -11,7 +11,7 @@ var checked = []string{
 	"cut_in_header", "upstream_never_reads",
 	"h2_stream_reset", "h2_stream_refused_post", "h2_goaway_unprocessed", "h2_hpack_broken", "h2c_to_http1", "h2_body_stream_reset",
 	"forward_proxy_closes", "forward_proxy_forbids", "socks_unreachable",
-	"h3_certificate_untrusted", "h3_stream_reset", "h3_data_before_headers", "h3_lost",
+	"h3_certificate_untrusted", "h3_stream_reset", "h3_data_before_headers", "h3_moved",
 	"fastcgi_refused", "fastcgi_speaks_http", "fastcgi_closed_unanswered", "fastcgi_read_timeout", "fastcgi_status_malformed", "fastcgi_length_unknown",
 }
 

@@ -1,10 +1,14 @@
 package faultlab
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
+	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // labName is the name that is looked up: under .test nothing exists (RFC 6761).
@@ -56,6 +60,52 @@ func startResolverClosed() (*Upstream, error) {
 		return nil, err
 	}
 	return notListening(labName+":80", transport("resolvers "+resolver))()
+}
+
+// resolveHere makes the name server of a fault the system's own, for transports that
+// can't be told of one: so it works only for a proxy in this process, which has
+// called OwnResolver.
+func (u *Upstream) resolveHere() {
+	for i, line := range u.Transport {
+		if server, ok := strings.CutPrefix(line, "resolvers "); ok {
+			nameServer.Store(&server)
+			u.undo = append(u.undo, func() error { nameServer.Store(nil); return nil })
+			u.Transport = slices.Delete(u.Transport, i, i+1)
+			return
+		}
+	}
+}
+
+// nameServer is asked instead of the system's; nil for none.
+var nameServer atomic.Pointer[string]
+
+// OwnResolver lets faults have a name server of their own where the system's is
+// asked. It must be called before this process looks up anything, for it replaces
+// net.DefaultResolver.
+func OwnResolver() {
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		server := nameServer.Load()
+		if server == nil {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+		c, err := new(net.Dialer).DialContext(ctx, "udp", *server)
+		if err != nil {
+			return nil, err
+		}
+		return impatient{c.(*net.UDPConn)}, nil //nolint:forcetypeassert // it was dialled in UDP
+	}}
+}
+
+// impatient waits for an answer not as long as the system would, which is five
+// seconds each time.
+type impatient struct{ *net.UDPConn }
+
+// SetDeadline implements net.Conn.
+func (c impatient) SetDeadline(t time.Time) error {
+	if soon := time.Now().Add(50 * time.Millisecond); t.After(soon) {
+		t = soon
+	}
+	return c.UDPConn.SetDeadline(t)
 }
 
 // serveDNS answers each query with what answer makes of it; nil for silence.

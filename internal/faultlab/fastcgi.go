@@ -79,6 +79,10 @@ func fastCGIFaults() []Fault {
 			Cause: "upstream_status", Phase: "headers", Side: "upstream", Outcome: "upstream_answered", Status: 503,
 			Start: overTCP(responds(saysOut("Status: 503 Service Unavailable\r\nContent-Type: text/plain\r\n\r\nsorry\n")), fastCGI()),
 		},
+		// Caddy takes a header that ends with the connection for whole, and what follows
+		// it for empty.
+		{Name: "fastcgi_cut_between_headers", Number: "36b", Status: 200, Start: overTCP(responds(cutsOut("Status: 200 OK\r\nContent-Type: text/plain\r\n")), fastCGI())},
+		{Name: "fastcgi_reset_between_headers", Number: "36b", Status: 200, Start: overTCP(responds(resetsOut("Status: 200 OK\r\nContent-Type: text/plain\r\n")), fastCGI())},
 		{Name: "fastcgi_good", Status: 200, Start: overTCP(responds(saysOut(whole)), fastCGI())},
 
 		truncated("fastcgi_body_cut", "response_truncated", overTCP(responds(cutsOut(part)), fastCGI())),

@@ -1,6 +1,6 @@
 // Package faultlab is a laboratory of broken upstreams, for tests and for the
-// demo: each fails in one way that a reverse proxy meets in the field, on loopback,
-// with nothing but the standard library and without other programs.
+// demo: each fails in one way that a reverse proxy meets in the field, on loopback
+// and without other programs.
 package faultlab
 
 import (

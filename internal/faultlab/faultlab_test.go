@@ -39,6 +39,7 @@ var proofs = map[string]check{
 	"placeholder_empty":            nil,
 	"placeholder_bad_port":         nil,
 	"placeholder_port_range":       nil,
+	"placeholder_socket_empty":     nil,
 	"rescued_after_refused":        errno(syscall.ECONNREFUSED, 10061),
 	"rescued_after_close":          is(io.EOF),
 	"refused_twice":                errno(syscall.ECONNREFUSED, 10061),
@@ -95,7 +96,7 @@ var proofs = map[string]check{
 	"upstream_never_reads": timeout("write"),
 	// Which of the two is up to who sees the reset first: the one who writes, or the
 	// one who waits for an answer and closes the connection.
-	"reset_while_sending": anyOf(errno(syscall.ECONNRESET, 10054), errno(syscall.EPIPE, 10053), is(net.ErrClosed)),
+	"reset_while_sending": cutWhileSending,
 	"upload_broken_off":   anyOf(is(io.ErrUnexpectedEOF), is(context.Canceled)),
 	"upload_malformed":    text("invalid byte in chunk length"),
 	"upload_stalled":      anyOf(timeout("read"), is(context.Canceled)),
@@ -113,6 +114,7 @@ var proofs = map[string]check{
 	"closed_unanswered_tls":       is(io.EOF),
 	"cut_unanswered_tls":          is(io.EOF), // crypto/tls lets it pass between two records
 	"reset_unanswered":            errno(syscall.ECONNRESET, 10054),
+	"reset_unanswered_unix":       errno(syscall.ECONNRESET, 0),
 	"reset_unanswered_tls":        errno(syscall.ECONNRESET, 10054),
 	"response_header_timeout":     text("timeout awaiting response headers"),
 	"read_timeout":                timeout("read"),
@@ -180,6 +182,32 @@ var proofs = map[string]check{
 	"h2c_stream_refused_post":        text("cannot retry err [stream error: stream ID 1; REFUSED_STREAM; received from peer]"),
 	"h2_stream_refused_once":         answered(200),
 	"h2_stream_reset_on_reused":      reset(http2.ErrCodeInternal),
+	"h2_upload_stream_reset":         reset(http2.ErrCodeInternal),
+	"h2c_upload_stream_reset":        reset(http2.ErrCodeInternal),
+	"h2_upload_goaway":               as[http2.GoAwayError](),
+	"h2_upload_closed":               is(io.ErrUnexpectedEOF),
+	"h2c_upload_closed":              is(io.ErrUnexpectedEOF),
+	"h2_reset_while_sending":         cutWhileSending,
+	"h2c_reset_while_sending":        cutWhileSending,
+	"h2_upstream_never_reads":        timeout("write"),
+	"h2c_upstream_never_reads":       timeout("write"),
+	"h2_header_list_limited":         text("request header list larger than peer's advertised limit"),
+	"h2_host_is_a_socket":            nil, // Caddy takes the socket for the host
+	"h2_reset_unanswered":            errno(syscall.ECONNRESET, 10054),
+	"h2c_reset_unanswered":           errno(syscall.ECONNRESET, 10054),
+	"h2_keepalive_race":              is(io.ErrUnexpectedEOF),
+	"h2c_keepalive_race":             is(io.ErrUnexpectedEOF),
+	"h2_cut_in_headers":              is(io.ErrUnexpectedEOF),
+	"h2c_cut_in_headers":             is(io.ErrUnexpectedEOF),
+	"h2_read_timeout":                timeout("read"),
+	"h2c_to_ssh":                     anyOf(is(http2.ErrFrameTooLarge), hidden),
+	"h2c_to_tls":                     anyOf(is(io.ErrUnexpectedEOF), hidden),
+	"h2c_headers_too_large":          text("PROTOCOL_ERROR; http2: response header list larger than advertised limit"),
+	"h2c_headers_far_too_large":      is(http2.ConnectionError(http2.ErrCodeProtocol)),
+	"h2_body_longer_than_said":       broken(text("more than declared Content-Length")),
+	"h2c_body_longer_than_said":      broken(text("more than declared Content-Length")),
+	"h2_body_stalled":                broken(timeout("read")),
+	"h2c_body_stalled":               broken(timeout("read")),
 	"h2_goaway_unprocessed":          text("cannot retry err [http2: Transport received Server's graceful shutdown GOAWAY]"),
 	"h2_goaway_unprocessed_error":    text("http2: Transport received GOAWAY from server ErrCode:ENHANCE_YOUR_CALM"),
 	"h2_goaway_then_closed":          as[http2.GoAwayError](),
@@ -530,6 +558,9 @@ func broken(how check) check {
 		return how(heard{err: h.bodyErr}, a)
 	}
 }
+
+// cutWhileSending is a reset as either of the two sees it.
+var cutWhileSending = anyOf(errno(syscall.ECONNRESET, 10054), errno(syscall.EPIPE, 10053), is(net.ErrClosed))
 
 // hidden is the error of a connection of HTTP/2 that died before it was used.
 var hidden = text("client conn could not be established")

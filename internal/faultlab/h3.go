@@ -1,11 +1,13 @@
 package faultlab
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +32,12 @@ const (
 	h3Part         = "\x00\x0fthe first part\n"
 	h3NoStatus     = "\x01\x09\x00\x00\x25\x03foo\x01a" + "\x00"
 	h3BadEntry     = "\x01\x05\x00\x00\xff\xff\x03"
-	h3SettingsHere = "\x04\x00" // SETTINGS, which belong to the control stream alone
+	h3Interim      = "\x01\x08\x00\x00\x5f\x09\x03103" // the status in full
+	h3Length5      = "\x01\x06\x00\x00\xd9\x54\x015"
+	h3HugeHeaders  = "\x01\x81\x00\x00\x00" // a HEADERS frame of 16 MiB
+	h3Goaway       = "\x07\x01\x00"         // GOAWAY: no request was taken
+	h3Nothing      = "\x21"                 // a stream of a type that has no meaning (RFC 9114, section 6.2.3)
+	h3SettingsHere = "\x04\x00"             // SETTINGS, which belong to the control stream alone
 )
 
 func http3Faults() []Fault {
@@ -56,17 +63,29 @@ func http3Faults() []Fault {
 		failed("h3_protocol_not_common", "http_version_mismatch", "tls", "proxy", 502, overH3(h3Server{protocols: []string{"other"}})),
 		failed("h3_client_certificate_missing", "client_certificate_rejected", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, asksForCertificate: true})),
 
+		failed("h3_server_name_rejected", "tls_server_name_rejected", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, certificateFor: noCertificate})),
+		failed("h3_internal_error", "tls_alert", "tls", "upstream", 502, overH3(h3Server{protocols: alpn, certificateFor: failsToFind})),
+
 		failed("h3_stream_reset", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Resets("", h3InternalError)})),
 		failed("h3_request_rejected", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Resets("", h3RequestRejected)})),
 		failed("h3_connection_closed", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Closes("", h3NoError)})),
 		failed("h3_connection_closed_error", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Closes("", h3InternalError)})),
+		// QUIC says that it was closed, so that it is no race.
+		failed("h3_closed_on_reused", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3FirstWell(h3Closes("", h3NoError))}, sends(post()), after(warmUp))),
 		failed("h3_stream_ended_unanswered", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends("")})),
+		failed("h3_goaway", "goaway", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, control: h3Control + h3Goaway, takesNothing: true})),
+		failed("h3_upload_stream_reset", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Aborts(h3InternalError)}, sends(upload()))),
+		failed("h3_upload_connection_closed", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Closes("", h3InternalError)}, sends(upload()))),
+		failed("h3_moved", "connection_lost", "wait", "network", 502, startH3Moved),
 		failed("h3_lost", "connection_lost", "wait", "network", 502, overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes("")})),
 
 		failed("h3_data_before_headers", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Part)})),
 		failed("h3_headers_without_status", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3NoStatus)})),
 		failed("h3_qpack_broken", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3BadEntry)})),
 		failed("h3_settings_on_stream", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3SettingsHere)})),
+		failed("h3_headers_too_large", "response_headers_too_large", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3HugeHeaders)})),
+		// Nothing has a name for it: six interim answers are more than the transport takes.
+		failed("h3_too_many_interim", "unknown", "headers", "", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(strings.Repeat(h3Interim, 6))})),
 		failed("h3_cut_in_headers", "response_cut_in_headers", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Status200[:3])})),
 		{
 			Name: "h3_client_leaves_while_waiting", Number: "30",
@@ -77,6 +96,7 @@ func http3Faults() []Fault {
 
 		truncated("h3_body_stream_reset", "stream_reset", overH3(h3Server{protocols: alpn, answer: h3Resets(h3Length1000+h3Part, h3InternalError)})),
 		truncated("h3_body_connection_closed", "response_truncated", overH3(h3Server{protocols: alpn, answer: h3Closes(h3Length1000+h3Part, h3InternalError)})),
+		truncated("h3_body_longer_than_said", "response_malformed", overH3(h3Server{protocols: alpn, answer: h3Ends(h3Length5 + h3Part)})),
 		truncated("h3_body_lost", "connection_lost", overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes(h3Length1000 + h3Part)})),
 	}
 	for i := range faults {
@@ -97,6 +117,11 @@ type h3Server struct {
 	protocols          []string // of ALPN
 	stranger           bool     // the certificate is one that nobody trusts
 	asksForCertificate bool
+	certificateFor     func(*tls.ClientHelloInfo) (*tls.Certificate, error) // instead of the one that there is
+	control            string                                               // what the control stream says; settings by default
+	takesNothing       bool                                                 // whether no request may come
+	early              bool                                                 // whether requests are answered before they are whole
+	resetKey           *quic.StatelessResetKey
 	idle               time.Duration // after which a silent connection is given up; 0 for QUIC's default
 	answer             func(*h3Request)
 }
@@ -133,6 +158,13 @@ func udpPort(closed bool) func() (*Upstream, error) {
 	}
 }
 
+// noCertificate has none for any name, failsToFind an error of its own.
+func noCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
+
+func failsToFind(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return nil, errors.New("the store of certificates is not there")
+}
+
 // overH3 makes an upstream that speaks HTTP/3, with a certificate that is trusted
 // unless s says otherwise.
 func overH3(s h3Server, options ...option) func() (*Upstream, error) {
@@ -153,6 +185,9 @@ func overH3(s h3Server, options ...option) func() (*Upstream, error) {
 			return nil, err
 		}
 		config := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: s.protocols}
+		if s.certificateFor != nil {
+			config.Certificates, config.GetCertificate = nil, s.certificateFor
+		}
 		if s.asksForCertificate {
 			config.ClientAuth = tls.RequireAnyClientCert
 		}
@@ -167,14 +202,90 @@ func overH3(s h3Server, options ...option) func() (*Upstream, error) {
 	}
 }
 
+// startH3Moved makes an upstream behind a balancer, which leads a connection with a
+// request on it to another server: that one knows nothing of it, and says so.
+func startH3Moved() (*Upstream, error) {
+	var move func()
+	s := h3Server{protocols: []string{"h3"}, resetKey: new(quic.StatelessResetKey), answer: func(r *h3Request) {
+		move()
+		r.makesStream() // which the client acknowledges
+	}}
+	u, err := overH3(s)()
+	if err != nil {
+		return nil, err
+	}
+	first := u.To
+	config := &tls.Config{NextProtos: s.protocols}
+	if _, err := u.certify(config); err != nil {
+		return u.fails(err)
+	}
+	if err := u.serveH3(config, s); err != nil {
+		return u.fails(err)
+	}
+	if u.To, move, err = u.balance(first, u.To); err != nil {
+		return u.fails(err)
+	}
+	return u, nil
+}
+
+// balance passes on what comes in UDP to the first server, and after move to the
+// second; what either says goes back.
+func (u *Upstream) balance(first, second string) (address string, move func(), err error) {
+	var running sync.WaitGroup
+	u.undo = append(u.undo, func() error { running.Wait(); return nil })
+	front, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return "", nil, err
+	}
+	u.undo = append(u.undo, front.Close)
+	var client atomic.Pointer[net.UDPAddr]
+	var servers [2]net.Conn
+	for i, to := range []string{first, second} {
+		server, err := net.Dial("udp", to)
+		if err != nil {
+			return "", nil, err
+		}
+		u.undo = append(u.undo, server.Close)
+		servers[i] = server
+		running.Go(func() {
+			for b := make([]byte, 1<<16); ; {
+				n, err := server.Read(b)
+				if err != nil {
+					return
+				}
+				_, _ = front.WriteToUDP(b[:n], client.Load())
+			}
+		})
+	}
+	var moved atomic.Int32
+	running.Go(func() {
+		for b := make([]byte, 1<<16); ; {
+			n, from, err := front.ReadFromUDP(b)
+			if err != nil {
+				return
+			}
+			client.Store(from)
+			_, _ = servers[moved.Load()].Write(b[:n])
+		}
+	})
+	return front.LocalAddr().String(), func() { moved.Store(1) }, nil
+}
+
 func (u *Upstream) serveH3(config *tls.Config, s h3Server) error {
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return err
 	}
 	wire := &vanishing{PacketConn: socket}
-	carrier := &quic.Transport{Conn: wire}
-	listener, err := carrier.Listen(config, &quic.Config{MaxIdleTimeout: s.idle})
+	carrier := &quic.Transport{Conn: wire, StatelessResetKey: s.resetKey}
+	limits := &quic.Config{MaxIdleTimeout: s.idle}
+	if s.takesNothing {
+		limits.MaxIncomingStreams = -1
+	}
+	if s.early {
+		limits.InitialStreamReceiveWindow = enough
+	}
+	listener, err := carrier.ListenEarly(config, limits)
 	if err != nil {
 		return errors.Join(err, socket.Close())
 	}
@@ -187,7 +298,7 @@ func (u *Upstream) serveH3(config *tls.Config, s h3Server) error {
 			if err != nil {
 				return
 			}
-			running.Go(func() { u.answerH3(ctx, connection, s.answer, wire.vanish) })
+			running.Go(func() { u.answerH3(ctx, connection, s, wire.vanish) })
 		}
 	})
 	u.undo = append(u.undo, func() error {
@@ -200,24 +311,36 @@ func (u *Upstream) serveH3(config *tls.Config, s h3Server) error {
 }
 
 // answerH3 answers the requests of a connection.
-func (u *Upstream) answerH3(ctx context.Context, connection *quic.Conn, answer func(*h3Request), vanish func()) {
+func (u *Upstream) answerH3(ctx context.Context, connection *quic.Conn, s h3Server, vanish func()) {
 	if control, err := connection.OpenUniStream(); err == nil {
-		_, _ = control.Write([]byte(h3Control)) // the client may be gone
+		_, _ = io.WriteString(control, cmp.Or(s.control, h3Control)) // the client may be gone
 	}
 	for {
 		stream, err := connection.AcceptStream(ctx)
 		if err != nil {
 			return
 		}
-		_, _ = io.Copy(io.Discard, stream)
+		if s.early { // the rest is left where it is, until the client may send no more
+			_, _ = io.ReadFull(stream, make([]byte, 1))
+			time.Sleep(lateness)
+		} else {
+			_, _ = io.Copy(io.Discard, stream)
+		}
 		u.hasReached()
-		if answer != nil {
-			answer(&h3Request{connection, stream, vanish})
+		if s.answer != nil {
+			s.answer(&h3Request{connection, stream, vanish})
 		}
 	}
 }
 
 func (r *h3Request) say(s string) { _, _ = r.stream.Write([]byte(s)) }
+
+// makesStream makes the client answer.
+func (r *h3Request) makesStream() {
+	if stream, err := r.connection.OpenUniStream(); err == nil {
+		_, _ = io.WriteString(stream, h3Nothing) // the client may be gone
+	}
+}
 
 // h3Ends says this and ends the stream in good order.
 func h3Ends(s string) func(*h3Request) {
@@ -227,11 +350,30 @@ func h3Ends(s string) func(*h3Request) {
 	}
 }
 
+// h3FirstWell answers the connection's first request well.
+func h3FirstWell(answer func(*h3Request)) func(*h3Request) {
+	return func(r *h3Request) {
+		if r.stream.StreamID() == 0 {
+			h3Ends(h3Status200)(r)
+			return
+		}
+		answer(r)
+	}
+}
+
 // h3Resets says this and resets the stream, h3Closes the whole connection.
 func h3Resets(s string, code quic.StreamErrorCode) func(*h3Request) {
 	return func(r *h3Request) {
 		r.say(s)
 		r.settle(s)
+		r.stream.CancelWrite(code)
+	}
+}
+
+// h3Aborts resets both of a stream's directions.
+func h3Aborts(code quic.StreamErrorCode) func(*h3Request) {
+	return func(r *h3Request) {
+		r.stream.CancelRead(code)
 		r.stream.CancelWrite(code)
 	}
 }

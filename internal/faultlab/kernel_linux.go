@@ -45,16 +45,24 @@ func KernelFaults() []Fault {
 			Start: start,
 		}
 	}
-	return []Fault{
+	faults := []Fault{
 		failed("route_missing", "N08d", "network_unreachable", "network", routed(0)),
 		failed("route_unreachable", "N08a", "host_unreachable", "network", routed(routeUnreachable)),
 		failed("route_prohibited", "N08b", "connect_prohibited", "network", routed(routeProhibit)),
 		failed("route_blackhole", "N08c", "network_unreachable", "network", routed(routeBlackhole)),
 		failed("ports_exhausted", "38", "ports_exhausted", "proxy", startPortsExhausted),
 		failed("ipv6_switched_off", "", "address_family_unavailable", "proxy", startIPv6Off),
-		lost("connection_forgotten", startForgotten(post())),
-		lost("connection_forgotten_h2", startForgottenH2),
+		lost("connection_forgotten", forgotten(overTCP(forgets, sends(post()), after(warmUp)))),
+		lost("h2_connection_forgotten", forgotten(overH2(forgetsFramed, sends(post()), after(warmUp)))),
+		lost("h2c_connection_forgotten", forgotten(overH2C(forgetsFramed, sends(post()), after(warmUp)))),
+		lost("fastcgi_connection_forgotten", forgotten(overTCP(forgetsInStdin, fastCGI(), sends(upload())))),
 	}
+	for i := range faults {
+		if faults[i].Name == "fastcgi_connection_forgotten" {
+			faults[i].Phase = "send"
+		}
+	}
+	return faults
 }
 
 // lost is a connection that something on the way has forgotten.
@@ -75,46 +83,36 @@ const (
 
 // startIPv6Off makes an upstream at an address of IPv6, which this host has not.
 func startIPv6Off() (*Upstream, error) {
-	if err := loopbackUp(); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(ipv6OffFile, []byte("1\n"), 0); err != nil {
-		return nil, err
-	}
 	u := newUpstream()
 	u.To = "[::1]:80"
-	u.undo = append(u.undo, func() error { return os.WriteFile(ipv6OffFile, []byte("0\n"), 0) })
-	return u, nil
+	return u, inNamespace(func() error {
+		u.undo = append(u.undo, func() error { return os.WriteFile(ipv6OffFile, []byte("0\n"), 0) })
+		return os.WriteFile(ipv6OffFile, []byte("1\n"), 0)
+	})
 }
 
-// startForgotten makes an upstream whose connection is forgotten on the way once it
-// has answered a first request: nothing comes through any more, and nobody says so.
-func startForgotten(r Request) func() (*Upstream, error) {
+// forgotten makes an upstream whose connection is forgotten on the way: nothing comes
+// through any more, and nobody says so. This namespace's TCP gives up after a second
+// instead of a quarter of an hour.
+func forgotten(start func() (*Upstream, error)) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		if err := giveUpSoon(); err != nil {
+		if err := inNamespace(func() error { return os.WriteFile(retransmitsFile, []byte("2\n"), 0) }); err != nil {
 			return nil, err
 		}
-		return overTCP(forgets, sends(r), after(warmUp))()
+		return start()
 	}
 }
 
-func startForgottenH2() (*Upstream, error) {
-	if err := giveUpSoon(); err != nil {
-		return nil, err
+// inNamespace switches the loopback on and breaks something of the kernel's, in a
+// process that has a network of its own. Elsewhere a fault is only described.
+func inNamespace(broken func() error) error {
+	if !Isolated() {
+		return nil
 	}
-	return overH2(func(p *peer, stream uint32) bool {
-		forget(p.raw)
-		return answersWell(p, stream)
-	}, sends(post()), after(warmUp))()
-}
-
-// giveUpSoon lets this namespace's TCP give up after a second instead of a quarter of
-// an hour.
-func giveUpSoon() error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	return os.WriteFile(retransmitsFile, []byte("2\n"), 0)
+	return broken()
 }
 
 func forgets(c *conn) {
@@ -124,6 +122,27 @@ func forgets(c *conn) {
 	forget(c.raw)
 	c.say(good)
 	<-c.closing
+}
+
+// forgetsFramed does so over HTTP/2, with a request that is answered first.
+func forgetsFramed(p *peer, stream uint32) bool {
+	forget(p.raw)
+	return answersWell(p, stream)
+}
+
+// forgetsInStdin does so when the request's body has begun.
+func forgetsInStdin(c *conn) {
+	for {
+		kind, _, err := c.record()
+		if err != nil {
+			return
+		}
+		if kind == fcgiStdin {
+			forget(c.raw)
+			<-c.closing
+			return
+		}
+	}
 }
 
 // forget drops all that comes to c from now on, before TCP sees it.
@@ -149,27 +168,23 @@ const (
 // route of this kind leads; 0 for none.
 func routed(kind byte) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		if err := loopbackUp(); err != nil {
-			return nil, err
-		}
 		u := newUpstream(transport("dial_timeout 2s"))
 		host := net.IPv4(192, 0, 2, 1+kind).To4()
 		u.To = net.JoinHostPort(host.String(), "80")
-		if kind == 0 {
-			return u, nil
-		}
-		if err := changeRoute(syscall.RTM_NEWROUTE, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL, host, kind); err != nil {
-			return nil, fmt.Errorf("adding a route: %w", err)
-		}
-		u.undo = append(u.undo, func() error { return changeRoute(syscall.RTM_DELROUTE, 0, host, kind) })
-		return u, nil
+		return u, inNamespace(func() error {
+			if kind == 0 {
+				return nil
+			}
+			u.undo = append(u.undo, func() error { return changeRoute(syscall.RTM_DELROUTE, 0, host, kind) })
+			return changeRoute(syscall.RTM_NEWROUTE, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL, host, kind)
+		})
 	}
 }
 
 // startPortsExhausted makes an upstream to which every local port is already
 // connected when the request comes.
 func startPortsExhausted() (*Upstream, error) {
-	if err := loopbackUp(); err != nil {
+	if err := inNamespace(func() error { return nil }); err != nil {
 		return nil, err
 	}
 	u, err := overTCP((*conn).hold)()

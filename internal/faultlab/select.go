@@ -2,7 +2,9 @@ package faultlab
 
 import (
 	"errors"
+	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -81,6 +83,11 @@ func selectFaults() []Fault {
 			Start: notListening("{http.request.header.X-Upstream}", sends(Request{Header: map[string]string{"X-Upstream": "127.0.0.1:80-81"}})),
 		},
 		{
+			Name: "placeholder_socket_empty", Number: "06c",
+			Cause: "dial_address_invalid", Phase: "select", Side: "proxy", Outcome: "failed", Status: 502,
+			Start: notListening("unix/{http.request.header.X-Socket}"),
+		},
+		{
 			Name: "rescued_after_refused", Number: "29a",
 			Cause: "connection_refused", Phase: "connect", Side: "upstream", Outcome: "rescued", Status: 200,
 			Start: rescued(refused()),
@@ -98,7 +105,7 @@ func selectFaults() []Fault {
 		{
 			Name: "retries_used_up", Number: "29e",
 			Cause: "upstream_status", Phase: "headers", Side: "upstream", Outcome: "failed", Status: 503,
-			Start: overTCP(answers(status(503)), block("lb_retries 1", "lb_retry_match expression `{rp.status_code} == 503`")),
+			Start: overTCP(answers(status(503)), block("lb_retries 1", "lb_retry_match expression `{rp.status_code} == 503`"), app(answersStatus(503))),
 		},
 	}
 }
@@ -163,6 +170,13 @@ func startFull() (*Upstream, error) {
 		}
 		c.say(good)
 	}
+	var busy atomic.Bool
+	application := func(w http.ResponseWriter, _ *http.Request) {
+		if busy.CompareAndSwap(false, true) {
+			<-free
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	}
 	first := func(v *visitor) (func(), error) {
 		ended := make(chan struct{})
 		go func() {
@@ -171,7 +185,7 @@ func startFull() (*Upstream, error) {
 		}()
 		return func() { close(free); <-ended }, v.await(v.upstream.reached)
 	}
-	return overTCP(hangs, block("unhealthy_request_count 1", "fail_duration 30s"), after(first))()
+	return overTCP(hangs, block("unhealthy_request_count 1", "fail_duration 30s"), after(first), app(application))()
 }
 
 // startDynamic makes a dynamic source of this kind whose lookup fails.

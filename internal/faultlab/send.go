@@ -20,14 +20,14 @@ func sendFaults() []Fault {
 		{
 			Name: "upload_broken_off", Number: "31a",
 			Cause: "client_upload_failed", Phase: "send", Side: "client", Outcome: "abandoned",
-			Start: overTCP(readsAll, sends(Request{
-				Method: http.MethodPost, Body: says("half of it"), Length: 20, Leave: LeaveReached,
+			Start: overTCP(readsAll, app(answersAll), sends(Request{
+				Method: http.MethodPost, Body: zeros(128 << 10), Length: 256 << 10, Leave: LeaveReached,
 			})),
 		},
 		{
 			Name: "upload_malformed", Number: "31b",
 			Cause: "client_upload_failed", Phase: "send", Side: "client", Outcome: "failed", Status: 502,
-			Start: overTCP(readsAll, sends(Request{
+			Start: overTCP(readsAll, app(answersAll), sends(Request{
 				Method: http.MethodPost, Body: says("5\r\nhello\r\nzz\r\n"), Length: -1,
 			})),
 		},
@@ -43,7 +43,7 @@ func sendFaults() []Fault {
 		{
 			Name: "header_name_invalid", Number: "58",
 			Cause: "request_not_sendable", Phase: "send", Side: "proxy", Outcome: "failed", Status: 502,
-			Start: overTCP(answers(good), block("header_up \"Bad Name\" value")),
+			Start: overTCP(answers(good), app(answersAll), block("header_up \"Bad Name\" value")),
 		},
 		{
 			// Caddy makes the handshake by itself then, and takes no name from the address.

@@ -169,19 +169,26 @@ func overTCP(b behaviour, options ...option) func() (*Upstream, error) {
 func overUnix(b behaviour, options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
 		u := newUpstream(options...)
-		dir, err := u.tempDir()
-		if err != nil {
+		if err := u.serveOnSocket(b); err != nil {
 			return u.fails(err)
 		}
-		path := filepath.Join(dir, "app.sock")
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			return u.fails(err)
-		}
-		u.To = unixAddress(path)
-		u.serve(l, b)
 		return u, nil
 	}
+}
+
+func (u *Upstream) serveOnSocket(b behaviour) error {
+	dir, err := u.tempDir()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "app.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return err
+	}
+	u.To = unixAddress(path)
+	u.serve(l, b)
+	return nil
 }
 
 // overTLS does so on a TLS port with a certificate that is trusted; b starts after

@@ -153,6 +153,7 @@ func handshakes(config *tls.Config, ca *authority, options ...option) (*Upstream
 	if err != nil {
 		return nil, err
 	}
+	u.handshake = config
 	if err := u.trust(ca); err != nil {
 		return u.fails(err)
 	}

@@ -1,7 +1,9 @@
 package faultlab
 
 import (
+	"crypto/tls"
 	"errors"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +32,10 @@ type Upstream struct {
 	// behave is what it does with a connection, if it is a server of our own; it can
 	// be served in another way as well.
 	behave behaviour
+	// app is an application that does the same, where it isn't the protocol that is
+	// broken; handshake is how TLS is spoken, where the handshake is.
+	app       http.HandlerFunc
+	handshake *tls.Config
 
 	// reached is closed when the first bytes of a client have come here.
 	reached chan struct{}

@@ -33,6 +33,7 @@ func waitFaults() []Fault {
 		// The same without close_notify, as a process that is killed does.
 		failed("cut_unanswered_tls", "16a", "closed_before_response", "upstream", 502, overTLS(cutsUnanswered)),
 		failed("reset_unanswered", "17a", "reset_before_response", "upstream", 502, overTCP(resetsUnanswered)),
+		failed("reset_unanswered_unix", "17a", "reset_before_response", "upstream", 502, overUnix(closesUnread)),
 		failed("reset_unanswered_tls", "17a", "reset_before_response", "upstream", 502, overTLS(resetsUnanswered)),
 
 		failed("response_header_timeout", "22", "response_timeout", "upstream", 504,
@@ -49,8 +50,11 @@ func waitFaults() []Fault {
 		if faults[i].Name == "closed_at_accept" {
 			faults[i].OrCause = "reset_before_response"
 		}
-		if faults[i].Name == "closed_unanswered_unix" {
+		switch faults[i].Name {
+		case "closed_unanswered_unix":
 			faults[i].Skip = unless(!onWindows, needsUnixSockets)
+		case "reset_unanswered_unix":
+			faults[i].Skip = unless(onLinux, needsUnixSockets)
 		}
 	}
 	return faults
@@ -101,6 +105,14 @@ func cutsUnanswered(c *conn) {
 func resetsUnanswered(c *conn) {
 	if _, err := c.request(); err == nil {
 		c.reset()
+	}
+}
+
+// closesUnread closes with most of a request unread, which is a reset, on a unix
+// socket of Linux too.
+func closesUnread(c *conn) {
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		c.reached()
 	}
 }
 

@@ -27,6 +27,7 @@ type Way struct {
 func Ways() []Way {
 	return []Way{
 		{"TLS", overHTTPS},
+		{"h2", overHTTP2},
 		{"h2c", overH2CTransport},
 		{"HTTP/3", overHTTP3},
 		{"unix socket", overSocket},
@@ -44,6 +45,7 @@ const (
 	unfitSpeaks   = "the upstream of this fault would have to speak it"
 	unfitUpstream = "the fault is made of other upstreams"
 	unfitOwn      = "it is in the fault already"
+	unfitRace     = "Caddy's own body has a data race there"
 )
 
 // beforeConnection says that a fault shows before there is a connection, and so
@@ -82,21 +84,33 @@ func overHTTPS(f Fault, u *Upstream) (site, unfit string, err error) {
 	case u.behave == nil, !isTCP(u.To):
 		return "", unfitSpeaks, nil
 	}
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return "", "", err
-	}
-	certificate, err := ca.issue(nil)
-	if err != nil {
-		return "", "", err
-	}
-	if err := u.serveAgain(secured(&tls.Config{Certificates: []tls.Certificate{certificate}}, u.behave)); err != nil {
-		return "", "", err
-	}
-	if err := u.trust(ca); err != nil {
+	if err := u.secure(new(tls.Config), u.behave); err != nil {
 		return "", "", err
 	}
 	return u.Caddyfile(), "", nil
+}
+
+// secure serves another behaviour in place of the one that u has, over TLS.
+func (u *Upstream) secure(config *tls.Config, b behaviour) error {
+	ca, err := u.certify(config)
+	if err != nil {
+		return err
+	}
+	if err := u.serveAgain(secured(config, b)); err != nil {
+		return err
+	}
+	return u.trust(ca)
+}
+
+// certify adds a certificate to config, and returns who vouches for it.
+func (u *Upstream) certify(config *tls.Config) (*authority, error) {
+	ca, err := newAuthority("Lab CA")
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := ca.issue(nil)
+	config.Certificates = []tls.Certificate{certificate}
+	return ca, err
 }
 
 // serveAgain serves another behaviour in place of the one that u has.
@@ -110,9 +124,37 @@ func (u *Upstream) serveAgain(b behaviour) error {
 	return nil
 }
 
-func overH2CTransport(f Fault, u *Upstream) (site, unfit string, err error) {
-	if !beforeConnection(f) || !u.plain() {
+// leavesUploading says that the client leaves while its body is sent on. Over HTTP/2 and
+// 3 Caddy's own body has a data race then (reverseproxy.go, bodyNopCloserIfNotRead).
+func (u *Upstream) leavesUploading() bool {
+	return u.Request.Body != nil && u.Request.Leave != LeaveAnswered
+}
+
+// overHTTP2 serves the application of a fault over TLS; what shows before the
+// application is asked is the same as over TLS.
+func overHTTP2(_ Fault, u *Upstream) (site, unfit string, err error) {
+	switch {
+	case u.app == nil, !u.plain():
 		return "", unfitSpeaks, nil
+	case u.leavesUploading():
+		return "", unfitRace, nil
+	}
+	if err := u.secure(&tls.Config{NextProtos: []string{"h2"}}, servesHTTP2(u.application())); err != nil {
+		return "", "", err
+	}
+	return u.Caddyfile(), "", nil
+}
+
+func overH2CTransport(f Fault, u *Upstream) (site, unfit string, err error) {
+	switch {
+	case !u.plain(), !beforeConnection(f) && u.app == nil:
+		return "", unfitSpeaks, nil
+	case u.leavesUploading():
+		return "", unfitRace, nil
+	case !beforeConnection(f):
+		if err := u.serveAgain(servesHTTP2(u.application())); err != nil {
+			return "", "", err
+		}
 	}
 	u.Transport = append(u.Transport, "versions h2c 2")
 	return u.Caddyfile(), "", nil
@@ -121,39 +163,85 @@ func overH2CTransport(f Fault, u *Upstream) (site, unfit string, err error) {
 // overSocket serves the fault on a unix socket.
 func overSocket(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
-	case beforeConnection(f), f.Cause == "connection_lost", f.Cause == "reset_before_response":
-		return "", "a socket has no name, address, port, network or reset", nil
+	case f.Cause == "upstreams_unhealthy" && u.behave == nil:
+		dir, err := u.tempDir()
+		u.To = unixAddress(filepath.Join(dir, "app.sock"))
+		return u.Caddyfile(), "", err
+	case beforeConnection(f) && f.Cause != "file_descriptors_exhausted", f.Cause == "connection_lost", f.Cause == "reset_before_response":
+		return "", "a socket has no name, address, port or network, and is reset in another way", nil
 	case f.Cause == "read_timeout", f.Cause == "request_write_timeout", f.Cause == "response_stalled":
 		return "", "Caddy has read_timeout and write_timeout for TCP alone", nil
-	case u.behave == nil, !isTCP(u.To), u.speaks("tls"), u.speaks("network_proxy"), u.has("dynamic"), u.has("health_"):
+	case u.behave == nil, !isTCP(u.To), u.speaks("network_proxy"), u.has("dynamic"), u.has("health_"):
 		return "", unfitSpeaks, nil
 	}
-	dir, err := u.tempDir()
-	if err != nil {
+	if err := u.serveOnSocket(u.behave); err != nil {
 		return "", "", err
 	}
-	path := filepath.Join(dir, "app.sock")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return "", "", err
+	if u.speaks("tls") {
+		u.nameServer()
+		// Without, Caddy takes the socket's path for the host.
+		u.Block = append(u.Block, "header_up Host "+labName)
 	}
-	u.To = unixAddress(path)
-	u.serve(l, u.behave)
 	return u.Caddyfile(), "", nil
 }
 
-// overHTTP3 has nothing to do with a fault in UDP: what is over TCP shows before.
+// inUDP are causes that show while connecting in UDP, too.
+var inUDP = []string{"host_unreachable", "network_unreachable", "connect_prohibited", "address_family_unavailable", "file_descriptors_exhausted"}
+
+// overHTTP3 serves the handshake of a fault in QUIC, or its application over HTTP/3.
+// What shows before is another thing in UDP, but where the system itself refuses.
 func overHTTP3(f Fault, u *Upstream) (site, unfit string, err error) {
-	if f.Phase != "select" || !beforeConnection(f) || !u.plain() {
+	switch {
+	case u.handshake != nil && (u.handshake.MaxVersion == 0 || u.handshake.MaxVersion >= tls.VersionTLS13):
+		config := u.handshake.Clone()
+		config.NextProtos = []string{"h3"}
+		err = u.serveH3(config, h3Server{})
+	case !u.plain():
+		return "", unfitSpeaks, nil
+	case f.Cause == "upstreams_unhealthy" && u.behave == nil: // a handshake that fails takes less time than silence
+		err = u.serveH3(new(tls.Config), h3Server{})
+	case f.Phase == "dns":
+		u.resolveHere()
+	case beforeConnection(f) && (f.Phase == "select" || slices.Contains(inUDP, f.Cause)):
+	case u.leavesUploading():
+		return "", unfitRace, nil
+	case u.app != nil:
+		err = u.secureHTTP3()
+	default:
 		return "", unfitSpeaks, nil
 	}
-	u.Transport = append(u.Transport, "tls", "versions 3")
-	return u.Caddyfile(), "", nil
+	if !u.speaks("tls") {
+		u.Transport = append(u.Transport, "tls")
+	}
+	u.Transport = append(u.Transport, "versions 3")
+	return u.Caddyfile(), "", err
+}
+
+// secureHTTP3 serves u's application over HTTP/3.
+func (u *Upstream) secureHTTP3() error {
+	config := new(tls.Config)
+	ca, err := u.certify(config)
+	if err != nil {
+		return err
+	}
+	if err := u.serveHTTP3(config, u.application()); err != nil {
+		return err
+	}
+	return u.trust(ca)
 }
 
 func overFastCGITransport(f Fault, u *Upstream) (site, unfit string, err error) {
-	if !beforeConnection(f) || !u.plain() {
+	switch {
+	case !u.plain(), !beforeConnection(f) && u.app == nil:
 		return "", unfitSpeaks, nil
+	case f.Cause == "content_coding_invalid", f.Cause == "request_not_sendable":
+		return "", "transport fastcgi neither undoes a coding nor refuses a header", nil
+	case f.Phase == "dns":
+		u.resolveHere()
+	case !beforeConnection(f):
+		if err := u.serveAgain(servesFastCGI(u.application())); err != nil {
+			return "", "", err
+		}
 	}
 	for _, line := range u.Transport {
 		if !strings.HasPrefix(line, "dial_timeout ") {
@@ -168,7 +256,7 @@ func overFastCGITransport(f Fault, u *Upstream) (site, unfit string, err error) 
 // would do otherwise.
 func overForwardProxy(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
-	case f.Phase == "select" && f.Cause != "dial_address_invalid" && beforeConnection(f):
+	case f.Phase == "select" && f.Name != "placeholder_empty" && beforeConnection(f):
 		u.Transport = append(u.Transport, "network_proxy url http://127.0.0.1:1") // which is never asked
 		return u.Caddyfile(), "", nil
 	case beforeConnection(f):
@@ -234,11 +322,15 @@ func overPROXY(f Fault, u *Upstream) (site, unfit string, err error) {
 		}
 	}
 	u.Transport = append(u.Transport, "proxy_protocol v2")
+	u.nameServer() // Caddy makes the handshake by itself then, and knows no name for it
+	return u.Caddyfile(), "", nil
+}
+
+// nameServer names what the certificate is for, where the address doesn't tell.
+func (u *Upstream) nameServer() {
 	if u.speaks("tls") && !u.speaks("tls_server_name") {
-		// Caddy makes the handshake by itself then, and knows no name for it.
 		u.Transport = append(u.Transport, "tls_server_name 127.0.0.1")
 	}
-	return u.Caddyfile(), "", nil
 }
 
 // afterHeader reads a header of the PROXY protocol's second version, 16 bytes and as
@@ -279,8 +371,6 @@ func overActiveChecks(_ Fault, u *Upstream) (site, unfit string, err error) {
 		return "", unfitOwn, nil
 	case u.has("dynamic"), u.To == "":
 		return "", "dynamic upstreams are not checked actively", nil
-	case strings.Contains(u.To, "unix/"), strings.Contains(u.To, "{"):
-		return "", "the checks would use up the fault's own connections", nil
 	}
 	u.Block = append(u.Block, "health_port 1", "health_interval 1h", "health_fails 100000")
 	return u.Caddyfile(), "", nil

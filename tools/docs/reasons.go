@@ -28,21 +28,20 @@ var (
 	}
 	socketOnly = []string{"socket_backlog_full", "socket_not_found", "socket_permission_denied"}
 	framesOnly = []string{"stream_reset", "goaway", "http_framing_error"}
-	laterThan  = []failure.Phase{failure.PhaseTLS, failure.PhaseSend, failure.PhaseWait, failure.PhaseHeaders, failure.PhaseBody}
 )
 
 // exceptions are asked in this order.
 var exceptions = []exception{
-	{skipped, "its own test goes over HTTP/1.1 alone: what is compared are the addresses of a connection", nil, []string{"proxy_loop"}, nil},
-	{skipped, "it is what is left over, and is not sought", nil, []string{"unknown"}, nil},
+	{impossible, "HTTP/3's socket has no address of its own on our side, by which the connection that comes back would be known", []string{http3}, []string{"proxy_loop"}, nil},
+	{impossible, "the header hides the end of the connection that comes back", []string{proxyHeader}, []string{"proxy_loop"}, nil},
+	{impossible, "what comes back is the forward proxy's own connection", []string{forwardProxy}, []string{"proxy_loop"}, nil},
+	{impossible, "Caddy serves no FastCGI, so that nothing comes back", []string{fastCGI}, []string{"proxy_loop"}, nil},
 
 	{impossible, "only a unix socket has this error", []string{http3, forwardProxy}, socketOnly, nil},
 	{impossible, "a dynamic source gives hosts and ports, no sockets", []string{dynamic}, socketOnly, nil},
-	{skipped, "the checks would use up the fault's own connections", []string{activeChecks}, socketOnly, nil},
 
 	{impossible, "a unix socket has no name, address, port or network", []string{unixSocket}, tcpOnly, nil},
 	{impossible, "a dynamic source gives hosts and ports, no sockets", []string{unixSocket}, []string{"upstreams_missing", "upstream_lookup_failed"}, nil},
-	{skipped, "the handshake and all that follows do not depend on what is below", []string{unixSocket}, append([]string{"tls_expected"}, framesOnly...), []failure.Phase{failure.PhaseTLS}},
 
 	{impossible, "no TLS is spoken", []string{http1, h2c, fastCGI}, nil, []failure.Phase{failure.PhaseTLS}},
 	{impossible, "TLS is spoken", []string{overTLS, h2, http3}, []string{"tls_expected"}, nil},
@@ -54,18 +53,18 @@ var exceptions = []exception{
 	{impossible, "HTTP/2 and HTTP/3 have no status 101 (RFC 9113 section 8.6)", []string{h2, h2c, http3}, []string{"upgrade_failed"}, nil},
 	{impossible, "HTTP/2 reads a header block whole: a cut shows as closed_before_response", []string{h2, h2c}, []string{"response_cut_in_headers"}, nil},
 	{impossible, "the handshake agreed on the protocol: other bytes show as http_framing_error", []string{h2, http3}, []string{"not_http"}, nil},
-	{impossible, "HTTP/2's reader hides a reset: it shows as closed_before_response", []string{h2, h2c}, []string{"reset_before_response"}, nil},
-	{impossible, "a connection carries many requests at once: its end shows as goaway or closed_before_response", []string{h2, h2c, http3}, []string{"keepalive_race"}, nil},
 
-	{impossible, "UDP passes no refusal on: it shows as connect_timeout", []string{http3}, []string{"connection_refused", "reset_before_response"}, nil},
+	{impossible, "QUIC says that the connection was closed: it shows as closed_before_response", []string{http3}, []string{"keepalive_race"}, nil},
+	{impossible, "UDP passes no refusal on: it shows as connect_timeout", []string{http3}, []string{"connection_refused"}, nil},
+	{impossible, "UDP has no reset: QUIC's shows as connection_lost, HTTP/3's as stream_reset", []string{http3}, []string{"reset_before_response"}, nil},
 	{impossible, "QUIC has TLS 1.3 in its own handshake, and stays silent to all else: it shows as connect_timeout", []string{http3}, []string{"tls_not_spoken", "tls_closed", "tls_timeout", "tls_version_unsupported"}, nil},
 	{impossible, "Caddy's transport for HTTP/3 has no such limit", []string{http3}, []string{"request_write_timeout", "response_timeout", "read_timeout", "response_stalled"}, nil},
-	{impossible, "HTTP/3 has no GOAWAY that ends a request which it had taken", []string{http3}, []string{"goaway"}, nil},
+	{impossible, "HTTP/3's transport tells what ended its reading: it shows as stream_reset, closed_before_response or connection_lost", []string{http3}, []string{"request_write_failed"}, nil},
 	{impossible, "Caddy's transport for HTTP/3 uses neither forward proxies nor local_address, and one local port for all", []string{http3}, []string{"forward_proxy_failed", "local_address_unavailable", "ports_exhausted"}, nil},
-	{skipped, "HTTP/3 asks the system's own resolver, which a test must not change", []string{http3}, []string{"dns_name_not_found", "dns_server_failed", "dns_timeout"}, nil},
-	{skipped, "transport fastcgi asks the system's own resolver, which a test must not change", []string{fastCGI}, []string{"dns_server_failed", "dns_timeout"}, nil},
 
-	{impossible, "transport fastcgi has no such directive", []string{fastCGI}, []string{"forward_proxy_failed", "local_address_unavailable", "response_timeout", "response_headers_too_large", "content_coding_invalid"}, nil},
+	{impossible, "transport fastcgi has no such directive", []string{fastCGI}, []string{"forward_proxy_failed", "local_address_unavailable", "response_timeout", "response_headers_too_large"}, nil},
+	{impossible, "transport fastcgi undoes no coding", []string{fastCGI}, []string{"content_coding_invalid"}, nil},
+	{impossible, "Caddy takes a header that ends with FastCGI's connection for whole", []string{fastCGI}, []string{"response_cut_in_headers"}, nil},
 	{impossible, "no HTTP is spoken: it shows as fastcgi_malformed", []string{fastCGI}, []string{"not_http", "tls_expected", "http_version_mismatch", "response_malformed"}, nil},
 	{impossible, "FastCGI makes a connection for each request", []string{fastCGI}, []string{"keepalive_race"}, nil},
 	{impossible, "FastCGI has no upgrades", []string{fastCGI}, []string{"upgrade_failed"}, nil},
@@ -73,15 +72,11 @@ var exceptions = []exception{
 	{impossible, "FastCGI's records carry the length: a coding is not undone", []string{fastCGI}, []string{"transfer_coding_invalid"}, nil},
 
 	{impossible, "the forward proxy looks up and connects: it shows as forward_proxy_failed, or as the proxy's own answer", []string{forwardProxy}, nil, []failure.Phase{failure.PhaseDNS, failure.PhaseConnect}},
-	{skipped, "it needs a tunnel (CONNECT); what goes through it is the same", []string{forwardProxy}, framesOnly, []failure.Phase{failure.PhaseTLS}},
 
-	{impossible, "a unix socket has no resets: it shows as closed_before_response", []string{unixSocket}, []string{"reset_before_response"}, nil},
 	{impossible, "Caddy has read_timeout and write_timeout for TCP alone", []string{unixSocket}, []string{"request_write_timeout", "read_timeout", "response_stalled"}, nil},
 	{impossible, "forward_auth sends a GET, which Go's transport sends again by itself", []string{forwardAuth}, []string{"keepalive_race"}, nil},
-	{skipped, "it needs a user other than root, as whom one fault is tried", nil, []string{"socket_permission_denied"}, nil},
 
 	{impossible, "with the PROXY protocol a connection is used again for the same client's connection alone", []string{proxyHeader}, []string{"keepalive_race"}, nil},
-	{skipped, "the lab's upstream does not read the header; what follows it is the same", []string{proxyHeader}, nil, laterThan},
 	{impossible, "the dynamic source looks the name up: it shows as upstream_lookup_failed", []string{dynamic}, []string{"dns_name_not_found", "dns_server_failed", "dns_timeout"}, nil},
 	{impossible, "a dynamic source gives addresses that are whole", []string{dynamic}, []string{"dial_address_invalid"}, nil},
 	{impossible, "dynamic upstreams are not checked actively", []string{activeChecks}, []string{"upstreams_missing", "upstream_lookup_failed"}, nil},
