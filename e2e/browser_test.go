@@ -3,16 +3,17 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
-// consoleLine is what Chromium's console says, in its log. Only a page's own faults
-// get there: what its policy forbids, and its scripts' errors.
+// consoleLine is what Chromium's console says, in what it prints. Only a page's own
+// faults get there: what its policy forbids, and its scripts' errors.
 var consoleLine = regexp.MustCompile(`(?m)^.*:CONSOLE.*$`)
 
 // A real browser shows the pages as they are meant: with the policy that they are
@@ -60,20 +61,24 @@ func TestBrowser(t *testing.T) {
 		{name: "operator", path: "/operator", shows: []string{"<title>This service is unavailable</title>", "connection_refused", "ECONNREFUSED"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var page, log bytes.Buffer
 			// Its sandbox needs rights that a container hasn't.
-			cmd := command(dir, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+			browser := startPart(t, dir, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 				"--user-data-dir="+filepath.Join(dir, "profile"), "--accept-lang=en-US", "--enable-logging=stderr", "--dump-dom", c.url+test.path)
-			cmd.Stdout, cmd.Stderr = &page, &log
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%v\n%s", err, log.String())
+			select {
+			case <-browser.exited:
+			case <-time.After(time.Minute):
+				t.Fatal("the browser doesn't end")
+			}
+			printed, err := os.ReadFile(browser.log)
+			if err != nil {
+				t.Fatal(err)
 			}
 			for _, want := range test.shows {
-				if !strings.Contains(page.String(), want) {
-					t.Errorf("the page doesn't have %q: %s", want, page.String())
+				if !strings.Contains(string(printed), want) {
+					t.Errorf("the page doesn't have %q", want)
 				}
 			}
-			if said := consoleLine.FindAllString(log.String(), -1); (len(said) > 0) != test.console {
+			if said := consoleLine.FindAll(printed, -1); (len(said) > 0) != test.console {
 				t.Errorf("the console says %q", said)
 			}
 		})

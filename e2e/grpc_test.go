@@ -22,7 +22,7 @@ import (
 // Services of the health checks under test, by what is done to their calls.
 const (
 	fine = ""
-	hang = "hang" // until the server stops
+	hang = "hang" // until the test is over
 )
 
 // grpcServer is a gRPC server with the standard health service.
@@ -30,6 +30,7 @@ type grpcServer struct {
 	*grpc.Server
 	address string
 	hanging chan struct{} // one for each call that hangs
+	over    chan struct{} // closed when the test is
 }
 
 func startGRPC(t *testing.T) *grpcServer {
@@ -38,40 +39,49 @@ func startGRPC(t *testing.T) *grpcServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &grpcServer{address: ln.Addr().String(), hanging: make(chan struct{}, 16)}
+	s := &grpcServer{address: ln.Addr().String(), hanging: make(chan struct{}, 16), over: make(chan struct{})}
 	s.Server = grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		if check, ok := request.(*grpc_health_v1.HealthCheckRequest); ok && check.Service == hang {
 			s.hanging <- struct{}{}
-			<-ctx.Done()
+			<-s.over // not ctx: at the client's deadline it might still answer, and nothing had failed
 			return nil, ctx.Err()
 		}
 		return handler(ctx, request)
 	}))
 	grpc_health_v1.RegisterHealthServer(s.Server, health.NewServer())
-	over := make(chan struct{})
+	served := make(chan struct{})
 	go func() {
-		defer close(over)
+		defer close(served)
 		if err := s.Serve(ln); err != nil {
 			t.Errorf("serving gRPC: %v", err)
 		}
 	}()
 	t.Cleanup(func() {
 		s.Stop()
-		<-over
+		close(s.over)
+		<-served
 	})
 	return s
 }
 
-// check is a call of the health service through Caddy.
-func (c *caddy) check(t *testing.T, ctx context.Context, service string) error {
+// checks gives a client of the health service, with a connection to Caddy of its own.
+func (c *caddy) checks(t *testing.T) func(ctx context.Context, service string) error {
 	t.Helper()
 	conn, err := grpc.NewClient(c.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	_, err = grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
-	return err
+	t.Cleanup(func() { conn.Close() })
+	return func(ctx context.Context, service string) error {
+		_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+		return err
+	}
+}
+
+// check is a single call.
+func (c *caddy) check(t *testing.T, ctx context.Context, service string) error {
+	t.Helper()
+	return c.checks(t)(ctx, service)
 }
 
 // A gRPC client understands our answer as one of its own kind.
@@ -150,24 +160,26 @@ func TestGRPC(t *testing.T) {
 
 	t.Run("the client's deadline", func(t *testing.T) {
 		c := startCaddy(t, h2c(startGRPC(t).address, ""))
-		ctx, cancel := context.WithTimeout(t.Context(), 2*patience) // it runs while the client connects, too
-		defer cancel()
-		if got := status.Code(c.check(t, ctx, hang)); got != codes.DeadlineExceeded {
-			t.Errorf("the client got %v", got)
+		check := c.checks(t)
+		if err := check(t.Context(), fine); err != nil { // so that no time goes into connecting
+			t.Fatal(err)
 		}
-		// The server knows the deadline too (grpc-timeout), and often is the first to
-		// give up: then it ends the stream, and the client is still there.
-		switch f := c.recorded(t, path); f.Cause {
-		case "stream_reset":
-			want{
-				status: 502, cause: "stream_reset", phase: failure.PhaseWait, side: failure.SideUpstream,
-				outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`HTTP/2 error code CANCEL`},
-			}.check(t, f)
-		default:
-			want{
-				status: 499, cause: "client_closed_request", phase: failure.PhaseWait, side: failure.SideClient,
-				outcome: failure.Abandoned, sent: failure.SentMaybe, evidence: []string{`no limit is set: response_header_timeout`},
-			}.check(t, f)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		defer cancel()
+		got := status.Code(check(ctx, hang))
+		f := c.recorded(t, path)
+		checkOneOf(t, f, want{
+			status: 499, cause: "client_closed_request", phase: failure.PhaseWait, side: failure.SideClient,
+			outcome: failure.Abandoned, sent: failure.SentMaybe, evidence: []string{`no limit is set: response_header_timeout`},
+		}, want{
+			// The server knows the deadline too (grpc-timeout), and may end the stream before
+			// Caddy has heard that the client is gone.
+			status: 502, cause: "stream_reset", phase: failure.PhaseWait, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`HTTP/2 error code CANCEL`},
+		})
+		// The answer to a stream that was reset may just reach the client.
+		if got != codes.DeadlineExceeded && (got != codes.Unavailable || f.Cause != "stream_reset") {
+			t.Errorf("the client got %v", got)
 		}
 	})
 
@@ -184,9 +196,10 @@ func TestGRPC(t *testing.T) {
 			t.Errorf("the client got %v", got)
 		}
 		<-stopped
-		// It resets the connection if it closes while anything has not been read.
+		// It resets the connection if it closes while anything has not been read. Caddy may
+		// hear of the end before it knows that all was sent: then it can't tell why.
 		want{
-			status: 502, cause: "closed_before_response|reset_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
+			status: 502, cause: "closed_before_response|reset_before_response|unknown", phase: failure.PhaseWait, side: failure.SideUpstream,
 			outcome: failure.Failed, sent: failure.SentMaybe,
 		}.check(t, c.recorded(t, path))
 	})
@@ -196,9 +209,14 @@ func TestGRPC(t *testing.T) {
 		if got := status.Code(c.check(t, t.Context(), fine)); got != codes.Unavailable {
 			t.Errorf("the client got %v", got)
 		}
-		want{
+		// It sends its settings first, even before the request is sent, and resets the
+		// connection at what it doesn't understand: they may be lost with it.
+		checkOneOf(t, c.recorded(t, path), want{
 			status: 502, cause: "http_version_mismatch", phase: failure.PhaseHeaders, side: failure.SideProxy,
-			outcome: failure.Failed, sent: failure.SentYes,
-		}.check(t, c.recorded(t, path))
+			outcome: failure.Failed, sent: "no|maybe|yes",
+		}, requestWriteFailed(), want{
+			status: 502, cause: "reset_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
+			outcome: failure.Failed, sent: failure.SentMaybe,
+		})
 	})
 }

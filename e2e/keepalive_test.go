@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -32,7 +33,11 @@ func (c *caddy) race(t *testing.T, timeout time.Duration, rounds int) {
 					t.Error(err)
 					return
 				}
+				_, err = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
+				if err != nil {
+					t.Error(err)
+				}
 				if res.StatusCode != http.StatusOK {
 					failed <- res.StatusCode
 				}
@@ -55,7 +60,7 @@ func (c *caddy) race(t *testing.T, timeout time.Duration, rounds int) {
 			lost++
 		}
 		if f.Cause != "keepalive_race" {
-			t.Errorf("recorded as %s %s: %q %q", f.Outcome, f.Cause, f.Evidence, f.Error)
+			t.Errorf("recorded as %s %s: %s", f.Outcome, f.Cause, whole(f))
 		}
 	}
 	if lost != statuses {

@@ -25,8 +25,7 @@ type part struct {
 	exited chan struct{}
 }
 
-// startPart runs a program until the end of the test. Each has a process group of
-// its own, so that no child of it is left.
+// startPart runs a program until the end of the test.
 func startPart(t *testing.T, dir, program string, args ...string) *part {
 	t.Helper()
 	p := &part{name: filepath.Base(program), exited: make(chan struct{})}
@@ -41,6 +40,7 @@ func startPart(t *testing.T, dir, program string, args ...string) *part {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	end := guard(t, cmd.Process.Pid)
 	go func() {
 		_ = cmd.Wait() // the tests say whether it may end
 		close(p.exited)
@@ -56,10 +56,29 @@ func startPart(t *testing.T, dir, program string, args ...string) *part {
 		case <-p.exited:
 		case <-time.After(5 * time.Second):
 		}
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		end()
 		<-p.exited
 	})
 	return p
+}
+
+// guard ends a part with all its children, which have a process group of their own,
+// when it is told to, or when the tests break off.
+func guard(t *testing.T, group int) (end func()) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", "cat; kill -KILL -$0", strconv.Itoa(group))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	tests, err := cmd.StdinPipe() // ends with whoever holds it: us
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		tests.Close()
+		_ = cmd.Wait() // it fails where nobody is left to be killed
+	}
 }
 
 // command is a program in dir, as nobody where we are root.
@@ -172,26 +191,32 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// freeAddress is an address of loopback that nobody listens on.
+// freeAddress is an address of loopback for one part to listen on. It is kept from
+// all others until the end of the test: Linux gives a bound port to nobody who asks
+// for any, and to who asks for that one if both reuse addresses, as servers do.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return boundAddress(t, 1)
 }
 
-// deadAddress is an address of loopback on which nobody listens, nor can: a socket
-// is bound to it until the end of the test.
+// deadAddress is an address of loopback on which nobody listens, nor can.
 func deadAddress(t *testing.T) string {
+	t.Helper()
+	return boundAddress(t, 0)
+}
+
+// boundAddress is an address of loopback that a socket is bound to until the end of
+// the test.
+func boundAddress(t *testing.T, reuse int) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, reuse); err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
