@@ -75,7 +75,7 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 			return found(NetworkUnreachable, "EINVAL: a blackhole route")
 		}
 	case syscall.EACCES, syscall.EPERM:
-		if call == "connect" || call == "connectex" {
+		if call == "connect" || call == "connectex" || strings.HasPrefix(call, "send") {
 			return found(ConnectProhibited)
 		}
 	case syscall.EAFNOSUPPORT:
@@ -92,6 +92,24 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 		}
 	}
 	return nothing
+}
+
+// adviceSocketOnce is for HTTP/3, whose transport asks for its one socket once and
+// keeps the refusal.
+const adviceSocketOnce = "Raise the limit of open files for Caddy (LimitNOFILE, ulimit -n), and reload its config then: an HTTP/3 transport that was refused its socket once stays broken."
+
+// udpConnectCause is that of HTTP/3, which has a system's error before a connection:
+// its socket could not be had, or sending to the address was refused.
+func udpConnectCause(t *try) finding {
+	errno := errnoOf(t.err)
+	if errno == syscall.EMFILE || errno == syscall.ENFILE {
+		return found(FileDescriptorsExhausted).advise(adviceSocketOnce)
+	}
+	c := listen.Connect{Network: "udp", Address: t.Address, Err: t.err}
+	if tried := connects(t.Attempt); len(tried) > 0 {
+		c.Address = tried[0].Address
+	}
+	return tcpConnectCause(errno, c)
 }
 
 // failedConnect picks the connect that the attempt's error is about: the one whose

@@ -1,8 +1,10 @@
 package cause
 
 import (
+	"bytes"
 	"errors"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +51,9 @@ func http2Cause(t *try) finding {
 	case failure.PhaseBody:
 		framing = failure.PhaseBody
 	}
+	if f := openingCause(t); f.is() {
+		return f
+	}
 	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
 		return streamCause(stream, phase, framing)
 	}
@@ -83,6 +88,25 @@ func http2Cause(t *try) finding {
 		return found(Unknown, closedAfterPreface).at(failure.PhaseSend)
 	case text == textNotEstablished:
 		return found(Unknown, closedAfterHandshake).at(failure.PhaseSend)
+	}
+	return nothing
+}
+
+// openingCause looks at how a connection of HTTP/2 in the clear began, where no
+// answer came: what speaks another protocol shows there.
+func openingCause(t *try) finding {
+	if t.protocol != protocolH2C || t.FirstByte > 0 || t.Connection == nil {
+		return nothing
+	}
+	first := string(t.Connection.Opening)
+	evidence := "the connection begins with " + quote(t.Connection.Opening)
+	switch {
+	case isTLSAlert(first), slices.ContainsFunc(tlsPortSays, func(s []byte) bool { return bytes.Contains(t.Connection.Opening, s) }):
+		return found(TLSExpected, evidence)
+	case strings.HasPrefix(first, "HTTP/"):
+		return found(HTTPVersionMismatch, evidence)
+	case slices.ContainsFunc(greetings, func(g string) bool { return strings.HasPrefix(first, g) }):
+		return found(NotHTTP, evidence)
 	}
 	return nothing
 }

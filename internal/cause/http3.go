@@ -22,6 +22,7 @@ const (
 	textH3Cancelled        = "H3_REQUEST_CANCELLED (local)"
 	textH3NoError          = "H3_NO_ERROR (local)" // a handler that returned before it read all
 	textH3Goaway           = "connection in graceful shutdown"
+	textH3TooMuchBody      = "peer sent too much data"
 	textH3NoHeaders        = "http3: expected first frame to be a HEADERS frame"
 	textH3Invalid          = "http3: invalid response: "
 	textH3FrameTooLarge    = "http3: HEADERS frame too large: "
@@ -45,6 +46,12 @@ func http3Cause(t *try) finding {
 	if alert, ok := quicAlert(t.err); ok {
 		return alertCause(alert)
 	}
+	if t.Connection == nil {
+		// There is no connect in UDP: the system refuses to send, or to give a socket.
+		if f := udpConnectCause(t); f.is() {
+			return f
+		}
+	}
 	if layer(t.err, textQUICIdle) != "" {
 		if t.Connection == nil { // a port that is silent
 			return found(ConnectTimeout)
@@ -65,6 +72,8 @@ func http3Cause(t *try) finding {
 		return found(ResponseHeadersTooLarge)
 	case text == textH3NoHeaders:
 		return found(HTTPFramingError, "the answer does not begin with its headers")
+	case text == textH3TooMuchBody:
+		return found(ResponseMalformed, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case strings.HasPrefix(text, textH3Invalid):
 		return found(HTTPFramingError, cut(clean(text[len(textH3Invalid):]), maxEvidence))
 	}
@@ -80,6 +89,9 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	switch {
 	case name == textH3Cancelled:
 		return nothing // of our own making
+	case name == textH3NoError:
+		// Our side ends a connection so, once GOAWAY has come and nothing is under way.
+		return found(Goaway, "the upstream said that it takes no more requests").at(phase)
 	case strings.HasSuffix(name, textH3Local):
 		return found(HTTPFramingError, evidence).at(framing)
 	case closed && framing == failure.PhaseBody:

@@ -104,13 +104,11 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
 	case a.FirstByte > 0 || a.Status != 0:
 		return failure.SentYes
-	case a.Connection == nil && a.DialErr:
+	case a.Connection == nil && a.DialErr, a.Connection == nil && a.Exact && a.Protocol == protocolHTTP3, refusedUnsent(a):
 		return failure.SentNo
 	case certificateRefused(a.Err), refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
 		// HTTP/3 tries again by itself only what was rejected, or not sent.
 		return failure.SentNo
-	case a.Protocol == protocolFastCGI && notSendableCause(&try{Attempt: a, err: a.Err}).is():
-		return failure.SentNo // refused after dialling, before anything was written
 	case fastCGICause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
 		return failure.SentYes // FastCGI has no first byte, but this is of an answer
 	case nothingSent(a):
@@ -122,8 +120,6 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	case a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
 		return failure.SentNo
 	case a.Dialing != nil && !dialled(a):
-		return failure.SentNo
-	case a.Exact && a.Protocol != protocolFastCGI && a.Dialing == nil && a.Err != nil && notSendableCause(&try{Attempt: a, err: a.Err}).is():
 		return failure.SentNo
 	}
 	return failure.SentMaybe // hooks can be missing

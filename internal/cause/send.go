@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // textsNotSendable are the beginnings of what the transports say of a request
@@ -21,10 +22,34 @@ var textsNotSendable = []string{
 	"http: nil Request.URL",
 	"http: nil Request.Header",
 	"http: invalid Host header",
-	"http: ContentLength=",
+	textOtherLength,
 	"unsupported protocol scheme",
+	textInvalidHostH2,
+	textHeaderListH2,
+	"http2: invalid request :path ",
+	"http2: invalid HTTP header ",
+	"http2: invalid HTTP trailer ",
+	"http3: invalid http header field ",
+	"http3: invalid method ",
+	"http3: no Host in request URL",
+	"http3: nil Request.",
+	"http3: unsupported protocol scheme",
 	"request body has no known length; increase request_buffers",
 	"request body length is not a valid CONTENT_LENGTH",
+}
+
+const (
+	textInvalidHostH2 = "http2: invalid Host header"
+	textHeaderListH2  = "http2: request header list larger than peer's advertised limit"
+	textNoHost        = ": no Host in request URL" // after http or http3
+)
+
+// textOtherLength is the one of them that is found out while sending.
+const textOtherLength = "http: ContentLength="
+
+// refusedUnsent says that the transport refused a request before it sent any of it.
+func refusedUnsent(a *listen.Attempt) bool {
+	return notSendableCause(&try{Attempt: a, err: a.Err}).is() && !strings.HasPrefix(innermost(a.Err), textOtherLength)
 }
 
 // notSendableCause: nothing came back, and the transport itself refused to send.
@@ -32,14 +57,33 @@ func notSendableCause(t *try) finding {
 	if t.FirstByte > 0 || t.err == nil {
 		return nothing
 	}
-	text := t.text()
+	text, whole := t.text(), t.errorText() // HTTP/2 says who it is in the outermost alone
+	if t.Exact && t.Address == "" && strings.HasSuffix(text, textNoHost) {
+		// The transports check the request before they dial: a placeholder gave nothing.
+		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
+	}
 	for _, known := range textsNotSendable {
-		if strings.HasPrefix(text, known) {
-			return found(RequestNotSendable)
+		if !strings.HasPrefix(text, known) && !strings.HasPrefix(whole, known) {
+			continue
 		}
+		f := found(RequestNotSendable)
+		switch {
+		case whole == textInvalidHostH2 && strings.HasPrefix(t.Network, "unix"):
+			return f.advise(adviceSocketHost)
+		case whole == textHeaderListH2:
+			return f.advise(adviceHeaderList)
+		}
+		return f
 	}
 	return nothing
 }
+
+// adviceSocketHost is for TLS on a unix socket, where Caddy takes the address for the
+// Host that it sends: HTTP/1.1 leaves it out, HTTP/2 refuses it.
+const adviceSocketHost = "Set header_up Host to the upstream's name: over TLS Caddy sends the address, and over HTTP/2 the path of a socket can't be one."
+
+// adviceHeaderList is for an upstream of HTTP/2 that takes only so much of a header.
+const adviceHeaderList = "Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE), or send less: look for cookies and for fields that header_up adds."
 
 // sendCause finds the cause where sending the request failed.
 func sendCause(t *try) finding {

@@ -60,6 +60,9 @@ func waitCause(t *try) finding {
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
 		return found(ResetBeforeResponse, sentPROXY(t)...)
+	case died(t.err) && isHTTP2(t) && t.Wrote == 0 && t.RequestBytes == 0:
+		// Its transport returns before it says how far it had written.
+		return found(RequestWriteFailed, "the request's body had not begun")
 	case t.is(io.EOF, net.ErrClosed), text == textServerClosed, t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
 		return closedCause(t)
 	}
@@ -142,7 +145,7 @@ func died(err error) bool {
 
 // sent is when the request was written, or since when it was being.
 func sent(t *try) time.Duration {
-	if t.Wrote > 0 {
+	if written(t.Attempt) { // else that is when writing failed
 		return t.Wrote
 	}
 	return sendStart(t)

@@ -63,6 +63,9 @@ func (a *LiveAttempt) freeze() Attempt {
 			c.LocalAddress = addressOf(a.conn.Conn.LocalAddr())
 			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
 		}
+		if o, ok := a.conn.Conn.(*Opening); ok {
+			c.Opening = o.bytes()
+		}
 		if a.wire != nil {
 			c.Carried = a.wire.carried()
 			c.Carried.Encrypted = a.encrypted

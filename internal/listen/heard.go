@@ -189,6 +189,9 @@ type Connection struct {
 	// out of the idle pool, after having been idle for Idle.
 	Reused, WasIdle bool
 	Idle            time.Duration
+	// Opening is how one of HTTP/2 in the clear began: what came first over it, nil
+	// where it was not listened to.
+	Opening []byte
 	// Carried is what went over it for this attempt; nil where that can't be
 	// told: HTTP/2 and 3, FastCGI, a dialer that could not be listened to.
 	Carried *Carried

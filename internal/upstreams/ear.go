@@ -117,17 +117,17 @@ func (e *ear) Unwrap() http.RoundTripper { return e.RoundTripper }
 // dialFunc is the type of http.Transport's DialContext and DialTLSContext.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// hearDialer listens to a transport's dialer, and where wires says so to what goes
-// over its connections. DialTLSContext calls Caddy's own dialer, not the field, so
+// hearDialer listens to a transport's dialer, and by way of hear to what goes over its
+// connections. DialTLSContext calls Caddy's own dialer, not the field, so
 // it is listened to as well; the transport must see its connections as they are.
-func hearDialer(t *http.Transport, wires bool) {
-	t.DialContext = hearDial(t.DialContext, wires)
+func hearDialer(t *http.Transport, hear func(net.Conn) net.Conn) {
+	t.DialContext = hearDial(t.DialContext, hear)
 	if t.DialTLSContext != nil {
-		t.DialTLSContext = hearDial(t.DialTLSContext, false)
+		t.DialTLSContext = hearDial(t.DialTLSContext, nil)
 	}
 }
 
-func hearDial(dial dialFunc, wires bool) dialFunc {
+func hearDial(dial dialFunc, hear func(net.Conn) net.Conn) dialFunc {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -140,8 +140,8 @@ func hearDial(dial dialFunc, wires bool) dialFunc {
 		if a != nil {
 			a.Dialed(err)
 		}
-		if err == nil && wires {
-			conn = listen.NewWire(conn)
+		if err == nil && hear != nil {
+			conn = hear(conn)
 		}
 		return conn, err
 	}

@@ -3,6 +3,7 @@
 package upstreams
 
 import (
+	"net"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // Place is where in a config one of our handlers stands.
@@ -206,9 +209,13 @@ func hangOn(h *reverseproxy.Handler) {
 		// Its dialer is private, but it calls all hooks of the attempt's trace.
 		e.quic = true
 	case !limits.ActiveChecks:
-		// A connection of HTTP/2 in the clear serves many requests at a time; one
-		// over TLS says itself which protocol it speaks.
-		hearDialer(httpTransport.Transport, e.protocol != "h2c")
+		// A connection of HTTP/2 in the clear serves many requests at a time, so that
+		// only its beginning is kept; one over TLS says itself which protocol it speaks.
+		hear := func(c net.Conn) net.Conn { return listen.NewWire(c) }
+		if e.protocol == "h2c" {
+			hear = func(c net.Conn) net.Conn { return listen.NewOpening(c) }
+		}
+		hearDialer(httpTransport.Transport, hear)
 	}
 	if !limits.ActiveChecks {
 		h.Transport = e
