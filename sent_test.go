@@ -570,7 +570,7 @@ func (c *testCaddy) sendRaw(t *testing.T, request string, leaves <-chan struct{}
 	}
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
 	var writing sync.WaitGroup
-	writing.Go(func() { io.WriteString(conn, strings.Replace(request, "HOST", address, 1)) })
+	writing.Go(func() { writeRaw(conn, request) })
 	defer writing.Wait()
 	defer conn.Close()
 	if leaves != nil {
@@ -587,6 +587,17 @@ func (c *testCaddy) sendRaw(t *testing.T, request string, leaves <-chan struct{}
 		return
 	}
 	io.Copy(io.Discard, res.Body) // which may break off
+}
+
+// writeRaw writes a request piece by piece, with its host put in.
+func writeRaw(conn net.Conn, request string) {
+	head, body, _ := strings.Cut(request, "\r\n\r\n")
+	io.WriteString(conn, strings.Replace(head, "HOST", conn.RemoteAddr().String(), 1)+"\r\n\r\n")
+	for piece := range slices.Chunk([]byte(body), 64<<10) {
+		if _, err := conn.Write(piece); err != nil {
+			return // Caddy has given up
+		}
+	}
 }
 
 // testCertificates are those of httptest's servers.

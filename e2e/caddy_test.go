@@ -65,6 +65,7 @@ var client = &http.Client{
 type visit struct {
 	path   string
 	body   io.Reader
+	stalls bool   // its body begins, and never goes on
 	header string // "Name: value"
 }
 
@@ -78,6 +79,14 @@ type answer struct {
 
 func (c *caddy) visit(t *testing.T, v visit) answer {
 	t.Helper()
+	if v.stalls {
+		r, w := io.Pipe()
+		go func() { _, _ = w.Write([]byte("begun")) }() // until it is read, or closed
+		// The client's own timeout waits for whoever reads the body.
+		defer time.AfterFunc(client.Timeout, func() { w.Close() }).Stop()
+		defer w.Close()
+		v.body = r
+	}
 	method := http.MethodGet
 	if v.body != nil {
 		method = http.MethodPost
@@ -312,16 +321,4 @@ func received(status int, server string) func(*testing.T, *failure.Failure) {
 			t.Errorf("received %+v, want %d of %q", f.Received, status, server)
 		}
 	}
-}
-
-// stalledBody is a request's body that begins, and never goes on.
-type stalledBody struct {
-	*io.PipeReader
-	end func()
-}
-
-func newStalledBody() *stalledBody {
-	r, w := io.Pipe()
-	go func() { _, _ = w.Write([]byte("begun")) }() // until it is read, or closed
-	return &stalledBody{r, func() { w.Close() }}
 }

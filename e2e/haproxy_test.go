@@ -89,8 +89,6 @@ listen tcp
 			evidence: []string{fmt.Sprintf("answered %d", status)}, also: received(status, ""),
 		}
 	}
-	stalled := newStalledBody()
-	t.Cleanup(stalled.end)
 	runAll(t, c, []scenario{
 		{name: "fine", visit: visit{path: "/"}, wanted: want{status: 200}, body: "fine"},
 		{name: "its backend is down", visit: visit{path: "/dead"}, wanted: answered(503), body: "503 Service Unavailable"},
@@ -110,7 +108,7 @@ listen tcp
 		{name: "deny", visit: visit{path: "/deny"}, wanted: want{status: 403}},
 		{
 			// It takes the client's slowness for ours, and its 408 is the client's to read.
-			name: "timeout http-request", visit: visit{path: "/upload", body: stalled}, wanted: want{status: 408},
+			name: "timeout http-request", visit: visit{path: "/upload", stalls: true}, wanted: want{status: 408},
 		},
 		{
 			name: "reject", visit: visit{path: "/reject"},

@@ -63,10 +63,8 @@ func startNode(t *testing.T, script string, args ...string) string {
 func TestNode(t *testing.T) {
 	t.Parallel()
 	server := startNode(t, nodeServer, `{"timeout": 300}`)
-	patient := startNode(t, nodeServer, `{"requestTimeout": 500}`)
+	patient := startNode(t, nodeServer, `{"headersTimeout": 500, "requestTimeout": 500}`)
 	http2 := startNode(t, nodeHTTP2)
-	stalled := newStalledBody()
-	t.Cleanup(stalled.end)
 	c := startCaddy(t, fmt.Sprintf(`
 	handle_path /patient/* {
 		upstream_diagnostics
@@ -106,7 +104,7 @@ func TestNode(t *testing.T) {
 		},
 		{
 			// Its 408 is for the client, who is the slow one.
-			name: "its requestTimeout", visit: visit{path: "/patient/upload", body: stalled}, wanted: want{status: 408},
+			name: "its requestTimeout", visit: visit{path: "/patient/upload", stalls: true}, wanted: want{status: 408},
 		},
 		{
 			name: "HTTP/1 to its HTTP/2", visit: visit{path: "/http1-to-http2"},
