@@ -115,7 +115,7 @@ var alsoRight = []struct {
 		causes: []string{"connection_refused"},
 	},
 	{
-		situation: onReused, why: "what died unanswered and at once, before the request was sent or after, is a race by its definition; a GET is tried again, and goes well",
+		situation: onReused, why: "what died unanswered and at once is a race by its definition; a GET is tried again, and goes well",
 		when:    diesUnanswered,
 		causes:  []string{"keepalive_race"},
 		instead: true,
@@ -163,7 +163,7 @@ func isCause(name string) func(faultlab.Fault, *faultlab.Upstream) bool {
 }
 
 func diesUnanswered(fault faultlab.Fault, _ *faultlab.Upstream) bool {
-	return fault.Cause == "closed_before_response" || fault.Cause == "reset_before_response" || fault.Cause == "request_write_failed"
+	return fault.Cause == "closed_before_response" || fault.Cause == "reset_before_response"
 }
 
 // rightNames are those that are true of a record of the fault in a situation, and of

@@ -49,6 +49,8 @@ func reuse(t *testing.T, fault faultlab.Fault, broken *faultlab.Upstream) (unfit
 		return "it happens before there is a connection"
 	case fault.Cause == "request_not_sendable":
 		return "no request is ever sent"
+	case fault.Name == "h2c_to_ssh", fault.Name == "h2c_to_tls":
+		return "only how a connection begins tells what is spoken there"
 	case broken.FastCGI:
 		return "Caddy uses no connection of FastCGI again"
 	case broken.Prepared():
