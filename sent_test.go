@@ -348,6 +348,8 @@ func TestRequestSent(t *testing.T) {
 		// cause is what the case is about; "" where a race decides it.
 		cause string
 		want  []failure.Sent
+		// greeted says that what came may be a greeting.
+		greeted bool
 	}{
 		{name: "refused", cause: "connection_refused", want: []failure.Sent{no}},
 		{name: "refused, fastcgi", block: fastCGI, cause: "connection_refused", want: []failure.Sent{no}},
@@ -390,7 +392,8 @@ func TestRequestSent(t *testing.T) {
 		{name: "closed at accept, TLS", behave: (*taker).farewell, secure: new(tls.Config), block: skipVerify, want: []failure.Sent{no, maybe}},
 		{name: "closed at accept, with active checks", behave: (*taker).farewell, block: checks, want: []failure.Sent{no, maybe}},
 		{name: "closed at accept, fastcgi", behave: (*taker).farewell, block: fastCGI, want: []failure.Sent{no, maybe}},
-		{name: "closed at accept, h2c", behave: (*taker).farewell, framed: true, block: h2c, request: orderPOST, want: []failure.Sent{no, maybe}},
+		// Without a body: Caddy's own has a data race where HTTP/2 closes it (see leaving_test.go).
+		{name: "closed at accept, h2c", behave: (*taker).farewell, framed: true, block: h2c, want: []failure.Sent{no, maybe}},
 		{name: "reset at accept", behave: func(c *taker) { reset(c.Conn) }, request: orderPOST, want: []failure.Sent{no, maybe}},
 		{
 			name: "closed after the PROXY header", block: "transport http {\nproxy_protocol v2\n}\n",
@@ -432,10 +435,12 @@ func TestRequestSent(t *testing.T) {
 
 		{
 			name: "answered 503 before the body is read", behave: headThen(func(c *taker) { c.say("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"); waits(c) }),
-			request: orderUpload, cause: "upstream_status", want: []failure.Sent{maybe},
+			request: orderUpload, cause: "upstream_status", want: []failure.Sent{yes},
 		},
-		{name: "greeted and closed, GET", behave: greets("-ERR max number of clients reached\r\n"), want: []failure.Sent{no, maybe}},
-		{name: "greeted and closed, upload", behave: greets("421 too many connections\r\n"), request: orderUpload, want: []failure.Sent{no, maybe}},
+		// What came counts as an answer, unless it was there before the request: a greeting
+		// that crosses with it can't be told from one.
+		{name: "greeted and closed, GET", behave: greets("-ERR max number of clients reached\r\n"), want: []failure.Sent{no, maybe, yes}, greeted: true},
+		{name: "greeted and closed, upload", behave: greets("421 too many connections\r\n"), request: orderUpload, want: []failure.Sent{no, maybe, yes}, greeted: true},
 
 		{name: "read whole and closed, then refused", behave: readsAll, others: "DEAD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", want: []failure.Sent{maybe}, cause: "connection_refused"},
 		{name: "read whole and closed, then rescued", behave: readsAll, others: "GOOD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", want: []failure.Sent{maybe}, cause: "closed_before_response"},
@@ -508,7 +513,7 @@ func TestRequestSent(t *testing.T) {
 			if !slices.Contains(test.want, f.RequestSent) {
 				t.Errorf("request_sent is %s, want %v", f.RequestSent, test.want)
 			}
-			if wrong := in.contradicts(f); wrong != nil {
+			if wrong := in.contradicts(f); wrong != nil && !test.greeted {
 				t.Errorf("request_sent is %s: %v", f.RequestSent, wrong)
 			}
 			t.Logf("%s, request_sent %s: %v", f.Cause, f.RequestSent, in)
@@ -527,8 +532,8 @@ func (in *intake) contradicts(f *failure.Failure) error {
 	switch {
 	case f.RequestSent == failure.SentNo && in.bytes > 0 && !in.disclaimed:
 		return fmt.Errorf("%d bytes came", in.bytes)
-	case f.RequestSent == failure.SentYes && in.whole == 0:
-		return errors.New("the application has not read it all")
+	case f.RequestSent == failure.SentYes && in.heads == 0:
+		return errors.New("the application has read no request")
 	}
 	var read int64
 	known := false // the request's trace hears nothing of the body

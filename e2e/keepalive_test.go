@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,9 @@ import (
 
 // keepaliveTimeout is how long the servers under test keep an idle connection.
 const keepaliveTimeout = time.Second
+
+// roundTripMS is the least that the catalogue grants to a round trip.
+const roundTripMS = 50
 
 // race sends rounds of POSTs, each round as long after the one before as the server
 // keeps a connection, some a little earlier and some a little later. Whatever is
@@ -54,17 +59,19 @@ func (c *caddy) race(t *testing.T, timeout time.Duration, rounds int) {
 			t.Errorf("a visitor got %d", status)
 		}
 	}
-	lost := 0
-	for _, f := range c.failures(t) {
-		if f.Outcome != failure.Rescued {
-			lost++
-		}
-		if f.Cause != "keepalive_race" {
+	var recorded []*failure.Failure
+	await(t, fmt.Sprintf("failures of the %d visitors that got no answer", statuses), func() bool {
+		recorded = c.failures(t)
+		lost := slices.DeleteFunc(slices.Clone(recorded), func(f *failure.Failure) bool { return f.Outcome == failure.Rescued })
+		return len(lost) == statuses
+	})
+	for _, f := range recorded {
+		// A server under load may be late to close: what dies later than one round trip
+		// looks like a crash.
+		late := f.Attempts[len(f.Attempts)-1].DurationMS > roundTripMS
+		if f.Cause != "keepalive_race" && !(late && among("closed_before_response|reset_before_response", f.Cause)) {
 			t.Errorf("recorded as %s %s: %s", f.Outcome, f.Cause, whole(f))
 		}
 	}
-	if lost != statuses {
-		t.Errorf("%d visitors got no answer, and %d of their failures were recorded", statuses, lost)
-	}
-	t.Logf("hit %d times", len(c.failures(t)))
+	t.Logf("hit %d times", len(recorded))
 }

@@ -102,7 +102,11 @@ func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
-	case a.FirstByte > 0 || a.Status != 0:
+	case a.Status != 0:
+		return failure.SentYes
+	case a.FirstByte > 0 && greeted(&try{Attempt: a}):
+		return failure.SentMaybe // what came is no answer to it
+	case a.FirstByte > 0:
 		return failure.SentYes
 	case a.Connection == nil && a.DialErr, a.Connection == nil && a.Exact && a.Protocol == protocolHTTP3, refusedUnsent(a):
 		return failure.SentNo
@@ -117,8 +121,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	case connected(a):
 		return failure.SentMaybe
-	case a.Sent == 0 || a.Exact && a.Dialing != nil && a.Protocol != protocolFastCGI:
-		return failure.SentNo
+	case a.Sent == 0 || a.Exact && (a.Dialing != nil && a.Protocol != protocolFastCGI || a.Limits != nil && a.Limits.Transport == "http"):
+		return failure.SentNo // Caddy's own transport always tells of a connection
 	case a.Dialing != nil && !dialled(a):
 		return failure.SentNo
 	}
