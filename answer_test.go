@@ -577,3 +577,18 @@ func TestUnavailable(t *testing.T) {
 		t.Errorf("recorded %+v", f)
 	}
 }
+
+// forward_auth asks about a request and doesn't send it: whatever it answers, it has not
+// been carried out.
+func TestForwardAuthIsNotSent(t *testing.T) {
+	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	for name, auth := range map[string]string{"answers 503": busy, "closes": cutting(t)} {
+		t.Run(name, func(t *testing.T) {
+			c := startCaddy(t, "upstream_diagnostics\nforward_auth "+auth+" {\nuri /auth\n}\nreverse_proxy "+good(t))
+			c.do("POST", "/order", strings.NewReader("order"))
+			if f := c.failure(); f.RequestSent != failure.SentNo {
+				t.Errorf("request_sent is %s: %+v", f.RequestSent, f)
+			}
+		})
+	}
+}

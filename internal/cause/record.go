@@ -80,8 +80,8 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 // requestSent is the highest of the attempts that failed, of the reverse_proxy
 // that the verdict is about.
 func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
-	if focus == nil {
-		return failure.SentNo
+	if focus == nil || focus.Limits != nil && focus.Limits.AsksFirst {
+		return failure.SentNo // what was sent was a question about it
 	}
 	sent := sentBy(focus)
 	for i := range h.Attempts {
@@ -104,7 +104,7 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
 	case a.Status != 0:
 		return failure.SentYes
-	case a.FirstByte > 0 && greeted(&try{Attempt: a}):
+	case a.FirstByte > 0 && greeted(&try{Attempt: a, protocol: a.Protocol}):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:
 		return failure.SentYes

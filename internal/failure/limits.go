@@ -17,6 +17,9 @@ type Limits struct {
 	// AnswersCount says that answers may count as failures, too (unhealthy_status,
 	// unhealthy_latency).
 	AnswersCount bool
+	// AsksFirst says that the upstream is not sent the request but asked about it, as
+	// forward_auth does.
+	AsksFirst bool
 	// ActiveChecks says whether the upstreams are checked actively.
 	ActiveChecks bool
 	// ProxyProtocol is the version that is sent, "" for none.

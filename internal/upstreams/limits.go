@@ -1,6 +1,7 @@
 package upstreams
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -20,7 +21,10 @@ const (
 
 // limitsOf reads the limits of a handler that has been provisioned.
 func limitsOf(h *reverseproxy.Handler) *failure.Limits {
-	l := &failure.Limits{}
+	l := &failure.Limits{
+		// What the Caddyfile's forward_auth makes (forwardauth/caddyfile.go).
+		AsksFirst: h.Rewrite != nil && h.Rewrite.Method == http.MethodGet && len(h.HandleResponse) > 0,
+	}
 	switch t := h.Transport.(type) {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
