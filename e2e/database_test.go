@@ -32,7 +32,7 @@ func notHTTP(evidence string) want {
 	return want{
 		status: 502, cause: "not_http", phase: failure.PhaseHeaders, side: failure.SideUpstream,
 		// Its greeting may come before the request is sent.
-		outcome: failure.Failed, sent: "no|yes", evidence: []string{evidence},
+		outcome: failure.Failed, sent: "no|maybe|yes", evidence: []string{evidence},
 	}
 }
 

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -191,40 +192,43 @@ func await(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// freeAddress is an address of loopback for one part to listen on. It is kept from
-// all others until the end of the test: Linux gives a bound port to nobody who asks
-// for any, and to who asks for that one if both reuse addresses, as servers do.
+// freeAddress is an address of loopback for one part to listen on, and for no other
+// until the end of the test.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	return boundAddress(t, 1)
+	address, fd := bind(t)
+	// From here on who reuses addresses, as servers do, may bind to it too.
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	return address
 }
 
 // deadAddress is an address of loopback on which nobody listens, nor can.
 func deadAddress(t *testing.T) string {
 	t.Helper()
-	return boundAddress(t, 0)
+	address, _ := bind(t)
+	return address
 }
 
-// boundAddress is an address of loopback that a socket is bound to until the end of
-// the test.
-func boundAddress(t *testing.T, reuse int) string {
+// bind binds a socket until the end of the test, to a port below those that Linux
+// gives to whoever connects (ip_local_port_range).
+func bind(t *testing.T) (address string, fd int) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, reuse); err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20000 + rand.IntN(12000)
+		err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+		if err == nil {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), fd
+		}
 	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
+	t.Fatal(err)
+	return "", 0
 }
 
 func portOf(t *testing.T, address string) int {

@@ -42,8 +42,9 @@ func TestUvicorn(t *testing.T) {
 	alone, managed := freeAddress(t), freeAddress(t)
 	startPart(t, dir, uvicorn, "--port", strconv.Itoa(portOf(t, alone)), "--lifespan", "off", "--limit-concurrency", "2", "asgi:application").
 		listening(t, "tcp", alone)
-	// uvicorn has no timeout for a worker: gunicorn, which many run it under, has.
-	startPart(t, dir, gunicorn, "--bind", managed, "--worker-class", "uvicorn.workers.UvicornWorker", "--timeout", "1", "asgi:application").
+	// uvicorn has no timeout for a worker: gunicorn, which many run it under, has. A
+	// worker must start within it, too.
+	startPart(t, dir, gunicorn, "--bind", managed, "--worker-class", "uvicorn.workers.UvicornWorker", "--preload", "--timeout", "3", "asgi:application").
 		listening(t, "tcp", managed)
 	c := startCaddy(t, fmt.Sprintf(`
 	handle_path /managed/* {
