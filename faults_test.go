@@ -131,17 +131,24 @@ func newest(c *testCaddy, cause string) *failure.Failure {
 	}
 }
 
+// upstreamState is what Caddy says of an upstream.
+type upstreamState struct {
+	Address     string `json:"address"`
+	NumRequests int    `json:"num_requests"`
+	Fails       int    `json:"fails"`
+}
+
+func (c *testCaddy) upstreamStates() (states []upstreamState) {
+	c.t.Helper()
+	c.adminGet("/reverse_proxy/upstreams", &states)
+	return states
+}
+
 // idle waits until no request is with an upstream any more.
 func (c *testCaddy) idle() {
 	c.t.Helper()
 	eventually(c.t, "the requests are over", func() bool {
-		var upstreams []struct {
-			Address     string `json:"address"`
-			NumRequests int    `json:"num_requests"`
-			Fails       int    `json:"fails"`
-		}
-		c.adminGet("/reverse_proxy/upstreams", &upstreams)
-		for _, upstream := range upstreams {
+		for _, upstream := range c.upstreamStates() {
 			if upstream.NumRequests > 0 {
 				return false
 			}

@@ -431,17 +431,11 @@ func (c *testCaddy) stay(t *testing.T) {
 	c.upstreams("has it", func(requests, _ int) bool { return requests == 1 })
 }
 
-// upstreams waits until the only upstream has so many requests, and has failed so often.
+// upstreams waits until an upstream has so many requests, and has failed so often.
 func (c *testCaddy) upstreams(what string, ok func(requests, fails int) bool) {
 	c.t.Helper()
 	eventually(c.t, "the upstream "+what, func() bool {
-		var upstreams []struct {
-			Address     string `json:"address"`
-			NumRequests int    `json:"num_requests"`
-			Fails       int    `json:"fails"`
-		}
-		c.adminGet("/reverse_proxy/upstreams", &upstreams)
-		for _, u := range upstreams {
+		for _, u := range c.upstreamStates() {
 			if ok(u.NumRequests, u.Fails) {
 				return true
 			}

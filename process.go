@@ -32,13 +32,13 @@ type process struct {
 	// instance is this instance's name.
 	instance atomic.Pointer[string]
 
-	// mu guards what follows. running are the Apps that were started and not yet
-	// stopped, in this order: during a reload there are two.
+	mu sync.Mutex // guards what follows
+	// running are the Apps that were started and not yet stopped, in this order.
+	// During a reload there are two.
+	running []*App
 	// warned is the server that a warning was last about: servers are provisioned one
 	// after the other, so it tells whether this one was warned about already.
-	mu      sync.Mutex
-	running []*App
-	warned  weak.Pointer[caddyhttp.Server]
+	warned weak.Pointer[caddyhttp.Server]
 }
 
 // processes holds the one process, under processKey, as long as a config needs it.

@@ -100,6 +100,27 @@ func TestDiagnose(t *testing.T) {
 			a.End, a.Err = a.Wrote+after, err
 		})
 	}
+	writing := func(idle func(time.Duration, error) listen.Attempt, after, end time.Duration) listen.Attempt {
+		a := idle(0, writeErr)
+		a.RequestBytes, a.WriteErr, a.Wrote, a.End = 1<<20, writeErr, a.Connection.At+after, a.Connection.At+end
+		return a
+	}
+	saidSettings := func(err error) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			const settings = "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"
+			a.Connection.Carried = &listen.Carried{Sent: 100, Received: int64(len(settings)), Head: []byte(settings)}
+			a.RequestBytes, a.Err = 5, err
+			if err == writeErr {
+				a.WriteErr = err
+			}
+		})
+	}
+	script := func(body int64, err error) listen.Attempt {
+		a := dialAttempt("unix", "/run/php.sock", "connect", 0)
+		a.Protocol, a.RequestBytes, a.DialErr, a.Err = "fastcgi", body, false, err
+		a.Dialing.Err, a.Dialing.Connects[0].Err = nil, nil
+		return a
+	}
 	left := func(h *listen.Heard) { h.Err, h.ErrStatus, h.Client.Left, h.Response.Status = nil, 0, true, 499 }
 
 	for _, test := range []struct {
@@ -169,6 +190,12 @@ func TestDiagnose(t *testing.T) {
 
 		{name: "an idle connection was dead", heard: heard(nil, idle(millisecond, io.EOF)), want: KeepaliveRace, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
 		{name: "an idle connection was dead while writing", heard: heard(nil, idle(millisecond, writeErr)), want: KeepaliveRace, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "an idle connection was dead while writing, and the attempt ended late", heard: heard(nil, writing(idle, 20*time.Microsecond, 400*millisecond)), want: KeepaliveRace, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "an upload on an idle connection was reset late", heard: heard(nil, writing(idle, 10*time.Second, 10*time.Second)), want: RequestWriteFailed, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "HTTP/2 was said before an upload was reset", heard: heard(nil, saidSettings(writeErr)), want: HTTPVersionMismatch, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "HTTP/2 was said before a reset", heard: heard(nil, saidSettings(readReset)), want: HTTPVersionMismatch, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "a script was dead before the end of its input", heard: heard(nil, script(-1, writeErr)), want: ResetBeforeResponse, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
+		{name: "a script was dead before the end of its body", heard: heard(nil, script(100, writeErr)), want: RequestWriteFailed, outcome: failure.Failed, status: 502, sent: failure.SentMaybe},
 		{name: "it worked for 800 ms and crashed", heard: heard(nil, idle(800*millisecond, io.EOF)), want: ClosedBeforeResponse, outcome: failure.Failed, status: 502},
 		{name: "it worked for 800 ms and was reset", heard: heard(nil, idle(800*millisecond, readReset)), want: ResetBeforeResponse, outcome: failure.Failed, status: 502},
 		{name: "a connection forgotten on the way", heard: heard(nil, idle(15*time.Second, &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)})), want: ConnectionLost, outcome: failure.Failed, status: 502},

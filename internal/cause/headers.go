@@ -68,10 +68,8 @@ func headersCause(t *try) finding {
 		return givenUpCause(t)
 	}
 	text := t.text()
-	if head := t.head(); head != "" {
-		if f := firstLineCause(t, head); f.row != ResponseMalformed && f.row != ResponseCutInHeaders {
-			return f
-		}
+	if f := saidOther(t); f.is() {
+		return f
 	}
 	switch {
 	case isAwaitingTimeout(t):
@@ -143,6 +141,17 @@ func givenUpCause(t *try) finding {
 		return found(ResponseCutInHeaders)
 	}
 	return found(Unknown, "an answer began while the request was still being sent, and was not read").at(failure.PhaseHeaders)
+}
+
+// saidOther finds the cause where the first bytes that came back are not HTTP/1's,
+// whatever became of the connection then.
+func saidOther(t *try) finding {
+	if head := t.head(); head != "" {
+		if f := firstLineCause(t, head); f.row != ResponseMalformed && f.row != ResponseCutInHeaders {
+			return f
+		}
+	}
+	return nothing
 }
 
 // firstLineCause looks at how an answer began.
@@ -227,10 +236,8 @@ func isHTTP2Settings(line string) bool {
 // speaksOther says that a line is another protocol's: it begins with one of its
 // greetings, or is binary.
 func speaksOther(line string) bool {
-	for _, greeting := range greetings {
-		if strings.HasPrefix(line, greeting) {
-			return true
-		}
+	if isGreeting(line) {
+		return true
 	}
 	if strings.HasPrefix(line, "HTTP/") {
 		return false
@@ -241,6 +248,10 @@ func speaksOther(line string) bool {
 		}
 	}
 	return false
+}
+
+func isGreeting(line string) bool {
+	return slices.ContainsFunc(greetings, func(greeting string) bool { return strings.HasPrefix(line, greeting) })
 }
 
 // isHostName says that a quoted word is a host name with a domain.

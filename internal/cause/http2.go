@@ -105,7 +105,7 @@ func openingCause(t *try) finding {
 		return found(TLSExpected, evidence)
 	case strings.HasPrefix(first, "HTTP/"):
 		return found(HTTPVersionMismatch, evidence)
-	case slices.ContainsFunc(greetings, func(g string) bool { return strings.HasPrefix(first, g) }):
+	case isGreeting(first):
 		return found(NotHTTP, evidence)
 	}
 	return nothing

@@ -3,7 +3,6 @@ package cause
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -29,42 +28,34 @@ func selectCause(s *listen.Selection) finding {
 		}
 		return found(UpstreamsMissing, "no upstream is configured")
 	}
-	evidence := poolEvidence(s.Pool)
+	count := make(map[failure.Reason]int)
+	for _, c := range s.Pool {
+		count[c.Reason]++
+	}
+	evidence := poolEvidence(count, len(s.Pool))
 	if s.LookupErr != nil {
 		evidence = append(evidence, "lookup of "+s.Source+": "+cut(s.LookupErr.Error(), maxEvidence))
 	}
-	all := func(reason failure.Reason) bool {
-		return !slices.ContainsFunc(s.Pool, func(c listen.Candidate) bool { return c.Reason != reason })
-	}
-	has := func(reason failure.Reason) bool {
-		return slices.ContainsFunc(s.Pool, func(c listen.Candidate) bool { return c.Reason == reason })
-	}
 	switch {
-	case has(failure.ReasonFull):
+	case count[failure.ReasonFull] > 0:
 		return found(UpstreamsFull, evidence...)
-	case has(""):
+	case count[""] > 0:
 		return found(Unknown, evidence...).at(failure.PhaseSelect)
-	case all(failure.ReasonUnhealthy):
+	case count[failure.ReasonUnhealthy] == len(s.Pool):
 		return found(UpstreamsUnhealthy, evidence...).advise("Ask an upstream yourself for what the active check asks (health_uri): it stays out until its check succeeds.")
-	case all(failure.ReasonCircuitOpen):
+	case count[failure.ReasonCircuitOpen] == len(s.Pool):
 		return found(UpstreamsUnhealthy, evidence...).advise("The circuit breaker lets nobody through until it closes by itself; repair what makes requests fail or slow, or change what trips it.")
 	}
 	return found(UpstreamsUnhealthy, evidence...)
 }
 
-// poolEvidence counts the upstreams of a pool by why they could not be chosen: which
-// one has which reason stands in the record's list, which has a bound.
-func poolEvidence(pool []listen.Candidate) []string {
+// poolEvidence says how many upstreams could not be chosen for which reason: which one
+// has which stands in the record's list, which has a bound.
+func poolEvidence(count map[failure.Reason]int, all int) []string {
 	var lines []string
 	for _, reason := range []failure.Reason{failure.ReasonFails, failure.ReasonUnhealthy, failure.ReasonCircuitOpen, failure.ReasonFull, ""} {
-		n := 0
-		for _, c := range pool {
-			if c.Reason == reason {
-				n++
-			}
-		}
-		if n > 0 {
-			lines = append(lines, fmt.Sprintf("%d of %d upstreams: %s", n, len(pool), reason.Words()))
+		if n := count[reason]; n > 0 {
+			lines = append(lines, fmt.Sprintf("%d of %d upstreams: %s", n, all, reason.Words()))
 		}
 	}
 	return lines

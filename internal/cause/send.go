@@ -122,6 +122,10 @@ func sendCause(t *try) finding {
 		return nothing // it was over before, or after
 	case died(err) && t.protocol == protocolH2C && !spokeHTTP2(t):
 		return found(Unknown, closedAfterPreface).at(phase)
+	case died(err) && saidOther(t).is():
+		return saidOther(t) // it spoke, and reset the connection for what it was sent
+	case died(err) && t.protocol == protocolFastCGI && t.RequestBytes < 0:
+		return nothing // without a body only what ends a request can be missing: the script may have run
 	case died(err):
 		return found(RequestWriteFailed)
 	}

@@ -40,10 +40,8 @@ func waitCause(t *try) finding {
 	switch {
 	case text == textUnsolicited && t.Connection != nil && !t.Connection.Reused:
 		// HTTP/2's servers may begin as well: only the bytes tell.
-		if head := t.head(); head != "" {
-			if f := firstLineCause(t, head); f.row != ResponseMalformed && f.row != ResponseCutInHeaders {
-				return f
-			}
+		if f := saidOther(t); f.is() {
+			return f
 		}
 		return found(Unknown, "it sent something before the request was written")
 	case isAwaitingTimeout(t):
@@ -59,7 +57,14 @@ func waitCause(t *try) finding {
 	case diedIdle(t, t.err):
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
-		return found(ResetBeforeResponse, sentPROXY(t)...)
+		if f := saidOther(t); f.is() {
+			return f
+		}
+		f := found(ResetBeforeResponse, sentPROXY(t)...)
+		if t.protocol == protocolFastCGI {
+			return f.advise(adviceScriptEnded)
+		}
+		return f
 	case died(t.err) && isHTTP2(t) && t.Wrote == 0 && t.RequestBytes == 0:
 		// Its transport returns before it says how far it had written.
 		return found(RequestWriteFailed, "the request's body had not begun")
@@ -104,7 +109,7 @@ func keepaliveCause(t *try) finding {
 	if !written(t.Attempt) {
 		since = "it was taken for the request"
 	}
-	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(elapsed(sent(t), t.end)), since, ms(bound(t))))
+	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
 }
 
 // diedIdle says that a connection from the idle pool was found dead: it died before
@@ -118,8 +123,17 @@ func diedIdle(t *try, err error) bool {
 	return soon(t)
 }
 
-// soon says that an attempt was over within one round trip of the request.
-func soon(t *try) bool { return elapsed(sent(t), t.end) <= bound(t) }
+// soon says that a connection was found dead within one round trip of the request.
+func soon(t *try) bool { return diedAfter(t) <= bound(t) }
+
+// diedAfter is how long after the request a connection was found dead. Where writing
+// found it, that moment is known, and the attempt may have ended any time later.
+func diedAfter(t *try) time.Duration {
+	if t.WriteErr != nil {
+		return elapsed(sendStart(t), t.Wrote)
+	}
+	return elapsed(sent(t), t.end)
+}
 
 // bound is what is granted to a round trip: as long as a connect took.
 func bound(t *try) time.Duration {

@@ -678,7 +678,7 @@ func largestRecord() *failure.Failure {
 	f := fullRecord(failure.MaxAttempts)
 	f.Error, f.Summary, f.Request.URI, f.Request.Host = text(long), text(long), text(long), text(long)
 	f.Evidence = nil
-	for range 10 {
+	for range 16 {
 		f.Evidence = append(f.Evidence, text(short))
 	}
 	for i := range f.Attempts {

@@ -21,10 +21,7 @@ const (
 
 // limitsOf reads the limits of a handler that has been provisioned.
 func limitsOf(h *reverseproxy.Handler) *failure.Limits {
-	l := &failure.Limits{
-		// What the Caddyfile's forward_auth makes (forwardauth/caddyfile.go).
-		AsksFirst: h.Rewrite != nil && h.Rewrite.Method == http.MethodGet && len(h.HandleResponse) > 0,
-	}
+	l := &failure.Limits{AsksFirst: asksFirst(h)}
 	switch t := h.Transport.(type) {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
@@ -63,6 +60,16 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		}
 	}
 	return l
+}
+
+// asksFirst says that a handler is what the Caddyfile's forward_auth makes: it asks by
+// GET, and names the method of the request in question (forwardauth/caddyfile.go).
+func asksFirst(h *reverseproxy.Handler) bool {
+	if h.Rewrite == nil || h.Rewrite.Method != http.MethodGet || h.Headers == nil || h.Headers.Request == nil {
+		return false
+	}
+	_, ok := h.Headers.Request.Set["X-Forwarded-Method"]
+	return ok
 }
 
 // setting names a value in force and where it comes from. A byDefault of 0 says
