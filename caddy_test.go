@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,24 +31,29 @@ type testCaddy struct {
 	adminPort  int
 }
 
-// givenPorts are those that freePort gave: Caddy shares a port that is listened on
-// twice, so none may be given again.
-var givenPorts sync.Map
+// Ports for tests lie below those that systems give to whoever connects (32768 and
+// more on Linux, 49152 on others), and are given one after the other: a port where
+// nobody listens stays so, though Caddy shares one that is listened on twice.
+const firstPort, portCount = 20000, 12000
+
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(portCount)) }
 
 // freePort is a port of loopback that nobody listens on.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := ln.Addr().(*net.TCPAddr).Port
-		ln.Close()
-		if _, given := givenPorts.LoadOrStore(port, true); !given {
+	var err error
+	for range 1000 {
+		port := firstPort + int(lastPort.Add(1)%portCount)
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			ln.Close()
 			return port
 		}
 	}
+	t.Fatal(err)
+	return 0
 }
 
 // startCaddy runs a Caddy whose site is what is given; it ends with the test.

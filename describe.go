@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
@@ -144,28 +143,6 @@ func (h *Handler) siteOf(r *http.Request) string {
 		}
 	})
 	return h.site.label
-}
-
-// setPlaceholders sets the contract's placeholders.
-func setPlaceholders(repl *caddy.Replacer, f *failure.Failure) {
-	public := f.Public()
-	// what the public may see
-	repl.Set("http.upstream_diagnostics.id", public.ID)
-	repl.Set("http.upstream_diagnostics.title", public.Title)
-	repl.Set("http.upstream_diagnostics.detail", public.Detail)
-	repl.Set("http.upstream_diagnostics.category", string(public.Category))
-	repl.Set("http.upstream_diagnostics.request_sent", string(public.RequestSent))
-	// for the operator
-	repl.Set("http.upstream_diagnostics.cause", f.Cause)
-	repl.Set("http.upstream_diagnostics.proxy_error", f.ProxyError)
-	repl.Set("http.upstream_diagnostics.phase", string(f.Phase))
-	repl.Set("http.upstream_diagnostics.side", string(f.Side))
-	repl.Set("http.upstream_diagnostics.outcome", string(f.Outcome))
-	repl.Set("http.upstream_diagnostics.site", f.Site)
-	repl.Set("http.upstream_diagnostics.upstream", f.Upstream)
-	repl.Set("http.upstream_diagnostics.attempt_count", f.AttemptCount)
-	repl.Set("http.upstream_diagnostics.duration_ms", float64(f.DurationMS))
-	repl.Set("http.upstream_diagnostics.summary", f.Summary)
 }
 
 // retryAfterOf is when it is worth trying again: as configured, or where it is

@@ -177,9 +177,7 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	if f == nil {
 		return
 	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		setPlaceholders(repl, f)
-	}
+	upstreams.Tell(r, f)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.String("upstream_diagnostics_id", f.ID))
 		extra.Set(zap.String("upstream_diagnostics_cause", f.Cause))

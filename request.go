@@ -87,6 +87,9 @@ func asSent(r *http.Request) *http.Request {
 	if !ok || sent.URL == nil {
 		return r
 	}
+	if r.Method == sent.Method && r.RequestURI == sent.RequestURI && r.RemoteAddr == sent.RemoteAddr && *r.URL == *sent.URL {
+		return r
+	}
 	c := *r
 	c.Method, c.URL, c.RequestURI, c.RemoteAddr = sent.Method, sent.URL, sent.RequestURI, sent.RemoteAddr
 	return &c

@@ -41,6 +41,7 @@ type ring struct {
 type entry struct {
 	sequence uint64
 	failure  *failure.Failure
+	names    [2]string // see namesOf
 }
 
 // New makes a journal that keeps that many failures, and each for that long; with
@@ -67,7 +68,7 @@ func newRing(keep int, keepFor time.Duration, newest uint64) *ring {
 // Add records f, which nobody may change any more.
 func (j *Journal) Add(f *failure.Failure) {
 	j.Count(f.Outcome)
-	e := &entry{failure: f}
+	e := &entry{failure: f, names: namesOf(f)}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -90,7 +91,7 @@ func (j *Journal) put(r *ring, e *entry) {
 		return
 	}
 	j.forget(r.slot(e.sequence).Swap(e))
-	for _, name := range namesOf(e.failure) {
+	for _, name := range e.names {
 		if name != "" {
 			j.last[name] = e
 		}
@@ -102,7 +103,7 @@ func (j *Journal) forget(e *entry) {
 	if e == nil {
 		return
 	}
-	for _, name := range namesOf(e.failure) {
+	for _, name := range e.names {
 		if j.last[name] == e {
 			delete(j.last, name)
 		}

@@ -51,7 +51,8 @@ func (a *LiveAttempt) Handled() {
 // live says whether a is what l listens to. The caller holds the lock.
 func (a *LiveAttempt) live() bool { return a.l.current == a && !a.l.sealed.Load() }
 
-// freeze gives what is known of a. The caller holds the lock.
+// freeze gives what is known of a, which is not live from here on: late hooks change
+// nothing of it. The caller holds the lock.
 func (a *LiveAttempt) freeze() Attempt {
 	frozen := a.Attempt
 	if frozen.End == 0 {
@@ -71,16 +72,6 @@ func (a *LiveAttempt) freeze() Attempt {
 			c.Carried.Encrypted = a.encrypted
 		}
 		frozen.Connection = c
-	}
-	if frozen.Dialing != nil {
-		// Late hooks must not change what is frozen.
-		d := *frozen.Dialing
-		if d.Lookup != nil {
-			lookup := *d.Lookup
-			d.Lookup = &lookup
-		}
-		d.Connects = append([]Connect(nil), d.Connects...)
-		frozen.Dialing = &d
 	}
 	return frozen
 }
@@ -287,9 +278,28 @@ func (l *Listener) Dial(ctx context.Context) (*LiveAttempt, context.Context) {
 		l.mu.Unlock()
 		hooks := new(httptrace.ClientTrace)
 		a.HearDial(hooks)
+		if trace.DNSStart == nil && trace.DNSDone == nil && trace.ConnectStart == nil && trace.ConnectDone == nil {
+			return a, dialContext{ctx, httptrace.WithClientTrace(context.Background(), hooks)}
+		}
 		return a, httptrace.WithClientTrace(ctx, hooks)
 	}
 	return nil, ctx
+}
+
+// dialContext is the context of a dial with the hooks that are in trace: what
+// httptrace.WithClientTrace gives where there is none to chain to, which it does by
+// reflection even then.
+type dialContext struct {
+	context.Context
+	trace context.Context
+}
+
+// Value implements context.Context.
+func (c dialContext) Value(key any) any {
+	if value := c.trace.Value(key); value != nil {
+		return value
+	}
+	return c.Context.Value(key)
 }
 
 // Dialed hears how the dial ended.

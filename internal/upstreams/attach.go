@@ -4,21 +4,48 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// listenerKey is where the ears find the request's listener: in its Replacer,
-// which is locked. Caddy's vars are not, and dial goroutines read them late.
-const listenerKey = "http.upstream_diagnostics.listener"
+// seat is where the ears find a request's listener: in its Replacer, because Caddy's
+// vars are not locked and dial goroutines read late. It is a provider and no static
+// value: so the placeholders need not be put into the Replacer's map one by one, which
+// would grow twice for them.
+type seat struct {
+	listener atomic.Pointer[listen.Listener]
+	// failure is what the placeholders tell of; nil until something failed.
+	failure atomic.Pointer[failure.Failure]
+}
 
-// held keeps a listener out of what a placeholder can print.
-type held struct{ *listen.Listener }
+// prefix is what our placeholders begin with; seatKey gives the seat itself.
+const (
+	prefix  = "http.upstream_diagnostics."
+	seatKey = prefix + "listener"
+)
+
+// replace is the seat's caddy.ReplacerFunc.
+func (s *seat) replace(key string) (any, bool) {
+	name, ok := strings.CutPrefix(key, prefix)
+	if !ok {
+		return nil, false
+	}
+	if key == seatKey {
+		return s, true
+	}
+	if f := s.failure.Load(); f != nil {
+		return f.Placeholder(name)
+	}
+	return nil, false
+}
 
 // String implements fmt.Stringer for the Replacer: nothing is to be seen.
-func (held) String() string { return "" }
+func (*seat) String() string { return "" }
 
 // Attach puts l where the ears find it. One in front of it yields until Detach.
 // Where place says that a handler may come which could not be listened to, the
@@ -28,10 +55,17 @@ func Attach(r *http.Request, l *listen.Listener, place Place) *http.Request {
 	if !ok {
 		return r
 	}
-	if before := find(repl); before.Open() {
+	s := find(repl)
+	if s == nil {
+		// Nobody reads the Replacer meanwhile, which does not lock its providers: the
+		// ears wait until the first of ours has been here (hearDial).
+		s = new(seat)
+		repl.Map(s.replace)
+	}
+	if before := s.listener.Load(); before.Open() {
 		l.Inside(before)
 	}
-	repl.Set(listenerKey, held{l})
+	s.listener.Store(l)
 	if place.Heard {
 		return r
 	}
@@ -44,25 +78,42 @@ func Detach(r *http.Request, l *listen.Listener) {
 	if outer == nil {
 		return
 	}
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set(listenerKey, held{outer})
+	if s := seatOf(r.Context()); s != nil {
+		s.listener.Store(outer)
 	}
 }
 
-func find(repl *caddy.Replacer) *listen.Listener {
-	value, _ := repl.Get(listenerKey)
-	h, _ := value.(held)
-	return h.Listener
+// Tell lets the placeholders of r, which was attached, tell of f.
+func Tell(r *http.Request, f *failure.Failure) {
+	if s := seatOf(r.Context()); s != nil {
+		s.failure.Store(f)
+	}
+}
+
+// seatOf gives the seat of the request that ctx belongs to; nil where it passed none
+// of our handlers.
+func seatOf(ctx context.Context) *seat {
+	repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return nil
+	}
+	return find(repl)
+}
+
+func find(repl *caddy.Replacer) *seat {
+	value, _ := repl.Get(seatKey)
+	s, _ := value.(*seat)
+	return s
 }
 
 // listenerOf gives the listener of the request that ctx belongs to; nil if none
 // listens.
 func listenerOf(ctx context.Context) *listen.Listener {
-	repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
+	s := seatOf(ctx)
+	if s == nil {
 		return nil
 	}
-	if l := find(repl); l.Open() {
+	if l := s.listener.Load(); l.Open() {
 		return l
 	}
 	return nil

@@ -64,12 +64,19 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r.Body = a.RequestBody(r.Body)
 	res, err := e.RoundTripper.RoundTrip(r)
-	var dialErr reverseproxy.DialError
-	a.Ended(res, err, err != nil && errors.As(err, &dialErr))
+	a.Ended(res, err, isDialError(err))
 	if err == nil && e.handled(res) {
 		a.Handled()
 	}
 	return res, err
+}
+
+func isDialError(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, ok := errors.AsType[reverseproxy.DialError](err)
+	return ok
 }
 
 // handled says whether handle_response takes an answer: the first that matches does,
@@ -133,8 +140,13 @@ func hearDial(dial dialFunc, hear func(net.Conn) net.Conn) dialFunc {
 	}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var a *listen.LiveAttempt
-		if l := listenerOf(ctx); l != nil {
-			a, ctx = l.Dial(ctx)
+		if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GotFirstResponseByte != nil {
+			// Some attempt's own hooks are on it. Without, nobody listened when the
+			// round trip began, and one of our handlers that comes only now may just
+			// be adding to the Replacer.
+			if l := listenerOf(ctx); l != nil {
+				a, ctx = l.Dial(ctx)
+			}
 		}
 		conn, err := dial(ctx, network, address)
 		if a != nil {

@@ -1,0 +1,41 @@
+package failure
+
+// Placeholder is the value of {http.upstream_diagnostics.<name>}. Of these an owner
+// shows to the public what Public has, and no more.
+func (f *Failure) Placeholder(name string) (any, bool) {
+	switch name {
+	// what the public may see
+	case "id":
+		return f.ID, true
+	case "title":
+		return f.Public().Title, true
+	case "detail":
+		return f.Public().Detail, true
+	case "category":
+		return string(f.Public().Category), true
+	case "request_sent":
+		return string(f.Public().RequestSent), true
+	// for the operator
+	case "cause":
+		return f.Cause, true
+	case "proxy_error":
+		return f.ProxyError, true
+	case "phase":
+		return string(f.Phase), true
+	case "side":
+		return string(f.Side), true
+	case "outcome":
+		return string(f.Outcome), true
+	case "site":
+		return f.Site, true
+	case "upstream":
+		return f.Upstream, true
+	case "attempt_count":
+		return f.AttemptCount, true
+	case "duration_ms":
+		return float64(f.DurationMS), true
+	case "summary":
+		return f.Summary, true
+	}
+	return nil, false
+}
