@@ -464,6 +464,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close implements io.Closer. It comes after the Reads that are over: what Caddy puts
+// around a body counts them without a lock (reverseproxy.go, bodyNopCloserIfNotRead),
+// and HTTP/2 closes it from another goroutine.
+func (b *requestBody) Close() error {
+	b.a.l.mu.Lock()
+	b.a.l.mu.Unlock() //nolint:staticcheck // nothing to do but to come after
+	return b.ReadCloser.Close()
+}
+
 // responseBody hears the exact error that breaks an answer's body.
 type responseBody struct {
 	io.ReadCloser
