@@ -161,12 +161,9 @@ func (p *reusing) serve(raw net.Conn) {
 	}
 
 	var up sync.WaitGroup
+	to := &sender{Writer: broken}
 	up.Go(func() {
-		readErr, writeErr := pass(broken, second)
-		switch {
-		case errors.Is(writeErr, syscall.ECONNRESET):
-			reset(raw)
-		case readErr != nil: // the proxy has gone
+		if readErr, _ := pass(to, second); readErr != nil { // the proxy has gone
 			rawBroken.Close()
 		}
 	})
@@ -175,7 +172,7 @@ func (p *reusing) serve(raw net.Conn) {
 	switch {
 	case writeErr != nil: // the proxy has gone
 		rawBroken.Close()
-	case errors.Is(readErr, syscall.ECONNRESET):
+	case errors.Is(readErr, syscall.ECONNRESET), to.wasReset():
 		reset(raw)
 	case errors.Is(readErr, io.EOF):
 		closeWrite(c)
@@ -241,6 +238,29 @@ func answerFirstStream(c net.Conn, reader *bufio.Reader) io.Reader {
 			return io.MultiReader(again, reader)
 		}
 	}
+}
+
+// sender remembers a reset that it met: the system tells of one only once, to who reads
+// or to who writes, and what came before it is still there to be read.
+type sender struct {
+	io.Writer
+	mu    sync.Mutex // held while it writes
+	reset bool
+}
+
+// Write implements io.Writer.
+func (s *sender) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.Writer.Write(p)
+	s.reset = s.reset || errors.Is(err, syscall.ECONNRESET)
+	return n, err
+}
+
+func (s *sender) wasReset() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reset
 }
 
 // pass passes on what comes, until one of both ends.
