@@ -447,29 +447,55 @@ func (a *LiveAttempt) RequestBody(body io.ReadCloser) io.ReadCloser {
 	return &a.requestBody
 }
 
-// requestBody counts what a transport reads of the request's body.
+// requestBody counts what a transport reads of the request's body. HTTP/2 may close it
+// from another goroutine while it is read, and read it after that; what Caddy puts
+// around a body can't bear either (reverseproxy.go, bodyNopCloserIfNotRead). So who
+// reads closes it then, and nothing is read any more.
 type requestBody struct {
 	io.ReadCloser
 	a *LiveAttempt
+	// reading and closed are guarded by the listener's lock.
+	reading, closed bool
 }
 
 // Read implements io.Reader.
 func (b *requestBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.a.l.mu.Lock()
-	if b.a.live() {
-		b.a.RequestBytes += int64(n)
+	if !b.beginRead() {
+		return 0, http.ErrBodyReadAfterClose
 	}
-	b.a.l.mu.Unlock()
+	n, err := b.ReadCloser.Read(p)
+	if closed := b.endRead(n); closed {
+		_ = b.ReadCloser.Close() // who closed it waits for no answer
+	}
 	return n, err
 }
 
-// Close implements io.Closer. It comes after the Reads that are over: what Caddy puts
-// around a body counts them without a lock (reverseproxy.go, bodyNopCloserIfNotRead),
-// and HTTP/2 closes it from another goroutine.
+func (b *requestBody) beginRead() bool {
+	b.a.l.mu.Lock()
+	defer b.a.l.mu.Unlock()
+	b.reading = !b.closed
+	return b.reading
+}
+
+func (b *requestBody) endRead(n int) (closed bool) {
+	b.a.l.mu.Lock()
+	defer b.a.l.mu.Unlock()
+	if b.a.live() {
+		b.a.RequestBytes += int64(n)
+	}
+	b.reading = false
+	return b.closed
+}
+
+// Close implements io.Closer.
 func (b *requestBody) Close() error {
 	b.a.l.mu.Lock()
-	b.a.l.mu.Unlock() //nolint:staticcheck // nothing to do but to come after
+	b.closed = true
+	reading := b.reading
+	b.a.l.mu.Unlock()
+	if reading {
+		return nil
+	}
 	return b.ReadCloser.Close()
 }
 

@@ -333,3 +333,61 @@ func BenchmarkWentWell(b *testing.B) {
 		}
 	}
 }
+
+// slowBody is a body like Caddy's: who closes it while it is read, or reads it after
+// that, makes a data race.
+type slowBody struct {
+	begun, more chan struct{}
+	reads       int
+	closed      bool
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	b.reads++
+	close(b.begun)
+	<-b.more
+	b.reads++
+	return copy(p, "half"), nil
+}
+
+func (b *slowBody) Close() error {
+	b.closed = b.reads%2 == 0
+	return nil
+}
+
+// A body that is closed while it is read is closed once that is over, and is not read
+// any more.
+func TestRequestBodyClosedWhileRead(t *testing.T) {
+	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", nil), nil)
+	a := l.RoundTrip(nil, Trip{})
+	inner := &slowBody{begun: make(chan struct{}), more: make(chan struct{})}
+	body := a.RequestBody(inner)
+	read := make(chan error)
+	go func() {
+		n, err := body.Read(make([]byte, 10))
+		if n != len("half") {
+			t.Errorf("read %d bytes", n)
+		}
+		read <- err
+	}()
+	<-inner.begun
+	if err := body.Close(); err != nil {
+		t.Error(err)
+	}
+	close(inner.more)
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	if !inner.closed {
+		t.Error("it is still open")
+	}
+	if n, err := body.Read(make([]byte, 10)); n != 0 || !errors.Is(err, http.ErrBodyReadAfterClose) {
+		t.Errorf("read %d bytes and %v of a closed body", n, err)
+	}
+	if inner.reads != 2 {
+		t.Error("it was read after it was closed")
+	}
+	if a.RequestBytes != int64(len("half")) {
+		t.Errorf("%d bytes were counted", a.RequestBytes)
+	}
+}
