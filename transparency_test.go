@@ -572,9 +572,15 @@ func TestTransparencyContinue(t *testing.T) {
 		if err != nil || interim.StatusCode != http.StatusContinue {
 			t.Fatalf("got %v %v, want 100", interim, err)
 		}
-		s.client("%s %s", interim.Status, fields(interim.Header))
+		s.client("%s", interim.Status)
 		say(t, conn, "body")
-		s.response(http.ReadResponse(r, nil))
+		// Caddy may say 100 twice, in either order: for the upstream, with its fields, and
+		// because the body is read, with none.
+		res, err := http.ReadResponse(r, nil)
+		for err == nil && res.StatusCode == http.StatusContinue {
+			res, err = http.ReadResponse(r, nil)
+		}
+		s.response(res, err)
 		if !strings.Contains(s.by("upstream"), `"body" <nil>`) {
 			t.Errorf("the upstream saw %s", s.by("upstream"))
 		}
