@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"slices"
@@ -362,4 +363,43 @@ func pairs(md metadata.MD) string {
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")
+}
+
+// An upstream gives up on an upload that the client goes on with, slowly: the failure
+// is told at once, as by a Caddy without us, and not when the next part of it comes.
+func TestTransparencyStalledUpload(t *testing.T) {
+	const ours = "upstream_diagnostics\n"
+	for name, front := range map[string]string{"bare": "", "with the directive": ours, "with two": ours + ours} {
+		for _, protocol := range []string{"h2", "h3"} {
+			t.Run(protocol+" "+name, func(t *testing.T) {
+				upstream := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					_, _ = io.ReadFull(r.Body, make([]byte, len("part")))
+					panic(http.ErrAbortHandler) // resets the stream
+				}))
+				upstream.Config.Protocols = new(http.Protocols)
+				upstream.Config.Protocols.SetUnencryptedHTTP2(true)
+				upstream.Start()
+				defer upstream.Close()
+				c := startProxy(t, proxyConfig{tls: true, bare: front == "", site: front + reverseProxy(upstream.Listener.Addr(), "transport http {", "versions h2c", "}")})
+
+				body, part := io.Pipe()
+				go func() { _, _ = io.WriteString(part, "part") }()
+				defer part.Close()
+				client := clientFor(t, protocol)
+				res, err := client.Post(c.url, "text/plain", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				if res.StatusCode != http.StatusBadGateway {
+					t.Errorf("got %s", res.Status)
+				}
+				if front != "" {
+					if f := c.failure(); f.Cause != "stream_reset" {
+						t.Errorf("named %s: %s", f.Cause, f.Error)
+					}
+				}
+			})
+		}
+	}
 }

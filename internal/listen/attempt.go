@@ -450,12 +450,14 @@ func (a *LiveAttempt) RequestBody(body io.ReadCloser) io.ReadCloser {
 // requestBody counts what a transport reads of the request's body. HTTP/2 may close it
 // from another goroutine while it is read, and read it after that; what Caddy puts
 // around a body can't bear either (reverseproxy.go, bodyNopCloserIfNotRead). So who
-// reads closes it then, and nothing is read any more.
+// reads closes it then, and nothing is read any more. The read itself is broken off at
+// the client's end, or the failure would wait for what the client sends next.
 type requestBody struct {
 	io.ReadCloser
 	a *LiveAttempt
-	// reading and closed are guarded by the listener's lock.
-	reading, closed bool
+	// All are guarded by the listener's lock. begun says that something has been read:
+	// Caddy closes no body before that, for the next attempt.
+	reading, begun, closed bool
 }
 
 // Read implements io.Reader.
@@ -484,6 +486,7 @@ func (b *requestBody) endRead(n int) (closed bool) {
 		b.a.RequestBytes += int64(n)
 	}
 	b.reading = false
+	b.begun = b.begun || n > 0
 	return b.closed
 }
 
@@ -491,12 +494,15 @@ func (b *requestBody) endRead(n int) (closed bool) {
 func (b *requestBody) Close() error {
 	b.a.l.mu.Lock()
 	b.closed = true
-	reading := b.reading
+	reading, begun := b.reading, b.begun
 	b.a.l.mu.Unlock()
-	if reading {
-		return nil
+	switch {
+	case !reading:
+		return b.ReadCloser.Close()
+	case begun:
+		return b.a.l.body.breakOff()
 	}
-	return b.ReadCloser.Close()
+	return nil
 }
 
 // responseBody hears the exact error that breaks an answer's body.
