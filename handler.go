@@ -179,8 +179,7 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	}
 	upstreams.Tell(r, f)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Set(zap.String("upstream_diagnostics_id", f.ID))
-		extra.Set(zap.String("upstream_diagnostics_cause", f.Cause))
+		extra.Set(accessLogFields(f))
 	}
 }
 

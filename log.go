@@ -101,3 +101,17 @@ func fieldsOf(f *failure.Failure) []zap.Field {
 		zap.Float64("duration_ms", float64(f.DurationMS)),
 	)
 }
+
+// accessLogFields are what the access log gets of f: two fields in one, because each
+// that is set makes Caddy forget what it keeps for all.
+func accessLogFields(f *failure.Failure) zap.Field {
+	fields := zap.Inline(zapcore.ObjectMarshalerFunc(func(log zapcore.ObjectEncoder) error {
+		log.AddString("upstream_diagnostics_id", f.ID)
+		log.AddString("upstream_diagnostics_cause", f.Cause)
+		return nil
+	}))
+	// No encoder shows the key of what is inline: it lets a later failure of the same
+	// request replace this one.
+	fields.Key = "upstream_diagnostics"
+	return fields
+}

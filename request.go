@@ -132,6 +132,9 @@ func (h *Handler) redactURI(u *url.URL) string {
 
 // originOf is scheme and host of a URL, "" where it has none.
 func originOf(s string) string {
+	if s == "" {
+		return ""
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" {
 		return ""

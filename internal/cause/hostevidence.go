@@ -12,8 +12,8 @@ import (
 )
 
 // hostEvidence is what this machine knows of a failure, where it is about this
-// machine: nothing is asked over a network.
-func hostEvidence(row *Row, a *listen.Attempt) []string {
+// machine: nothing is asked over a network. address is the attempt's.
+func hostEvidence(row *Row, a *listen.Attempt, address string) []string {
 	if a == nil {
 		return nil
 	}
@@ -22,8 +22,8 @@ func hostEvidence(row *Row, a *listen.Attempt) []string {
 		if a.Network == "unix" {
 			return socketEvidence(a.Address)
 		}
-		if address, err := netip.ParseAddrPort(addressOf(a)); err == nil {
-			return refusedEvidence(address)
+		if refused, err := netip.ParseAddrPort(address); err == nil {
+			return refusedEvidence(refused)
 		}
 	case SocketNotFound, SocketPermissionDenied:
 		return socketEvidence(a.Address)

@@ -27,7 +27,10 @@ const (
 // record writes the verdict down.
 func record(h *listen.Heard, v verdict) *failure.Failure {
 	row, a := v.finding.row, v.attempt
-	text := errorText(v.err)
+	text, address := errorText(v.err), ""
+	if a != nil {
+		address = addressOf(a)
+	}
 	f := &failure.Failure{
 		Outcome:      v.outcome,
 		Status:       v.status,
@@ -39,7 +42,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		Limit:        v.finding.limit,
 		RequestSent:  requestSent(h, a),
 		AttemptCount: max(h.AttemptCount, len(h.Attempts)),
-		Attempts:     attempts(h, v, text),
+		Attempts:     attempts(h, v, text, address),
 		Error:        cut(text, maxError),
 		DurationMS:   failure.MS(h.Duration),
 	}
@@ -52,10 +55,8 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	if v.finding.side != "" {
 		f.Side = v.finding.side
 	}
-	address := ""
 	if a != nil {
 		f.Upstream = a.Upstream
-		address = addressOf(a)
 		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus {
 			f.Received = receivedOf(a)
 		}
@@ -67,7 +68,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: c.Upstream, Reason: c.Reason})
 		}
 	}
-	f.Evidence = evidence(h, v)
+	f.Evidence = evidence(h, v, address)
 	upstream := f.Upstream
 	if address != "" && (upstream == h.Selection.Source || strings.Contains(upstream, "{")) {
 		upstream = address + " (" + upstream + ")" // nobody can connect to a source or a placeholder
@@ -165,23 +166,28 @@ func errorText(err error) string {
 }
 
 // attempts are the attempts as a record has them; text is what the verdict's error
-// says.
-func attempts(h *listen.Heard, v verdict, text string) []failure.Attempt {
+// says, and address where its attempt led.
+func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attempt {
 	kept := make([]failure.Attempt, 0, min(len(h.Attempts), failure.MaxAttempts))
 	for i := range h.Attempts {
 		if len(h.Attempts) > failure.MaxAttempts && i >= failure.MaxAttempts/2 && i < len(h.Attempts)-failure.MaxAttempts/2 {
 			continue
 		}
-		kept = append(kept, attempt(h, v, text, &h.Attempts[i]))
+		a := &h.Attempts[i]
+		if a == v.attempt {
+			kept = append(kept, attempt(h, v, text, address, a))
+		} else {
+			kept = append(kept, attempt(h, v, "", addressOf(a), a))
+		}
 	}
 	return kept
 }
 
-func attempt(h *listen.Heard, v verdict, text string, a *listen.Attempt) failure.Attempt {
+func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt) failure.Attempt {
 	t := tryOf(h, a)
 	f := failure.Attempt{
 		Upstream:   a.Upstream,
-		Address:    addressOf(a),
+		Address:    address,
 		Protocol:   t.protocol,
 		StartMS:    failure.MS(a.Start),
 		DurationMS: failure.MS(elapsed(a.Start, t.end)),
@@ -326,7 +332,7 @@ func phases(t *try) failure.Phases {
 
 // evidence are the facts that prove the verdict: what was seen on the way, what
 // the rule saw, and the limit.
-func evidence(h *listen.Heard, v verdict) []string {
+func evidence(h *listen.Heard, v verdict, address string) []string {
 	lines := make([]string, 0, 4)
 	if v.attempt != nil {
 		lines = way(lines, tryOf(h, v.attempt))
@@ -335,7 +341,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		}
 	}
 	lines = append(lines, v.finding.evidence...)
-	lines = append(lines, hostEvidence(v.finding.row, v.attempt)...)
+	lines = append(lines, hostEvidence(v.finding.row, v.attempt, address)...)
 	if limit := v.finding.limit; limit != nil {
 		lines = append(lines, limitLine(v, limit))
 	}
