@@ -66,17 +66,18 @@ type Handler struct {
 	// `off`. Default: `full`.
 	ClientIP string `json:"client_ip,omitempty"`
 
-	details     caddyhttp.MatcherSets
-	keepHeaders []string // canonical
-	intercepts  func(status int) bool
-	retry       retryPolicy
-	page        *page.Page // nil with `page off`
-	place       upstreams.Place
-	serving     *listen.Serving
-	site        *site
-	process     *process
-	release     func() error // nil where there is nothing to release
-	logger      *zap.Logger
+	details        caddyhttp.MatcherSets
+	keepHeaders    []string // canonical
+	intercepts     func(status int) bool
+	retry          retryPolicy
+	page           *page.Page // nil with `page off`
+	place          upstreams.Place
+	serving        *listen.Serving
+	site           *site
+	process        *process
+	abandonedAfter time.Duration
+	release        func() error // nil where there is nothing to release
+	logger         *zap.Logger
 }
 
 // Brand is how the built-in page names the owner.
@@ -158,7 +159,7 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 		return nil
 	}
 	l.Yield()
-	if f.Outcome == failure.Abandoned && heard.Duration < abandonedAfter {
+	if f.Outcome == failure.Abandoned && heard.Duration < h.abandonedAfter {
 		h.process.journal.Count(f.Outcome)
 		return nil
 	}
@@ -169,7 +170,8 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 }
 
 // abandonedAfter is how long a client must have waited for its leaving to be
-// recorded: whoever leaves earlier says nothing of the upstream. Tests don't wait.
+// recorded: whoever leaves earlier says nothing of the upstream. Tests don't wait;
+// they change it before a config is loaded, because requests outlive their test.
 var abandonedAfter = time.Second
 
 // expose lets the other handlers and the access log see what was found.
@@ -261,7 +263,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.site, h.serving = new(site), new(listen.Serving)
+	h.site, h.serving, h.abandonedAfter = new(site), new(listen.Serving), abandonedAfter
 	if h.process, h.release, err = acquireProcess(); err != nil {
 		return err
 	}
