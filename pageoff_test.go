@@ -22,7 +22,7 @@ import (
 func TestPageOff(t *testing.T) {
 	// Some faults are a race of goroutines in Go's transport, and end in one of a few
 	// ways by themselves. Ours must be one of those.
-	const tries = 6
+	const tries = 12
 	for _, fault := range faultlab.Faults() {
 		t.Run(fault.Name, func(t *testing.T) {
 			if fault.Skip != "" {
@@ -87,10 +87,30 @@ func endsAs(t *testing.T, fault faultlab.Fault, bare bool) string {
 		if outer.panicked != inner.panicked {
 			t.Errorf("another panic goes up: %v, was %v", outer.panicked, inner.panicked)
 		}
+		err = outer.err
+		if fault.Name == "closed_at_accept" {
+			err = closedAtAccept(t, err)
+		}
 		end = withoutChance(fmt.Sprintf("the client got %d %s %q %v\nthe calls were %s\nthe error was %s, the panic %v",
-			answer.Status, fields(answer.Header), answer.Body, answer.Err, steady(outer.done()), told(outer.err), outer.panicked))
+			answer.Status, fields(answer.Header), answer.Body, answer.Err, steady(outer.done()), told(err), outer.panicked))
 	})
 	return end
+}
+
+// closedAtAccept stands for each of the errors that Go's transport has for a connection
+// that is closed as soon as it is there: which one it is, is a race of its goroutines,
+// and each side may lose it every time. (That each comes without us is proven in
+// faultlab.)
+func closedAtAccept(t *testing.T, err error) error {
+	t.Helper()
+	handlerErr, ok := errors.AsType[caddyhttp.HandlerError](err)
+	known := regexp.MustCompile(`EOF$|server closed idle connection|connection reset by peer|broken pipe|forcibly closed|connection was aborted`)
+	if !ok || !known.MatchString(err.Error()) {
+		t.Errorf("got %v", err)
+		return err
+	}
+	handlerErr.Err = errors.New("closed at accept")
+	return handlerErr
 }
 
 // told is what handle_errors could show of an error.
