@@ -69,6 +69,11 @@ func waitCause(t *try) finding {
 		// Its transport returns before it says how far it had written.
 		return found(RequestWriteFailed, "the request's body had not begun")
 	case t.is(io.EOF, net.ErrClosed), text == textServerClosed, t.is(io.ErrUnexpectedEOF) && t.Connection != nil:
+		// Go's transport itself closes a connection on which something came unasked,
+		// and writing may find it closed before that is told.
+		if f := saidOther(t); f.is() {
+			return f
+		}
 		return closedCause(t)
 	}
 	return nothing
