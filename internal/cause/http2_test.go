@@ -87,7 +87,7 @@ func TestHTTP2And3Literally(t *testing.T) {
 	h3 := func(text string) listen.Attempt {
 		return over("h3", true, fmt.Errorf("http3: parsing frame failed: %w", errors.New(text)))
 	}
-	greeted := func(a listen.Attempt) listen.Attempt {
+	afterGreeting := func(a listen.Attempt) listen.Attempt {
 		c := *a.Connection
 		c.Carried = &listen.Carried{Head: []byte("* OK ready\r\n"), Received: int64(len("* OK ready\r\n"))}
 		a.Connection = &c
@@ -112,7 +112,7 @@ func TestHTTP2And3Literally(t *testing.T) {
 		{"writing the request timed out", limited(unwritten(over("h2c", false, &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded})), hasty), RequestWriteTimeout, failure.SentMaybe},
 		{"found closed while writing, right after TLS", unwritten(over("http/1.1", true, net.ErrClosed)), Unknown, failure.SentMaybe},
 		{"found closed while writing, a second after TLS", unwritten(later(over("http/1.1", true, net.ErrClosed))), RequestWriteFailed, failure.SentMaybe},
-		{"found closed while writing, for a greeting", greeted(unwritten(over("http/1.1", false, net.ErrClosed))), NotHTTP, failure.SentNo},
+		{"found closed while writing, for a greeting", afterGreeting(unwritten(over("http/1.1", false, net.ErrClosed))), NotHTTP, failure.SentNo},
 		{"a peer's PROTOCOL_ERROR for a body that can't be sent again", over("h2", true, errors.New(
 			"http2: Transport: cannot retry err [stream error: stream ID 1; PROTOCOL_ERROR; received from peer] after Request.Body was written; define Request.GetBody to avoid this error")), StreamReset, failure.SentMaybe},
 		{"broken headers with the usual limit", over("h2", true, http2.ConnectionError(http2.ErrCodeCompression)), HTTPFramingError, failure.SentMaybe},

@@ -278,10 +278,8 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 // stands for one that isn't listened to.
 type clientBody struct {
 	io.ReadCloser
-	l *Listener
-	// err is what ended the reading, but for our own side's closing it.
-	err    error
-	closed bool
+	l   *Listener
+	err error
 }
 
 // Read implements io.Reader.
@@ -292,18 +290,10 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	}
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	if b.err == nil && !b.closed && !b.l.sealed.Load() {
+	if b.err == nil && !b.l.sealed.Load() {
 		b.err = err
 	}
 	return n, err
-}
-
-// Close implements io.Closer.
-func (b *clientBody) Close() error {
-	b.l.mu.Lock()
-	b.closed = true
-	b.l.mu.Unlock()
-	return b.ReadCloser.Close()
 }
 
 // breakOff ends a read that is under way. HTTP/1's body can't: closing it waits for
@@ -312,5 +302,5 @@ func (b *clientBody) breakOff() error {
 	if b.ReadCloser == nil || b.l.request.ProtoMajor < 2 {
 		return nil
 	}
-	return b.Close()
+	return b.ReadCloser.Close()
 }
