@@ -91,6 +91,7 @@ type note struct {
 	want, or string
 	sent     failure.Sent // "" where it isn't looked at
 	attempts []string     // their causes
+	check    func(t *testing.T, f *failure.Failure)
 }
 
 func notesBeyondTheLab() []note {
@@ -252,6 +253,11 @@ func notesBeyondTheLab() []note {
 			leave:  func(c *testCaddy) { c.upstreams("has both", func(requests, _ int) bool { return requests == 2 }) },
 			want:   "client_closed_request connect client abandoned", or: "client_closed_request select client abandoned",
 			sent: "no", // it never had a connection
+			check: func(t *testing.T, f *failure.Failure) {
+				if f.Phase == failure.PhaseConnect && (f.Limit != nil || !strings.Contains(strings.Join(f.Evidence, "\n"), "max_conns_per_host 1 allows no more")) {
+					t.Errorf("the limit is %v, the evidence %q", f.Limit, f.Evidence)
+				}
+			},
 		},
 		{
 			number: "57", name: "a route of handle_response fails", status: []int{418},
@@ -332,6 +338,9 @@ func TestNotesBeyondTheLab(t *testing.T) {
 			}
 			if f != nil && test.sent != "" && f.RequestSent != test.sent {
 				t.Errorf("request_sent is %s, want %s", f.RequestSent, test.sent)
+			}
+			if f != nil && test.check != nil {
+				test.check(t, f)
 			}
 			for i, name := range test.attempts {
 				if f == nil || len(f.Attempts) != len(test.attempts) || f.Attempts[i].Cause != name {

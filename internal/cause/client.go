@@ -2,6 +2,7 @@ package cause
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
@@ -54,6 +55,15 @@ var limitOf = map[failure.Phase]string{
 // adviceNoLimit is for where no limit of the transport would have ended the wait.
 const adviceNoLimit = "If clients often give up here, find out why the upstream is slow: nothing that the transport can be told ends this wait."
 
+// adviceMaxConns is for who waited until one of the others' connections is free.
+const adviceMaxConns = "Raise max_conns_per_host, or find out why {upstream} is slow: all the connections to it that are allowed were in use."
+
+// waitedForConnection says that an attempt had to wait for a connection that others
+// used, and that no dial was begun for it, which a limit could have ended.
+func waitedForConnection(a *listen.Attempt) bool {
+	return a.Exact && a.Limits != nil && a.Limits.MaxConnsPerHost > 0 && a.Protocol != protocolHTTP3 && a.Dialing == nil && a.Connection == nil
+}
+
 // judgeAbandoned: the client left while an upstream was waited for. One that
 // leaves after the answer's headers is no failure.
 func judgeAbandoned(h *listen.Heard) (verdict, bool) {
@@ -74,7 +84,13 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if underWay(h, last) {
 		phase = reached(last)
 	}
-	v.finding = found(ClientClosedRequest).at(phase).within(limitFor(limitOf[phase], limits, last))
+	v.finding = found(ClientClosedRequest).at(phase)
+	if phase == failure.PhaseConnect && waitedForConnection(last) {
+		v.finding.evidence = []string{"no connection was begun for it: max_conns_per_host " + strconv.Itoa(limits.MaxConnsPerHost) + " allows no more"}
+		v.finding.advice = adviceMaxConns
+		return v, true
+	}
+	v.finding = v.finding.within(limitFor(limitOf[phase], limits, last))
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}

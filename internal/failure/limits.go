@@ -22,6 +22,8 @@ type Limits struct {
 	AsksFirst bool
 	// ActiveChecks says whether the upstreams are checked actively.
 	ActiveChecks bool
+	// MaxConnsPerHost is max_conns_per_host, 0 for no bound.
+	MaxConnsPerHost int
 	// ProxyProtocol is the version that is sent, "" for none.
 	ProxyProtocol string
 	// MaxResponseHeader is max_response_header in bytes, 0 for the transport's own.

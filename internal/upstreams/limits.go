@@ -25,6 +25,7 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 	switch t := h.Transport.(type) {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
+		l.MaxConnsPerHost = max(0, t.MaxConnsPerHost)
 		l.ProxyProtocol = t.ProxyProtocol
 		l.MaxResponseHeader = t.MaxResponseHeaderSize
 		l.Settings = append(l.Settings,
