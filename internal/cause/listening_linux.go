@@ -2,6 +2,7 @@ package cause
 
 import (
 	"bufio"
+	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"net/netip"
@@ -47,8 +48,8 @@ func readListening(table io.Reader) []netip.AddrPort {
 	return addresses
 }
 
-// parseSocketAddress reads 0100007F:1F90: the address in words of the machine's
-// order, which is little endian wherever Caddy is built for, but s390x.
+// parseSocketAddress reads 0100007F:1F90: the address in words of the machine's own
+// order.
 func parseSocketAddress(s string) (netip.AddrPort, bool) {
 	host, port, _ := strings.Cut(s, ":")
 	raw, err := hex.DecodeString(host)
@@ -56,7 +57,7 @@ func parseSocketAddress(s string) (netip.AddrPort, bool) {
 		return netip.AddrPort{}, false
 	}
 	for word := range slices.Chunk(raw, 4) {
-		slices.Reverse(word)
+		binary.NativeEndian.PutUint32(word, binary.BigEndian.Uint32(word))
 	}
 	addr, ok := netip.AddrFromSlice(raw)
 	n, err := strconv.ParseUint(port, 16, 16)
