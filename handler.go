@@ -109,11 +109,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	h.serving.Enter(l)
 	aborted := true
 	defer func() {
-		h.serving.Leave(l)
 		upstreams.Detach(r, l)
 		if aborted { // a panic goes up by itself: seen, never touched
 			h.expose(r, h.record(asSent(r), l, l.Seal(nil, 0, aborted)))
 		}
+		h.serving.Leave(l)
 	}()
 	err := next.ServeHTTP(l, r)
 	aborted = false

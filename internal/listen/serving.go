@@ -39,23 +39,35 @@ func (s *Serving) Leave(l *Listener) {
 	l.next, l.previous = nil, nil
 }
 
+// maxNeighbours is how many requests Loops looks at that came before its own, and how
+// many that came after: a request that comes back does so within the time of a dial.
+// All that are being served can be ten thousand streams, and everybody who comes or
+// goes waits for whoever looks.
+const maxNeighbours = 250
+
 // Loops says whether it is proven that a request goes round in a circle: the
 // connection of its last attempt is the one by which another request came to this
-// same handler, or it came by the connection of another one's. It looks at every
-// request that is being served, so it is only asked once there is a failure.
+// same handler, or it came by the connection of another one's. It is only asked once
+// there is a failure, and while l is being served.
 func (s *Serving) Loops(l *Listener, h *Heard) bool {
 	var ours ends
 	if n := len(h.Attempts); n > 0 && h.Attempts[n-1].Connection != nil {
 		c := h.Attempts[n-1].Connection
 		ours = ends{c.LocalAddress, c.RemoteAddress}
 	}
+	from, _ := netip.ParseAddrPort(l.request.RemoteAddr)
+	loops := func(other *Listener) bool {
+		return ours.cameBack(other.request) || other.ends(from).cameBack(l.request)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for other := s.first; other != nil; other = other.next {
-		if other == l {
-			continue
+	for newer, n := l.previous, 0; newer != nil && n < maxNeighbours; newer, n = newer.previous, n+1 {
+		if loops(newer) {
+			return true
 		}
-		if ours.cameBack(other.request) || other.ends().cameBack(l.request) {
+	}
+	for older, n := l.next, 0; older != nil && n < maxNeighbours; older, n = older.next, n+1 {
+		if loops(older) {
 			return true
 		}
 	}
@@ -65,20 +77,26 @@ func (s *Serving) Loops(l *Listener, h *Heard) bool {
 // ends are those of a connection that we made, "" for none.
 type ends struct{ local, remote string }
 
-// ends are those of the connection that l's attempt has.
-func (l *Listener) ends() ends {
+// ends are those of the connection that l's attempt has, if it begins at local: their
+// names are not made for each request that is looked at.
+func (l *Listener) ends(local netip.AddrPort) ends {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a := l.current; a != nil && a.at > 0 && a.conn.Conn != nil {
-		return ends{addressOf(a.conn.Conn.LocalAddr()), addressOf(a.conn.Conn.RemoteAddr())}
+	a := l.current
+	if a == nil || a.at == 0 || a.conn.Conn == nil {
+		return ends{}
 	}
-	return ends{}
+	addr := a.conn.Conn.LocalAddr()
+	if at, ok := addr.(interface{ AddrPort() netip.AddrPort }); ok && at.AddrPort().Port() != local.Port() {
+		return ends{}
+	}
+	return ends{addressOf(addr), addressOf(a.conn.Conn.RemoteAddr())}
 }
 
 // cameBack says that r came by the connection with these ends. Both count: a system
 // gives one local port to several connections that lead to different places.
 func (e ends) cameBack(r *http.Request) bool {
-	if !sameEnd(e.local, r.RemoteAddr) {
+	if e.local == "" || !sameEnd(e.local, r.RemoteAddr) {
 		return false
 	}
 	listener, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)

@@ -6,24 +6,29 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"strconv"
 	"testing"
 )
 
+func tcp(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
+
+// from is a request that came from that address, to port 80.
+func from(address string) *Listener {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = address
+	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, tcp(80)))
+	return To(httptest.NewRecorder(), r, nil)
+}
+
+// connectTo gives l's attempt a connection with these ends, connect one to port 80.
+func connectTo(l *Listener, local, remote net.Addr) *Listener {
+	l.Selected("app:80", nil).gotConn(httptrace.GotConnInfo{Conn: end{local: local, remote: remote}})
+	return l
+}
+
+func connect(l *Listener, local net.Addr) *Listener { return connectTo(l, local, tcp(80)) }
+
 func TestServing(t *testing.T) {
-	tcp := func(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
-	// from is a request that came from that address, to port 80.
-	from := func(address string) *Listener {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.RemoteAddr = address
-		r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, tcp(80)))
-		return To(httptest.NewRecorder(), r, nil)
-	}
-	// connectTo gives l's attempt a connection with these ends, connect one to port 80.
-	connectTo := func(l *Listener, local, remote net.Addr) *Listener {
-		l.Selected("app:80", nil).gotConn(httptrace.GotConnInfo{Conn: end{local: local, remote: remote}})
-		return l
-	}
-	connect := func(l *Listener, local net.Addr) *Listener { return connectTo(l, local, tcp(80)) }
 	tests := []struct {
 		name string
 		ours *Listener
@@ -53,6 +58,62 @@ func TestServing(t *testing.T) {
 			}
 			if s.first != nil {
 				t.Error("somebody is left")
+			}
+		})
+	}
+}
+
+// A request that came back is found among thousands of others, and no more of them
+// are looked at than its neighbours.
+func TestServingThousands(t *testing.T) {
+	enter := func(s *Serving, others int) {
+		for i := range others {
+			s.Enter(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
+		}
+	}
+	for _, test := range []struct {
+		name    string
+		between int
+		want    bool
+	}{
+		{"at once", 0, true},
+		{"as late as can be", maxNeighbours - 1, true},
+		{"too late", maxNeighbours, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var s Serving
+			outer, inner := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
+			enter(&s, 2000)
+			s.Enter(outer)
+			enter(&s, test.between)
+			s.Enter(inner)
+			enter(&s, 2000)
+			for _, l := range []*Listener{outer, inner} {
+				if got := s.Loops(l, l.Seal(nil, 0, false)); got != test.want {
+					t.Errorf("from %s: got %v, want %v", l.request.RemoteAddr, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+// What a failure costs where so many requests are being served: the others wait
+// meanwhile.
+func BenchmarkLoops(b *testing.B) {
+	for _, others := range []int{10, 100, 1000, 10000} {
+		b.Run(strconv.Itoa(others), func(b *testing.B) {
+			var s Serving
+			l := connect(from("127.0.0.1:1000"), tcp(1001))
+			for i := range others {
+				if i == others/2 {
+					s.Enter(l)
+				}
+				s.Enter(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
+			}
+			heard := l.Seal(nil, 0, false)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Loops(l, heard)
 			}
 		})
 	}
