@@ -107,13 +107,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	l := listen.To(w, r, h.intercepts)
 	r = upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
+	defer h.serving.Leave(l)
 	aborted := true
 	defer func() {
 		upstreams.Detach(r, l)
 		if aborted { // a panic goes up by itself: seen, never touched
 			h.expose(r, h.record(asSent(r), l, l.Seal(nil, 0, aborted)))
 		}
-		h.serving.Leave(l)
 	}()
 	err := next.ServeHTTP(l, r)
 	aborted = false
