@@ -8,6 +8,7 @@
 package listen
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"sync"
@@ -25,6 +26,11 @@ type Listener struct {
 	request    *http.Request
 	start      time.Time
 	intercepts func(status int) bool
+
+	// ctx and remote are the request's: other requests look at them, while a handler
+	// behind us may change the request.
+	ctx    context.Context
+	remote string
 
 	// next and previous are its neighbours in Serving.
 	next, previous *Listener
@@ -66,7 +72,7 @@ type Listener struct {
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, request: r, start: time.Now(), intercepts: intercepts}
+	l := &Listener{ResponseWriter: w, request: r, start: time.Now(), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
 	if intercepts != nil {
 		l.before = w.Header().Clone()
 	}
@@ -246,7 +252,7 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		ErrStatus: status,
 		Panicked:  panicked,
 		Client: Client{
-			Left:     l.request.Context().Err() != nil,
+			Left:     l.ctx.Err() != nil,
 			WriteErr: l.writeErr,
 			BodyErr:  l.body.err,
 		},

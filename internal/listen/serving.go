@@ -55,9 +55,9 @@ func (s *Serving) Loops(l *Listener, h *Heard) bool {
 		c := h.Attempts[n-1].Connection
 		ours = ends{c.LocalAddress, c.RemoteAddress}
 	}
-	from, _ := netip.ParseAddrPort(l.request.RemoteAddr)
+	from, _ := netip.ParseAddrPort(l.remote)
 	loops := func(other *Listener) bool {
-		return ours.cameBack(other.request) || other.ends(from).cameBack(l.request)
+		return ours.cameBack(other) || other.ends(from).cameBack(l)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,13 +93,13 @@ func (l *Listener) ends(local netip.AddrPort) ends {
 	return ends{addressOf(addr), addressOf(a.conn.Conn.RemoteAddr())}
 }
 
-// cameBack says that r came by the connection with these ends. Both count: a system
-// gives one local port to several connections that lead to different places.
-func (e ends) cameBack(r *http.Request) bool {
-	if e.local == "" || !sameEnd(e.local, r.RemoteAddr) {
+// cameBack says that l's request came by the connection with these ends. Both count: a
+// system gives one local port to several connections that lead to different places.
+func (e ends) cameBack(l *Listener) bool {
+	if e.local == "" || !sameEnd(e.local, l.remote) {
 		return false
 	}
-	listener, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	listener, ok := l.ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	return ok && sameEnd(e.remote, listener.String())
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"strconv"
+	"sync"
 	"testing"
 )
 
@@ -90,11 +91,30 @@ func TestServingThousands(t *testing.T) {
 			enter(&s, 2000)
 			for _, l := range []*Listener{outer, inner} {
 				if got := s.Loops(l, l.Seal(nil, 0, false)); got != test.want {
-					t.Errorf("from %s: got %v, want %v", l.request.RemoteAddr, got, test.want)
+					t.Errorf("from %s: got %v, want %v", l.remote, got, test.want)
 				}
 			}
 		})
 	}
+}
+
+// A handler behind us may change its request while another one's failure is looked at.
+func TestServingWhileRequestsChange(t *testing.T) {
+	var s Serving
+	failed, changing := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
+	s.Enter(failed)
+	s.Enter(changing)
+	var changes sync.WaitGroup
+	changes.Go(func() {
+		r := changing.request
+		r.RemoteAddr = "192.0.2.1:1"
+		*r = *r.WithContext(context.Background())
+	})
+	heard := failed.Seal(nil, 0, false)
+	if !s.Loops(failed, heard) {
+		t.Error("it came by our connection, whatever has become of it")
+	}
+	changes.Wait()
 }
 
 // What a failure costs where so many requests are being served: the others wait
