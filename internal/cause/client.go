@@ -84,13 +84,12 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if underWay(h, last) {
 		phase = reached(last)
 	}
-	v.finding = found(ClientClosedRequest).at(phase)
 	if phase == failure.PhaseConnect && waitedForConnection(last) {
-		v.finding.evidence = []string{"no connection was begun for it: max_conns_per_host " + strconv.Itoa(limits.MaxConnsPerHost) + " allows no more"}
-		v.finding.advice = adviceMaxConns
+		v.finding = found(ClientClosedRequest, "no connection was begun for it: max_conns_per_host "+strconv.Itoa(limits.MaxConnsPerHost)+" allows no more").
+			at(phase).advise(adviceMaxConns)
 		return v, true
 	}
-	v.finding = v.finding.within(limitFor(limitOf[phase], limits, last))
+	v.finding = found(ClientClosedRequest).at(phase).within(limitFor(limitOf[phase], limits, last))
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}

@@ -40,6 +40,12 @@ func TestWhatARecordSays(t *testing.T) {
 		return a
 	}
 	left := func(h *listen.Heard) { h.Err, h.ErrStatus, h.Client.Left, h.Response.Status = nil, 0, true, 499 }
+	waiting := func(maxConnsPerHost int) listen.Attempt {
+		a := sentAttempt(func(a *listen.Attempt) { a.Err, a.Connection, a.Dialing, a.Wrote = context.Canceled, nil, nil, 0 })
+		limits := *a.Limits
+		limits.MaxConnsPerHost = maxConnsPerHost
+		return with(a, &limits)
+	}
 	readTimeout := &net.OpError{Op: "read", Net: "unix", Err: os.ErrDeadlineExceeded}
 	number := func(text string) error {
 		_, err := strconv.Atoi(text)
@@ -73,6 +79,14 @@ func TestWhatARecordSays(t *testing.T) {
 			heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ETIMEDOUT)),
 			says:  []string{"the system gave up by itself", "limits in force: dial_timeout 3 s (Caddy's default)"},
 			not:   []string{"gave up by dial_timeout"},
+		},
+		{
+			name: "a client left that waited for a connection", want: ClientClosedRequest, phase: failure.PhaseConnect, sent: failure.SentNo,
+			heard: heard(left, waiting(7)), says: []string{"max_conns_per_host 7 allows no more"}, not: []string{"dial_timeout"},
+		},
+		{
+			name: "a client left before the dial was begun", want: ClientClosedRequest, phase: failure.PhaseConnect, sent: failure.SentNo,
+			heard: heard(left, waiting(0)), says: []string{"limit in force: dial_timeout"}, not: []string{"max_conns_per_host"},
 		},
 		{
 			name: "a name that is empty", want: DialAddressInvalid, sent: failure.SentNo,
