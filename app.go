@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
@@ -103,7 +104,7 @@ func (a *App) Stop() error {
 	close(a.stop)
 	<-a.stopped
 	if last := a.process.stopped(a); last {
-		a.process.sumUp(a.logger, time.Now().Add(stormWindow)) // nobody will later
+		a.process.sumUp(a.logger, time.Now().Add(journal.StormWindow)) // nobody will later
 	}
 	return nil
 }

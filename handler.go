@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -146,7 +147,7 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 	defer func() {
 		// A fault of ours must not become the request's.
 		if fault := recover(); fault != nil {
-			h.logger.Error("diagnosing an upstream failure panicked", zap.Any("panic", fault), zap.Stack("stack"))
+			h.say(zapcore.ErrorLevel, "diagnosing an upstream failure panicked", zap.Any("panic", fault), zap.Stack("stack"))
 			f = nil
 		}
 	}()
@@ -196,7 +197,7 @@ func (h *Handler) nameProxy(w http.ResponseWriter, r *http.Request, heard *liste
 		}
 	}
 	if err := addProxyStatus(w.Header(), h.ProxyStatusName, f, h.seesDetails(r)); err != nil {
-		h.logger.Warn("writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))
+		h.say(zapcore.WarnLevel, "writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }
 
@@ -213,7 +214,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.H
 		details = f
 	}
 	if err := h.page.Answer(w, r, public, details); err != nil {
-		h.logger.Warn("answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
+		h.say(zapcore.WarnLevel, "answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }
 

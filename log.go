@@ -1,29 +1,74 @@
 package diagnostics
 
 import (
+	"cmp"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 )
 
 // logMessage is the contract's.
 const logMessage = "upstream failure"
 
-// log writes the entry of f, unless a storm of its kind is summed up.
+// line is something to be logged.
+type line interface {
+	// write logs it with further fields, those of a sum.
+	write(logger *zap.Logger, more ...zap.Field)
+}
+
+// log writes the entry of f.
 func (h *Handler) log(f *failure.Failure) {
-	passes, ended := h.process.storm.passes(f, f.Time.Time)
+	h.logLine(journal.Fingerprint{Site: f.Site, Upstream: f.Upstream, Cause: f.Cause}, (*failureLine)(f), f.Time.Time)
+}
+
+// say logs what concerns ourselves, not an upstream.
+func (h *Handler) say(level zapcore.Level, message string, fields ...zap.Field) {
+	h.logLine(journal.Fingerprint{Site: cmp.Or(h.Site, h.place.Site), Cause: message}, &ownLine{level, message, fields}, time.Now())
+}
+
+// logLine writes a line, unless a storm of its kind is summed up: nothing that a
+// request can cause is logged without a bound.
+func (h *Handler) logLine(kind journal.Fingerprint, l line, now time.Time) {
+	passes, ended := h.process.storm.Passes(kind, l, now)
 	if ended != nil {
-		logSummary(h.logger, ended)
+		logSum(h.logger, ended)
 	}
-	if !passes {
+	if passes {
+		l.write(h.logger)
+	} else {
 		h.process.sumUpLater(h.logger)
+	}
+}
+
+// failureLine is the entry of a failure.
+type failureLine failure.Failure
+
+func (l *failureLine) write(logger *zap.Logger, more ...zap.Field) {
+	f := (*failure.Failure)(l)
+	c := logger.Check(levelOf(f), logMessage)
+	if c == nil {
 		return
 	}
-	if c := h.logger.Check(levelOf(f), logMessage); c != nil {
-		c.Write(append(fieldsOf(f), zap.Any("request", f.Request))...)
+	if len(more) == 0 { // a sum is of many requests
+		more = []zap.Field{zap.Any("request", f.Request)}
+	}
+	c.Write(append(fieldsOf(f), more...)...)
+}
+
+// ownLine is a line about ourselves.
+type ownLine struct {
+	level   zapcore.Level
+	message string
+	fields  []zap.Field
+}
+
+func (l *ownLine) write(logger *zap.Logger, more ...zap.Field) {
+	if c := logger.Check(l.level, l.message); c != nil {
+		c.Write(append(l.fields[:len(l.fields):len(l.fields)], more...)...)
 	}
 }
 
@@ -33,7 +78,7 @@ func (p *process) sumUpLater(logger *zap.Logger) {
 	if p.attended() || !p.summing.CompareAndSwap(false, true) {
 		return
 	}
-	time.AfterFunc(stormWindow, func() {
+	time.AfterFunc(journal.StormWindow, func() {
 		p.summing.Store(false)
 		if p.sumUp(logger, time.Now()) > 0 {
 			p.sumUpLater(logger)
@@ -43,18 +88,16 @@ func (p *process) sumUpLater(logger *zap.Logger) {
 
 // sumUp sums up the windows that are over, and says how many aren't.
 func (p *process) sumUp(logger *zap.Logger, now time.Time) (left int) {
-	ended, left := p.storm.sweep(now)
-	for _, s := range ended {
-		logSummary(logger, s)
+	ended, left := p.storm.Sweep(now)
+	for _, sum := range ended {
+		logSum(logger, sum)
 	}
 	return left
 }
 
-// logSummary writes the line for failures that got none of their own.
-func logSummary(logger *zap.Logger, s *summary) {
-	if c := logger.Check(levelOf(s.failure), logMessage); c != nil {
-		c.Write(append(fieldsOf(s.failure), zap.Int("count", s.count), zap.Int("suppressed", s.suppressed))...)
-	}
+// logSum writes the line for those that were left out.
+func logSum(logger *zap.Logger, sum *journal.Sum[line]) {
+	sum.Last.write(logger, zap.Int("count", sum.Count), zap.Int("suppressed", sum.Suppressed))
 }
 
 // levelOf is INFO for what is the client's doing, ERROR for what the client felt.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 )
 
 const loggerName = "http.handlers.upstream_diagnostics"
@@ -211,57 +213,61 @@ func TestLogStorm(t *testing.T) {
 	}
 }
 
-// The storm by its own clock.
-func TestStorm(t *testing.T) {
-	start := time.Date(2026, 11, 24, 4, 0, 0, 0, time.UTC)
-	one := func(cause string, n int) *failure.Failure {
-		return &failure.Failure{Site: "shop", Upstream: "app:8080", Cause: cause, ID: cause + strconv.Itoa(n)}
+// Lines about ourselves are as bounded as those of failures, and name what they are
+// about.
+func TestLogOwnLines(t *testing.T) {
+	l := newLogFile(t)
+	// It runs with every failure that it is tried with, and with no real one.
+	file := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(file, []byte(`{{if ne .ID "k3f9qw2ax"}}{{index .Hops 9}}{{end}}`), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	var s storm
-	for n := 1; n <= 30; n++ {
-		passes, ended := s.passes(one("a", n), start.Add(time.Duration(n)*time.Second))
-		if passes != (n <= 10) || ended != nil {
-			t.Fatalf("failure %d: %v %v", n, passes, ended)
+	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+dead(t))
+	for range 25 {
+		if got := c.get("/", "Accept: text/html"); got.status != http.StatusBadGateway || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
+			t.Fatalf("answered: %d %v", got.status, got.header)
 		}
 	}
-	if passes, _ := s.passes(one("b", 1), start); !passes {
-		t.Error("another fingerprint is suppressed")
+	const message = "answering for an upstream"
+	l.wait(logMessage, journal.StormLines)
+	l.wait(message, journal.StormLines)
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
 	}
-	if ended, _ := s.sweep(start.Add(60 * time.Second)); len(ended) != 0 {
-		// b's window is over, with nothing suppressed; a's began a second later.
-		t.Errorf("summed up before the minute was over: %v", ended)
+	sum := l.wait(message, journal.StormLines+1)[journal.StormLines]
+	if text, _ := sum["error"].(string); sum["count"] != 25.0 || sum["suppressed"] != 15.0 || !strings.Contains(text, "page.html:1") {
+		t.Errorf("summed up: %v", sum)
 	}
-	ended, _ := s.sweep(start.Add(61 * time.Second))
-	if len(ended) != 1 || ended[0].count != 30 || ended[0].suppressed != 20 || ended[0].failure.ID != "a30" {
-		t.Fatalf("summed up: %+v", ended)
-	}
-	if len(s.windows) != 0 {
-		t.Errorf("%d windows are kept", len(s.windows))
-	}
+}
 
-	// Where the next failure comes before the sweep, it brings the summary along.
-	s = storm{}
-	for n := 1; n <= 12; n++ {
-		s.passes(one("a", n), start)
+// A client that is gone before it has its answer is nothing to warn of.
+func TestLogClientGone(t *testing.T) {
+	l := newLogFile(t)
+	file := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(file, []byte(strings.Repeat("a long page\n", 80_000)), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	passes, sum := s.passes(one("a", 13), start.Add(time.Minute))
-	if !passes || sum == nil || sum.count != 12 || sum.suppressed != 2 || sum.failure.ID != "a12" {
-		t.Errorf("got %v %+v", passes, sum)
-	}
-	if ended, _ := s.sweep(start.Add(2 * time.Minute)); len(ended) != 0 {
-		t.Errorf("summed up twice: %v", ended)
-	}
-
-	// Fingerprints without end share what is left.
-	s = storm{}
-	lines := 0
-	for n := range 10 * stormFingerprints {
-		if passes, _ := s.passes(one("cause"+strconv.Itoa(n), n), start); passes {
-			lines++
+	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+dead(t))
+	for n := range 40 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
 		}
+		_ = conn.(*net.TCPConn).SetReadBuffer(1) // what it doesn't read soon holds the server up
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a failure is recorded", func() bool { return len(c.failures()) > n })
+		_ = conn.(*net.TCPConn).SetLinger(0) // a reset
+		conn.Close()
 	}
-	if len(s.windows) > stormFingerprints+1 || lines != stormFingerprints+stormLines {
-		t.Errorf("%d windows, %d lines", len(s.windows), lines)
+	if err := caddy.Stop(); err != nil { // it waits for the answers
+		t.Fatal(err)
+	}
+	for _, entry := range l.entries("") {
+		if entry["msg"] != logMessage {
+			t.Fatalf("logged: %v", entry)
+		}
 	}
 }
 
@@ -393,13 +399,13 @@ func TestLogSummaryWithoutApp(t *testing.T) {
 		for n := range 25 {
 			h.log(&failure.Failure{ID: strconv.Itoa(n), Time: failure.At(time.Now()), Outcome: failure.Failed, Cause: "connection_refused"})
 		}
-		time.Sleep(stormWindow)
+		time.Sleep(journal.StormWindow)
 		synctest.Wait()
 		entries := logged.TakeAll()
 		if len(entries) != 11 || entries[10].ContextMap()["suppressed"] != int64(15) {
 			t.Errorf("%d entries, the last %v", len(entries), entries[len(entries)-1].ContextMap())
 		}
-		if h.process.summing.Load() || len(h.process.storm.windows) > 0 {
+		if _, left := h.process.storm.Sweep(time.Now()); h.process.summing.Load() || left > 0 {
 			t.Error("it goes on, with nothing left")
 		}
 	})

@@ -26,7 +26,7 @@ const (
 type process struct {
 	journal *journal.Journal
 	learnt  upstreams.Learnt
-	storm   storm
+	storm   journal.Storm[line]
 	// summing says that a timer is set which sums up what was left out of the log.
 	summing atomic.Bool
 	// instance is this instance's name.

@@ -218,9 +218,7 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	if r.Method == http.MethodHead || body.Len() == 0 {
 		return failed
 	}
-	if _, err := w.Write(body.Bytes()); err != nil {
-		return errors.Join(failed, err)
-	}
+	_, _ = w.Write(body.Bytes()) // a client that is gone is nothing to tell of
 	return failed
 }
 
