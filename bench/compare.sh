@@ -12,7 +12,9 @@
 #
 # In each round every variant runs once, every second round in reverse order, so
 # that a machine that gets warm or busy treats them alike. A ratio is the median of
-# the rounds' own ratios.
+# the rounds' own ratios. CPU time is what the server's processes took, user and
+# system, over the requests that were answered: it is steadier than rates, and needs
+# Linux's /proc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -60,6 +62,7 @@ start() {
 	shift
 	"$@" >/dev/null 2>"$work/$name.log" </dev/null &
 	pids+=($!)
+	printf -v "${name}_pid" %d $!
 }
 
 # await <url>: until somebody answers, whatever it is.
@@ -130,16 +133,16 @@ if command -v haproxy >/dev/null; then
 	await "http://127.0.0.1:$haproxy/"
 fi
 
-# name|port; a ratio is to the first, or to the third
+# name|port|process; a ratio is to the first, or to the third
 working=(
-	"bare \`reverse_proxy\`|$bare_working"
-	"with this module|$ours_working"
+	"bare \`reverse_proxy\`|$bare_working|$bare_pid"
+	"with this module|$ours_working|$ours_pid"
 )
 failing=(
-	"bare \`reverse_proxy\`: empty 502|$bare_failing"
-	"with this module: record and page|$ours_failing"
-	"\`handle_errors\` and \`file_server\`|$file"
-	"\`handle_errors\` and \`templates\`|$template"
+	"bare \`reverse_proxy\`: empty 502|$bare_failing|$bare_pid"
+	"with this module: record and page|$ours_failing|$ours_pid"
+	"\`handle_errors\` and \`file_server\`|$file|$bare_pid"
+	"\`handle_errors\` and \`templates\`|$template|$bare_pid"
 )
 expect 200 1024 "http://127.0.0.1:$bare_working/"
 expect 200 1024 "http://127.0.0.1:$ours_working/"
@@ -148,24 +151,39 @@ expect 502 "$size" "http://127.0.0.1:$file/"
 expect 502 "$((size - 8))" "http://127.0.0.1:$template/"
 if [[ -n $have_nginx ]]; then
 	expect 502 "$size" "http://127.0.0.1:$nginx/"
-	failing+=("nginx \`error_page\`|$nginx")
+	failing+=("nginx \`error_page\`|$nginx|$nginx_pid")
 fi
 if [[ -n $have_haproxy ]]; then
 	expect 503 "$size" "http://127.0.0.1:$haproxy/"
-	failing+=("HAProxy \`errorfile\`|$haproxy")
+	failing+=("HAProxy \`errorfile\`|$haproxy|$haproxy_pid")
 fi
 
-# rate <port> <seconds>: requests a second.
-rate() {
-	local out
-	out=$(wrk -t1 -c"$connections" -d"$2s" -H 'Accept: text/html' "http://127.0.0.1:$1/")
+# ticks <process>: the CPU time that it and its children have taken, in clock ticks; 0
+# where that can't be read. In /proc/<pid>/stat it follows the name, which may have
+# blanks in it, as the 12th and 13th field (proc(5): utime, stime).
+ticks() {
+	local process
+	for process in "$1" $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+		cat "/proc/$process/stat" 2>/dev/null || true
+	done | sed 's/.*) //' | awk '{ sum += $12 + $13 } END { print sum + 0 }'
+}
+tick_us=$((1000000 / $(getconf CLK_TCK)))
+
+# run <variant> <seconds>: requests a second, and microseconds of CPU time a request.
+run() {
+	local out before name server process
+	IFS='|' read -r name server process <<<"$1"
+	before=$(ticks "$process")
+	out=$(wrk -t1 -c"$connections" -d"$2s" -H 'Accept: text/html' "http://127.0.0.1:$server/")
 	if grep -q 'Socket errors' <<<"$out"; then
-		say "port $1: $(grep 'Socket errors' <<<"$out")"
+		say "$name: $(grep 'Socket errors' <<<"$out")"
 	fi
-	awk '/^Requests\/sec:/ { print $2 }' <<<"$out"
+	awk -v us="$((($(ticks "$process") - before) * tick_us))" '
+		/ requests in / { answered = $1 }
+		/^Requests\/sec:/ { print $2, us / answered }' <<<"$out"
 }
 
-# measure <label> <variant>...: leaves a line "round index rate" for each run.
+# measure <label> <variant>...: leaves a line "round index rate cpu" for each run.
 measure() {
 	local label=$1 count round i order
 	shift
@@ -173,15 +191,15 @@ measure() {
 	count=${#variants[@]}
 	say "$label: warming up"
 	for ((i = 0; i < count; i++)); do
-		rate "${variants[i]#*|}" 1 >/dev/null
+		run "${variants[i]}" 1 >/dev/null
 	done
-	: >"$work/rates"
+	: >"$work/runs"
 	for ((round = 1; round <= rounds; round++)); do
 		say "$label: round $round of $rounds"
 		order=$(seq 0 $((count - 1)))
 		((round % 2)) || order=$(seq $((count - 1)) -1 0)
 		for i in $order; do
-			echo "$round $i $(rate "${variants[i]#*|}" "$seconds")" >>"$work/rates"
+			echo "$round $i $(run "${variants[i]}" "$seconds")" >>"$work/runs"
 		done
 	done
 }
@@ -191,16 +209,20 @@ median() {
 	sort -n | awk '{ v[NR] = $1 } END { if (NR % 2) print v[(NR + 1) / 2]; else print (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
-# ratio <index> <index of what it is compared with>
+# What a run left besides its round and index.
+rate=3 cpu=4
+
+# ratio <column> <index> <index of what it is compared with>
 ratio() {
-	awk -v a="$1" -v b="$2" '
-		$2 == a { x[$1] = $3 }
-		$2 == b { y[$1] = $3 }
-		END { for (r in x) print x[r] / y[r] }' "$work/rates" | median | awk '{ printf "%.2f", $1 }'
+	awk -v column="$1" -v a="$2" -v b="$3" '
+		$2 == a { x[$1] = $column }
+		$2 == b { y[$1] = $column }
+		END { for (r in x) print y[r] ? x[r] / y[r] : 0 }' "$work/runs" | median | awk '{ printf "%.2f", $1 }'
 }
 
-rate_of() {
-	awk -v a="$1" '$2 == a { print $3 }' "$work/rates" | median | awk '{ printf "%.0f", $1 }'
+# middle <column> <index>
+middle() {
+	awk -v column="$1" -v a="$2" '$2 == a { print $column }' "$work/runs" | median | awk '{ printf "%.0f", $1 }'
 }
 
 model=$(awk -F': *' '/^model name/ { print $2; exit }' /proc/cpuinfo 2>/dev/null || true)
@@ -213,20 +235,20 @@ model=$(awk -F': *' '/^model name/ { print $2; exit }' /proc/cpuinfo 2>/dev/null
 
 measure "going well" "${working[@]}"
 {
-	echo "| the upstream works | requests/s | of bare |"
-	echo "|---|---:|---:|"
+	echo "| the upstream works | requests/s | of bare | CPU µs a request | of bare |"
+	echo "|---|---:|---:|---:|---:|"
 	for i in "${!working[@]}"; do
-		echo "| ${working[i]%|*} | $(rate_of "$i") | $(ratio "$i" 0) |"
+		echo "| ${working[i]%%|*} | $(middle $rate "$i") | $(ratio $rate "$i" 0) | $(middle $cpu "$i") | $(ratio $cpu "$i" 0) |"
 	done
 	echo
 } >>"$work/table"
 
 measure "failing" "${failing[@]}"
 {
-	echo "| the upstream refuses | requests/s | of bare | of \`handle_errors\` and \`file_server\` |"
-	echo "|---|---:|---:|---:|"
+	echo "| the upstream refuses | requests/s | of bare | of \`handle_errors\` and \`file_server\` | CPU µs a request | of bare |"
+	echo "|---|---:|---:|---:|---:|---:|"
 	for i in "${!failing[@]}"; do
-		echo "| ${failing[i]%|*} | $(rate_of "$i") | $(ratio "$i" 0) | $(ratio "$i" 2) |"
+		echo "| ${failing[i]%%|*} | $(middle $rate "$i") | $(ratio $rate "$i" 0) | $(ratio $rate "$i" 2) | $(middle $cpu "$i") | $(ratio $cpu "$i" 0) |"
 	done
 } >>"$work/table"
 
