@@ -13,9 +13,10 @@ const modulePath = "github.com/seed-0f014f16/caddy-upstream-diagnostics"
 // may import Caddy.
 var rooms = map[string][]string{
 	"failure":   {},
-	"listen":    {"failure"},
+	"host":      {},
+	"listen":    {"failure", "host"},
 	"upstreams": {"failure", "listen"},
-	"cause":     {"failure", "listen"},
+	"cause":     {"failure", "host", "listen"},
 	"journal":   {"failure"},
 	"report":    {"failure"},
 	"page":      {"failure", "report"},

@@ -85,7 +85,7 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 			return found(LocalAddressUnavailable)
 		}
 		if isIPv6(c.Address) && !hasIPv6() {
-			return found(AddressFamilyUnavailable, noIPv6)
+			return found(AddressFamilyUnavailable, "no interface of this machine has an IPv6 address")
 		}
 		if proof, ok := portsUsedUp(); ok {
 			return found(PortsExhausted, proof)

@@ -5,10 +5,16 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
-	"time"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// What is asked of this machine, only once an errno has two meanings; replaced in
+// tests.
+var (
+	hasIPv6     = host.HasIPv6
+	portsUsedUp = host.LocalPortsUsedUp
 )
 
 // hostEvidence is what this machine knows of a failure, where it is about this
@@ -28,7 +34,7 @@ func hostEvidence(row *Row, a *listen.Attempt, address string) []string {
 	case SocketNotFound, SocketPermissionDenied:
 		return socketEvidence(a.Address)
 	case FileDescriptorsExhausted:
-		if limit := openFilesLimit(); limit > 0 {
+		if limit := host.OpenFilesLimit(); limit > 0 {
 			return []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}
 		}
 	}
@@ -41,7 +47,7 @@ func refusedEvidence(refused netip.AddrPort) []string {
 	if !refused.Addr().IsLoopback() {
 		return nil // only the loopback is this machine for sure
 	}
-	addresses, ok := listeners.now(time.Now())
+	addresses, ok := host.Listeners()
 	if !ok {
 		return nil
 	}
@@ -68,29 +74,6 @@ func serves(listening, dialled netip.Addr) bool {
 	return listening == dialled || listening.IsUnspecified() && (listening.Is6() || dialled.Is4())
 }
 
-// listeners is the list of those who listen, read at most once in listenersFor: a
-// storm of failures reads it as often as a single one.
-var listeners listenerCache
-
-const listenersFor = time.Second
-
-type listenerCache struct {
-	mu        sync.Mutex
-	read      time.Time
-	addresses []netip.AddrPort
-	ok        bool
-}
-
-func (c *listenerCache) now(now time.Time) ([]netip.AddrPort, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.read.IsZero() || now.Sub(c.read) >= listenersFor {
-		c.addresses, c.ok = listening()
-		c.read = now
-	}
-	return c.addresses, c.ok
-}
-
 // socketEvidence says whose a socket is, or how far its path leads.
 func socketEvidence(path string) []string {
 	info, err := os.Stat(path)
@@ -108,8 +91,8 @@ func socketEvidence(path string) []string {
 }
 
 func socketLines(path string, info os.FileInfo) []string {
-	lines := []string{cut(path+": "+ownerOf(info)+"mode "+info.Mode().String(), maxEvidence)}
-	if who := weAre(); who != "" {
+	lines := []string{cut(path+": "+host.OwnerOf(info)+"mode "+info.Mode().String(), maxEvidence)}
+	if who := host.WeAre(); who != "" {
 		lines = append(lines, who)
 	}
 	return lines

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package cause
+package host
 
 import "net/netip"
 

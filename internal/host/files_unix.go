@@ -1,6 +1,6 @@
 //go:build unix
 
-package cause
+package host
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// ownerOf says whose a file is.
-func ownerOf(info fs.FileInfo) string {
+// OwnerOf says whose a file is.
+func OwnerOf(info fs.FileInfo) string {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
@@ -18,12 +18,12 @@ func ownerOf(info fs.FileInfo) string {
 	return fmt.Sprintf("owner %d:%d, ", stat.Uid, stat.Gid)
 }
 
-// weAre says as whom this process runs.
-func weAre() string { return fmt.Sprintf("Caddy runs as %d:%d", os.Geteuid(), os.Getegid()) }
+// WeAre says as whom this process runs.
+func WeAre() string { return fmt.Sprintf("Caddy runs as %d:%d", os.Geteuid(), os.Getegid()) }
 
-// openFilesLimit is how many files this process may have open, 0 where that isn't
+// OpenFilesLimit is how many files this process may have open, 0 where that isn't
 // known. How many it has can't be counted once none is left to count with.
-func openFilesLimit() uint64 {
+func OpenFilesLimit() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
 		return 0

@@ -1,4 +1,4 @@
-package cause
+package host
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// localPortsUsedUp says whether at least as many TCP sockets are in use, or wait
+// LocalPortsUsedUp says whether at least as many TCP sockets are in use, or wait
 // in TIME_WAIT, as there are local ports to connect from, and how many. Together
 // with EADDRNOTAVAIL that is the proof. The counters are cheap to read, a list of
 // all sockets wouldn't be.
-func localPortsUsedUp() (proof string, ok bool) {
+func LocalPortsUsedUp() (proof string, ok bool) {
 	bounds, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
 		return "", false
