@@ -47,19 +47,20 @@ func refusedEvidence(refused netip.AddrPort) []string {
 	if !refused.Addr().IsLoopback() {
 		return nil // only the loopback is this machine for sure
 	}
-	addresses, ok := host.Listeners()
-	if !ok {
+	list, known := host.Listeners()
+	if !known {
 		return nil
 	}
 	port := strconv.Itoa(int(refused.Port()))
 	var near []string
-	for _, address := range addresses {
+	for _, l := range list {
+		address := l.Address
 		switch distance := int(address.Port()) - int(refused.Port()); {
-		case distance == 0 && serves(address.Addr(), refused.Addr()):
+		case distance == 0 && l.Serves(refused.Addr()):
 			return []string{"somebody listens on " + address.String() + " now: it began only then, or its queue was full"}
 		case distance == 0:
 			return []string{"port " + port + " is listened on at " + address.Addr().String() + ", not at " + refused.Addr().String()}
-		case distance >= -neighbours && distance <= neighbours && serves(address.Addr(), refused.Addr()) && len(near) == 0:
+		case distance >= -neighbours && distance <= neighbours && l.Serves(refused.Addr()) && len(near) == 0:
 			near = append(near, "somebody listens on "+address.String())
 		}
 	}
@@ -68,11 +69,6 @@ func refusedEvidence(refused netip.AddrPort) []string {
 
 // neighbours is how far from the port somebody is looked for.
 const neighbours = 10
-
-// serves says whether who listens on one address is reached at another.
-func serves(listening, dialled netip.Addr) bool {
-	return listening == dialled || listening.IsUnspecified() && (listening.Is6() || dialled.Is4())
-}
 
 // socketEvidence says whose a socket is, or how far its path leads.
 func socketEvidence(path string) []string {

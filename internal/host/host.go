@@ -1,6 +1,6 @@
-// Package host is what this machine can testify of itself: its sockets, addresses,
-// files and limits. It asks no network, and only once there is a failure. Linux can
-// tell most of it; elsewhere it says less.
+// Package host is what this machine can testify of itself: its sockets and their
+// queues, networks and routes, files, limits, its clock. It asks no network, and is
+// asked only once there is a failure. Linux can tell most of it; elsewhere it says less.
 package host
 
 import "net"

@@ -6,28 +6,54 @@ import (
 	"time"
 )
 
-// Listeners lists the TCP addresses of this machine on which somebody listens; ok is
-// false where that can't be told. The list is read at most once in listenersFor: a
-// storm of failures reads it as often as a single one.
-func Listeners() (addresses []netip.AddrPort, ok bool) { return listeners.now(time.Now()) }
+// Listener is a TCP socket of this machine on which somebody listens.
+type Listener struct {
+	Address netip.AddrPort
+	// Waiting is how many connections wait there to be accepted.
+	Waiting int
 
-const listenersFor = time.Second
-
-var listeners listenerCache
-
-type listenerCache struct {
-	mu        sync.Mutex
-	read      time.Time
-	addresses []netip.AddrPort
-	ok        bool
+	inode string
 }
 
-func (c *listenerCache) now(now time.Time) ([]netip.AddrPort, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.read.IsZero() || now.Sub(c.read) >= listenersFor {
-		c.addresses, c.ok = listening()
-		c.read = now
+// Serves says whether who listens there is reached at address.
+func (l Listener) Serves(address netip.Addr) bool {
+	listening := l.Address.Addr()
+	return listening == address || listening.IsUnspecified() && (listening.Is6() || address.Is4())
+}
+
+// Listeners lists those who listen on TCP on this machine; known is false where that
+// can't be told.
+func Listeners() (list []Listener, known bool) { return listeners.now(time.Now()) }
+
+// ListenersNow is Listeners read at this moment: how many wait changes faster.
+func ListenersNow() (list []Listener, known bool) { return listening() }
+
+// keptFor is how long what was read of this machine is taken for true: a storm of
+// failures reads it as often as a single one.
+const keptFor = time.Second
+
+var (
+	listeners = kept[Listener]{read: listening}
+	networks  = kept[netip.Prefix]{read: interfaceNetworks}
+	routing   = kept[route]{read: routes}
+)
+
+// kept is a list that is read at most once in keptFor.
+type kept[T any] struct {
+	read func() ([]T, bool)
+
+	mu    sync.Mutex
+	at    time.Time
+	list  []T
+	known bool
+}
+
+func (k *kept[T]) now(now time.Time) ([]T, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.at.IsZero() || now.Sub(k.at) >= keptFor {
+		k.list, k.known = k.read()
+		k.at = now
 	}
-	return c.addresses, c.ok
+	return k.list, k.known
 }

@@ -2,48 +2,103 @@ package host
 
 import (
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"testing"
 	"time"
 )
 
-// A storm reads the list once a second.
-func TestListenersAreRemembered(t *testing.T) {
+func linuxOnly(t *testing.T) {
+	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("who listens is told on Linux alone")
+		t.Skip("only Linux tells this")
 	}
-	var c listenerCache
+}
+
+// A storm reads the list once a second.
+func TestListenersAreKept(t *testing.T) {
+	linuxOnly(t)
+	k := kept[Listener]{read: listening}
 	start := time.Now()
-	c.now(start)
+	k.now(start)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	listens := ln.Addr().(*net.TCPAddr).AddrPort()
-	if again, _ := c.now(start.Add(listenersFor - 1)); slices.Contains(again, listens) {
+	is := func(l Listener) bool { return l.Address == ln.Addr().(*net.TCPAddr).AddrPort() }
+	if again, _ := k.now(start.Add(keptFor - 1)); slices.ContainsFunc(again, is) {
 		t.Error("read again at once")
 	}
-	if later, _ := c.now(start.Add(listenersFor)); !slices.Contains(later, listens) {
+	if later, _ := k.now(start.Add(keptFor)); !slices.ContainsFunc(later, is) {
 		t.Error("never read again")
 	}
 }
 
-func TestReadListening(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("who listens is told on Linux alone")
-	}
-	ln, err := net.Listen("tcp6", "[::1]:0")
-	if err != nil {
-		t.Skip("no IPv6 here")
-	}
-	defer ln.Close()
-	addresses, ok := listening()
-	for _, address := range addresses {
-		if address == ln.Addr().(*net.TCPAddr).AddrPort() {
-			return
+func TestListeners(t *testing.T) {
+	linuxOnly(t)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Logf("left out: %v", err) // no IPv6 here
+			continue
+		}
+		defer ln.Close()
+		find := func() Listener {
+			list, known := ListenersNow()
+			i := slices.IndexFunc(list, func(l Listener) bool { return l.Address == ln.Addr().(*net.TCPAddr).AddrPort() })
+			if !known || i < 0 {
+				t.Fatalf("%s is not among %v (%v)", ln.Addr(), list, known)
+			}
+			return list[i]
+		}
+		if l := find(); l.Waiting != 0 || !l.Ours() {
+			t.Errorf("%+v, ours: %v", l, l.Ours())
+		}
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if l := find(); l.Waiting != 1 {
+			t.Errorf("with one that waits: %+v", l)
 		}
 	}
-	t.Errorf("%v is not among %v (%v)", ln.Addr(), addresses, ok)
+}
+
+func TestServes(t *testing.T) {
+	for _, test := range []struct {
+		listening, dialled string
+		want               bool
+	}{
+		{"127.0.0.1:1", "127.0.0.1", true},
+		{"127.0.0.1:1", "127.0.0.2", false},
+		{"0.0.0.0:1", "127.0.0.2", true},
+		{"0.0.0.0:1", "::1", false},
+		{"[::]:1", "::1", true},
+		{"[::]:1", "127.0.0.1", true},
+		{"[::1]:1", "127.0.0.1", false},
+	} {
+		l := Listener{Address: netip.MustParseAddrPort(test.listening)}
+		if got := l.Serves(netip.MustParseAddr(test.dialled)); got != test.want {
+			t.Errorf("%s at %s: %v", test.listening, test.dialled, got)
+		}
+	}
+}
+
+func TestSocketListened(t *testing.T) {
+	linuxOnly(t)
+	path := t.TempDir() + "/a.sock"
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listened, known := SocketListened(path); !listened || !known {
+		t.Errorf("while it is listened on: %v %v", listened, known)
+	}
+	ln.Close()
+	if listened, known := SocketListened(path); listened || !known {
+		t.Errorf("when it is no more: %v %v", listened, known)
+	}
 }

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package host
-
-import "net/netip"
-
-// listening can't be told here.
-func listening() ([]netip.AddrPort, bool) { return nil, false }

@@ -1,0 +1,77 @@
+package host
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Networks lists the networks that this machine is in, the loopback's left out, each as
+// this machine's own address in it; known is false where that can't be told.
+func Networks() (list []netip.Prefix, known bool) { return networks.now(time.Now()) }
+
+func interfaceNetworks() (list []netip.Prefix, known bool) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, false
+	}
+	for _, address := range addresses {
+		network, ok := address.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		addr, ok := netip.AddrFromSlice(network.IP)
+		bits, _ := network.Mask.Size()
+		if ok && !addr.IsLoopback() {
+			list = append(list, netip.PrefixFrom(addr.Unmap(), bits))
+		}
+	}
+	return list, true
+}
+
+// Own says whether an address is one of this machine's.
+func Own(addr netip.Addr) bool {
+	if addr = addr.Unmap(); addr.IsLoopback() {
+		return true
+	}
+	list, _ := Networks()
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Addr() == addr })
+}
+
+// NetworkOf is the network of this machine that an address is in.
+func NetworkOf(addr netip.Addr) (network netip.Prefix, found bool) {
+	list, _ := Networks()
+	for _, p := range list {
+		if p.Contains(addr.Unmap()) {
+			return p.Masked(), true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// Route is how packets to an address leave this machine.
+type Route struct {
+	Interface string
+	// Gateway is the router that they go to; the unspecified address for none.
+	Gateway netip.Addr
+}
+
+type route struct {
+	to netip.Prefix
+	Route
+}
+
+// RouteTo is the route by which packets to an address leave, by the system's main table:
+// rules that choose another table are not looked at. known is false where the table
+// can't be read; found is false where it has no route.
+func RouteTo(addr netip.Addr) (r Route, found, known bool) {
+	list, known := routing.now(time.Now())
+	longest := -1
+	for _, candidate := range list {
+		if candidate.to.Contains(addr.Unmap()) && candidate.to.Bits() > longest {
+			r, longest = candidate.Route, candidate.to.Bits()
+		}
+	}
+	return r, longest >= 0, known
+}

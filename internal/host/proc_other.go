@@ -1,0 +1,15 @@
+//go:build !linux
+
+package host
+
+// listening can't be told here.
+func listening() ([]Listener, bool) { return nil, false }
+
+// Ours can't be told here.
+func (Listener) Ours() bool { return false }
+
+// SocketListened can't be told here.
+func SocketListened(string) (listened, known bool) { return false, false }
+
+// routes can't be told here.
+func routes() ([]route, bool) { return nil, false }

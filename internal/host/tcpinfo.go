@@ -1,0 +1,21 @@
+package host
+
+import "time"
+
+// TCPInfo is what the kernel knows of a TCP connection, as far as it tells whether what
+// was sent arrived.
+type TCPInfo struct {
+	// Unacknowledged is how many bytes that were sent the peer has not acknowledged.
+	Unacknowledged int64
+	// Acknowledged is how many it has, since the connection began; Received is how many
+	// bytes came.
+	Acknowledged, Received int64
+	// Retransmits is how often the oldest of them has been sent again without an answer,
+	// AllRetransmits counts all segments that were ever sent again.
+	Retransmits, AllRetransmits int
+	// SinceReceived is how long ago bytes came last, SinceAcknowledged how long ago any
+	// sign of life of the peer's did.
+	SinceReceived, SinceAcknowledged time.Duration
+	// RoundTrip is the smoothed round-trip time.
+	RoundTrip time.Duration
+}
