@@ -87,7 +87,7 @@ func to(t *testing.T, address string, options ...func(*proxy)) *proxy {
 			return nil, opaque{err}
 		}
 		if p.wired {
-			conn = listen.NewWire(conn)
+			conn = listen.NewWire(conn, nil)
 		}
 		return conn, nil
 	}

@@ -58,18 +58,23 @@ func (a *LiveAttempt) freeze() Attempt {
 	if frozen.End == 0 {
 		frozen.End = a.l.now()
 	}
+	frozen.Body.Reading = a.responseBody.waited.total(a.l.start)
 	if a.at > 0 {
 		c := &Connection{At: a.at, Reused: a.conn.Reused, WasIdle: a.conn.WasIdle, Idle: a.conn.IdleTime}
 		if a.conn.Conn != nil {
 			c.LocalAddress = addressOf(a.conn.Conn.LocalAddr())
 			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
 		}
-		if o, ok := a.conn.Conn.(*Opening); ok {
-			c.Opening = o.bytes()
-		}
 		if a.wire != nil {
-			c.Carried = a.wire.carried()
-			c.Carried.Encrypted = a.encrypted
+			c.Link = a.wire.link(a.l.start)
+			carried := a.wire.carried()
+			carried.Encrypted = a.encrypted
+			switch {
+			case !c.Link.Shared:
+				c.Carried = carried
+			case !a.encrypted:
+				c.Opening = carried.Head
+			}
 		}
 		frozen.Connection = c
 	}
@@ -187,8 +192,8 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 	// What a fresh connection in the clear received before is the upstream's
 	// greeting: it counts.
 	a.hearTLS(info.Conn)
-	if a.wire, a.encrypted = wireOf(info.Conn); a.wire != nil && (info.Reused || a.encrypted) {
-		a.wire.begin()
+	if a.wire, a.encrypted = wireOf(info.Conn); a.wire != nil {
+		a.wire.begin(!info.Reused && !a.encrypted)
 	}
 }
 
@@ -508,12 +513,15 @@ func (b *requestBody) Close() error {
 // responseBody hears the exact error that breaks an answer's body.
 type responseBody struct {
 	io.ReadCloser
-	a *LiveAttempt
+	a      *LiveAttempt
+	waited waiting
 }
 
 // Read implements io.Reader.
 func (b *responseBody) Read(p []byte) (int, error) {
+	b.waited.begin(b.a.l.start)
 	n, err := b.ReadCloser.Read(p)
+	b.waited.end(b.a.l.start)
 	a := b.a
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()

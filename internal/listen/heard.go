@@ -49,6 +49,9 @@ type Client struct {
 	WriteErr error
 	// BodyErr is the error that ended the reading of the request's body.
 	BodyErr error
+	// Reading and Writing are how long the client was waited for, to send its body and to
+	// take the answer. What is read from a file straight into the connection isn't counted.
+	Reading, Writing time.Duration
 }
 
 // Response is what was written to the client.
@@ -125,8 +128,10 @@ type Attempt struct {
 	Wrote    time.Duration
 	WriteErr error
 	// FirstByte is when the first byte of an answer came, Answered when the
-	// whole of its headers had.
+	// whole of its headers had. Interim is the status of the last interim answer that
+	// came before the final one, 0 for none: FirstByte may be of that.
 	FirstByte, Answered time.Duration
+	Interim             int
 
 	// Err is the round trip's exact error.
 	Err error
@@ -195,6 +200,8 @@ type Connection struct {
 	// Carried is what went over it for this attempt; nil where that can't be
 	// told: HTTP/2 and 3, FastCGI, a dialer that could not be listened to.
 	Carried *Carried
+	// Link is what was heard of the connection as a whole; nil where that can't be told.
+	Link *Link
 }
 
 // Body is what became of an answer's body.
@@ -205,6 +212,8 @@ type Body struct {
 	Err error
 	// Ended says that its end was read.
 	Ended bool
+	// Reading is how long the upstream was waited for, to send it.
+	Reading time.Duration
 	// Uncompressed says that the transport asked for gzip and decodes it by itself.
 	Uncompressed bool
 	// Start is its first bytes, kept only of a 400 (see MaxBodyStart): a TLS port

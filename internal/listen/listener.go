@@ -44,6 +44,7 @@ type Listener struct {
 	// header before the next handler got it; nil where nothing is intercepted.
 	response Response
 	writeErr error
+	writing  waiting
 	before   http.Header
 
 	mu sync.Mutex
@@ -255,6 +256,9 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 			Left:     l.ctx.Err() != nil,
 			WriteErr: l.writeErr,
 			BodyErr:  l.body.err,
+
+			Reading: l.body.waited.total(l.start),
+			Writing: l.writing.total(l.start),
 		},
 		Response:     l.response,
 		Attempts:     l.over,
@@ -284,13 +288,16 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 // stands for one that isn't listened to.
 type clientBody struct {
 	io.ReadCloser
-	l   *Listener
-	err error
+	l      *Listener
+	err    error
+	waited waiting
 }
 
 // Read implements io.Reader.
 func (b *clientBody) Read(p []byte) (int, error) {
+	b.waited.begin(b.l.start)
 	n, err := b.ReadCloser.Read(p)
+	b.waited.end(b.l.start)
 	if err == nil || err == io.EOF {
 		return n, err
 	}
@@ -300,6 +307,25 @@ func (b *clientBody) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
+}
+
+// waiting adds up how long somebody has been waited for, in nanoseconds; a wait that is
+// under way counts. Its zero value is ready, and any number of goroutines may use it.
+type waiting struct{ before, since atomic.Int64 }
+
+// begin and end hear that a wait does, by the time since start.
+func (w *waiting) begin(start time.Time) { w.since.Store(max(int64(time.Since(start)), 1)) }
+
+func (w *waiting) end(start time.Time) {
+	w.before.Add(int64(time.Since(start)) - w.since.Swap(0))
+}
+
+func (w *waiting) total(start time.Time) time.Duration {
+	total := w.before.Load()
+	if since := w.since.Load(); since > 0 {
+		total += int64(time.Since(start)) - since
+	}
+	return time.Duration(max(total, 0))
 }
 
 // breakOff ends a read that is under way. HTTP/1's body can't: closing it waits for

@@ -12,8 +12,9 @@ import (
 // upstream's own answer may be held back (see To).
 func (l *Listener) WriteHeader(status int) {
 	// 1xx responses may come from a goroutine of the transport, so they touch
-	// nothing of ours. A 101 is final.
+	// nothing of the response's. A 101 is final.
 	if status >= 100 && status <= 199 && status != http.StatusSwitchingProtocols {
+		l.interim(status)
 		l.ResponseWriter.WriteHeader(status)
 		return
 	}
@@ -28,6 +29,16 @@ func (l *Listener) WriteHeader(status int) {
 		}
 	}
 	l.ResponseWriter.WriteHeader(status)
+}
+
+// interim hears an interim answer. reverse_proxy passes those of an upstream on as they
+// come, which spares the attempt's trace a hook.
+func (l *Listener) interim(status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.current; a != nil && !l.sealed.Load() && a.FirstByte > 0 && a.Answered == 0 {
+		a.Interim = status
+	}
 }
 
 // intercept holds an answer back, and takes its fields out of the header again: what
@@ -66,7 +77,9 @@ func (l *Listener) Write(p []byte) (int, error) {
 	if l.response.Intercepted {
 		return len(p), nil
 	}
+	l.writing.begin(l.start)
 	n, err := l.ResponseWriter.Write(p)
+	l.writing.end(l.start)
 	l.wrote(err)
 	return n, err
 }
@@ -92,7 +105,9 @@ func (l *Listener) FlushError() error {
 	if l.response.Status == 0 {
 		l.response.Status = http.StatusOK // as net/http does
 	}
+	l.writing.begin(l.start)
 	err := http.NewResponseController(l.ResponseWriter).Flush()
+	l.writing.end(l.start)
 	l.wrote(err)
 	return err
 }

@@ -10,6 +10,10 @@ import (
 	"net/textproto"
 	"strconv"
 	"sync"
+	"syscall"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 )
 
 // MaxHead is how many bytes are kept of what an upstream sent first: most answers'
@@ -19,18 +23,31 @@ const MaxHead = 1 << 10
 // lastChunk is how a body in chunks ends, if no trailer follows (RFC 9112, 7.1).
 const lastChunk = "0\r\n\r\n"
 
-// Wire is a connection that remembers a little of what went over it for the
-// request that has it: enough to tell a line that is wrong from one that was cut
-// off, and whether a byte of the request left. It is only for connections that
-// serve one request at a time.
+// Wire is a connection that remembers a little of what went over it: enough to tell a
+// line that is wrong from one that was cut off, whether a byte of the request left and
+// arrived, and who ended it.
 type Wire struct {
 	net.Conn
+	opened time.Time
+	// shared says that it serves many requests at a time, so that what went over it is
+	// no single request's.
+	shared bool
+	// diedIdle is told of a connection that the peer ended while it was idle.
+	diedIdle func(idle time.Duration)
 
-	mu  sync.Mutex
-	now Carried
+	mu sync.Mutex
+	// requests counts those that got it.
+	requests int
+	now      Carried
+
+	// Of the connection as a whole; a zero time says never.
+	received, sent, ended time.Time
+	end                   End
+	tcp                   *host.TCPInfo
 }
 
-// Carried is what went over a connection since its request got it.
+// Carried is what went over a connection since its request got it; of one that is
+// shared, since it began.
 type Carried struct {
 	// Sent and Received count bytes, on a TLS connection the encrypted ones.
 	Sent, Received int64
@@ -42,6 +59,44 @@ type Carried struct {
 	// Encrypted says that Head and Tail can't be read.
 	Encrypted bool
 }
+
+// Link is what was heard of a connection as a whole. A time is since the request's
+// start, and negative for what was before.
+type Link struct {
+	// Opened is when it was dialled.
+	Opened time.Duration
+	// Requests is how many requests it had carried before this one.
+	Requests int
+	// Shared says that it carries others at the same time.
+	Shared bool
+	// Sent and Received are when bytes went over it last; nil for never.
+	Sent, Received *time.Duration
+	// End says who ended it, Ended when; EndNone where it is open.
+	End   End
+	Ended time.Duration
+	// TCP is what the kernel knew of it: when our side closed it, else when it was asked
+	// for what it carried; nil where that can't be told.
+	TCP *host.TCPInfo
+}
+
+// End says who ended a connection.
+type End int
+
+const (
+	// EndNone: nobody has.
+	EndNone End = iota
+	// EndClosed: the peer closed it, properly.
+	EndClosed
+	// EndReset: the peer reset it, or somebody on the way in its name.
+	EndReset
+	// EndLost: the system gave it up, because nothing came back.
+	EndLost
+	// EndOurs: our side closed it.
+	EndOurs
+)
+
+// ByPeer says that it wasn't our side that ended a connection, nor the network.
+func (e End) ByPeer() bool { return e == EndClosed || e == EndReset }
 
 // EndedInLine says that the connection ended in the middle of a line.
 func (c *Carried) EndedInLine() bool {
@@ -74,14 +129,23 @@ func (c *Carried) Complete() (complete, known bool) {
 	return c.Received >= int64(header)+length, true
 }
 
-// NewWire listens to what goes over conn.
-func NewWire(conn net.Conn) *Wire { return &Wire{Conn: conn} }
+// NewWire listens to what goes over conn. diedIdle, which may be nil, is told where the
+// peer ends it while it is idle, and for how long it had been.
+func NewWire(conn net.Conn, diedIdle func(idle time.Duration)) *Wire {
+	return &Wire{Conn: conn, opened: time.Now(), diedIdle: diedIdle}
+}
+
+// NewSharedWire is NewWire for a connection that serves many requests at a time.
+func NewSharedWire(conn net.Conn) *Wire {
+	w := NewWire(conn, nil)
+	w.shared = true
+	return w
+}
 
 // Read implements net.Conn.
 func (w *Wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if n > 0 {
 		if missing := MaxHead - len(w.now.Head); missing > 0 {
 			w.now.Head = append(w.now.Head, p[:min(n, missing)]...)
@@ -90,20 +154,98 @@ func (w *Wire) Read(p []byte) (int, error) {
 		last := p[max(0, n-len(w.now.Tail)):n]
 		copy(w.now.Tail[:], w.now.Tail[len(last):])
 		copy(w.now.Tail[len(w.now.Tail)-len(last):], last)
+		w.received = time.Now()
 	}
-	if err != nil && w.now.ReadErr == nil {
-		w.now.ReadErr = err
+	idle := time.Duration(0)
+	if err != nil {
+		if w.now.ReadErr == nil {
+			w.now.ReadErr = err
+		}
+		if w.endedBy(err) && w.end.ByPeer() && w.received.After(w.sent) && w.requests > 0 {
+			idle = w.ended.Sub(w.received)
+		}
+	}
+	w.mu.Unlock()
+	if idle > 0 && w.diedIdle != nil {
+		w.diedIdle(idle)
 	}
 	return n, err
+}
+
+// endedBy hears the error that a read or a write failed with, and says whether it is the
+// first that ended the connection. The caller holds the lock.
+func (w *Wire) endedBy(err error) bool {
+	if w.end != EndNone {
+		return false
+	}
+	if w.end = endOf(err); w.end == EndNone {
+		return false
+	}
+	w.ended = time.Now()
+	return true
+}
+
+// endOf says who ended a connection on which a read or a write fails with err; EndNone
+// where it goes on, as after a deadline.
+func endOf(err error) End {
+	switch {
+	case err == io.EOF:
+		return EndClosed
+	case errors.Is(err, net.ErrClosed):
+		return EndOurs
+	}
+	switch host.Errno(err) {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED:
+		return EndReset
+	case syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.ENETDOWN:
+		return EndLost
+	}
+	return EndNone
 }
 
 // Write implements net.Conn.
 func (w *Wire) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
-	w.mu.Lock()
-	w.now.Sent += int64(n)
-	w.mu.Unlock()
+	w.wrote(int64(n), err)
 	return n, err
+}
+
+func (w *Wire) wrote(n int64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n > 0 {
+		w.now.Sent += n
+		w.sent = time.Now()
+	}
+	if err != nil {
+		w.endedBy(err)
+	}
+}
+
+// Close implements net.Conn. Where our side ends the connection while something is
+// awaited, what the kernel knows of it is asked for first: then it is gone.
+func (w *Wire) Close() error {
+	w.mu.Lock()
+	if w.end == EndNone {
+		w.end, w.ended = EndOurs, time.Now()
+	}
+	if w.tcp == nil && w.awaits() {
+		w.tcp = tcpInfo(w.Conn)
+	}
+	w.mu.Unlock()
+	return w.Conn.Close()
+}
+
+// awaits says that something was sent and nothing has come since. The caller holds the
+// lock.
+func (w *Wire) awaits() bool { return w.sent.After(w.received) }
+
+func tcpInfo(conn net.Conn) *host.TCPInfo {
+	info, ok := host.TCPInfoOf(conn)
+	if !ok {
+		return nil
+	}
+	return &info
 }
 
 // CloseWrite ends our half of a tunnel; the other may go on.
@@ -119,17 +261,19 @@ func (w *Wire) CloseWrite() error {
 // would without us, and says so in its errors.
 func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
 	n, err := io.Copy(w.Conn, r)
-	w.mu.Lock()
-	w.now.Sent += n
-	w.mu.Unlock()
+	w.wrote(n, err)
 	return n, err
 }
 
-// begin forgets what went over for the request before.
-func (w *Wire) begin() {
+// begin hears that a request got the connection; fresh says that what came before
+// counts: it is the upstream's greeting.
+func (w *Wire) begin(fresh bool) {
 	w.mu.Lock()
-	w.now = Carried{Head: w.now.Head[:0]}
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	w.requests++
+	if !fresh && !w.shared {
+		w.now = Carried{Head: w.now.Head[:0]}
+	}
 }
 
 // carried is what went over since begin.
@@ -141,14 +285,39 @@ func (w *Wire) carried() *Carried {
 	return &c
 }
 
-// wireOf finds the Wire in a connection that an attempt got, nil where there is
-// none. Connections of HTTP/2 serve many requests at a time.
+// link is what is known of the connection as a whole, for a request that began at start.
+func (w *Wire) link(start time.Time) *Link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since := func(at time.Time) *time.Duration {
+		if at.IsZero() {
+			return nil
+		}
+		d := at.Sub(start)
+		return &d
+	}
+	l := &Link{
+		Opened: w.opened.Sub(start), Requests: max(0, w.requests-1), Shared: w.shared,
+		Sent: since(w.sent), Received: since(w.received), End: w.end, TCP: w.tcp,
+	}
+	if w.end != EndNone {
+		l.Ended = w.ended.Sub(start)
+	}
+	if l.TCP == nil && w.end == EndNone && w.awaits() {
+		l.TCP = tcpInfo(w.Conn)
+	}
+	return l
+}
+
+// wireOf finds the Wire in a connection that an attempt got, nil where there is none.
 func wireOf(conn net.Conn) (w *Wire, encrypted bool) {
 	if c, ok := conn.(*tls.Conn); ok {
-		if c.ConnectionState().NegotiatedProtocol == "h2" {
-			return nil, true
-		}
 		w, _ = c.NetConn().(*Wire)
+		if w != nil && c.ConnectionState().NegotiatedProtocol == "h2" {
+			w.mu.Lock()
+			w.shared = true
+			w.mu.Unlock()
+		}
 		return w, true
 	}
 	w, _ = conn.(*Wire)

@@ -3,8 +3,10 @@ package listen
 import (
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCarried(t *testing.T) {
@@ -33,9 +35,9 @@ func TestCarried(t *testing.T) {
 					_, _ = io.WriteString(theirs, test.sent)
 					theirs.Close()
 				}()
-				w := NewWire(ours)
+				w := NewWire(ours, nil)
 				defer w.Close()
-				w.begin()
+				w.begin(true)
 				buffer := make([]byte, size)
 				for {
 					if _, err := w.Read(buffer); err != nil {
@@ -50,10 +52,160 @@ func TestCarried(t *testing.T) {
 				if c.Received != int64(len(test.sent)) || !strings.HasPrefix(test.sent, string(c.Head)) || len(c.Head) != min(len(test.sent), MaxHead) || c.ReadErr != io.EOF {
 					t.Errorf("got %d bytes, %q, %v", c.Received, c.Head, c.ReadErr)
 				}
-				if w.begin(); w.carried().Received != 0 {
+				if w.begin(false); w.carried().Received != 0 {
 					t.Error("begin forgets nothing")
 				}
 			})
 		}
+	}
+}
+
+// linked is a Wire over TCP, and its peer.
+func linked(t *testing.T, diedIdle func(time.Duration)) (*Wire, *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	conn, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewWire(conn, diedIdle)
+	t.Cleanup(func() { w.Close(); peer.Close() })
+	w.begin(true)
+	return w, peer.(*net.TCPConn)
+}
+
+// Who ended a connection is told by what a read or a write of ours found first.
+func TestLinkEnd(t *testing.T) {
+	read := func(t *testing.T, w *Wire) {
+		t.Helper()
+		if _, err := w.Read(make([]byte, 1)); err == nil {
+			t.Error("something was read")
+		}
+	}
+	for _, test := range []struct {
+		name string
+		do   func(t *testing.T, w *Wire, peer *net.TCPConn)
+		want End
+	}{
+		{"open", func(*testing.T, *Wire, *net.TCPConn) {}, EndNone},
+		{"a deadline of ours ends nothing", func(t *testing.T, w *Wire, _ *net.TCPConn) {
+			_ = w.SetReadDeadline(time.Now())
+			read(t, w)
+		}, EndNone},
+		{"the peer closed", func(t *testing.T, w *Wire, peer *net.TCPConn) {
+			peer.Close()
+			read(t, w)
+			w.Close()
+		}, EndClosed},
+		{"the peer reset", func(t *testing.T, w *Wire, peer *net.TCPConn) {
+			_ = peer.SetLinger(0)
+			peer.Close()
+			read(t, w)
+		}, EndReset},
+		{"a write found that the peer reset", func(t *testing.T, w *Wire, peer *net.TCPConn) {
+			_ = peer.SetLinger(0)
+			peer.Close()
+			for err := error(nil); err == nil; {
+				_, err = w.Write([]byte("x"))
+			}
+		}, EndReset},
+		{"we closed, then the read that was under way ended", func(t *testing.T, w *Wire, _ *net.TCPConn) {
+			w.Close()
+			read(t, w)
+		}, EndOurs},
+		{"the peer closed after we had", func(t *testing.T, w *Wire, peer *net.TCPConn) {
+			w.Close()
+			peer.Close()
+			read(t, w)
+		}, EndOurs},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w, peer := linked(t, nil)
+			test.do(t, w, peer)
+			l := w.link(time.Now())
+			if l.End != test.want || (l.Ended != 0) != (test.want != EndNone) {
+				t.Errorf("got %d at %s, want %d", l.End, l.Ended, test.want)
+			}
+		})
+	}
+}
+
+// The kernel is asked where something is awaited, and only then.
+func TestLinkTCP(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells this")
+	}
+	w, peer := linked(t, nil)
+	if l := w.link(time.Now()); l.TCP != nil || l.Sent != nil || l.Received != nil {
+		t.Errorf("of a connection that nobody used: %+v", l)
+	}
+	if _, err := io.WriteString(w, "request"); err != nil {
+		t.Fatal(err)
+	}
+	if l := w.link(time.Now()); l.TCP == nil || l.Sent == nil {
+		t.Errorf("while it waits: %+v", l)
+	}
+	if _, err := io.WriteString(peer, "answer"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if l := w.link(time.Now()); l.TCP != nil {
+		t.Errorf("closed when all had come: %+v", l.TCP)
+	}
+
+	w, _ = linked(t, nil)
+	if _, err := io.WriteString(w, "request"); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if l := w.link(time.Now()); l.End != EndOurs || l.TCP == nil || l.TCP.Acknowledged+l.TCP.Unacknowledged != int64(len("request")) {
+		t.Errorf("closed while it waited: %+v %+v", l, l.TCP)
+	}
+}
+
+// A connection that the peer ends between two requests died while it was idle: not one
+// that ends while a request is under way, nor before the first, nor one that we close.
+func TestDiedIdle(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		do   func(w *Wire, peer *net.TCPConn)
+		want bool
+	}{
+		{"between two", func(_ *Wire, peer *net.TCPConn) { peer.Close() }, true},
+		{"under way", func(w *Wire, peer *net.TCPConn) {
+			_, _ = io.WriteString(w, "request")
+			_, _ = peer.Read(make([]byte, 16))
+			peer.Close()
+		}, false},
+		{"ours", func(w *Wire, _ *net.TCPConn) { w.Close() }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var died time.Duration
+			w, peer := linked(t, func(idle time.Duration) { died = idle })
+			_, _ = io.WriteString(w, "request")
+			_, _ = peer.Read(make([]byte, 16))
+			_, _ = io.WriteString(peer, "answer")
+			if _, err := w.Read(make([]byte, 16)); err != nil {
+				t.Fatal(err)
+			}
+			test.do(w, peer)
+			if _, err := w.Read(make([]byte, 1)); err == nil {
+				t.Fatal("something was read")
+			}
+			if (died > 0) != test.want {
+				t.Errorf("died after %s", died)
+			}
+		})
 	}
 }

@@ -209,11 +209,11 @@ func hangOn(h *reverseproxy.Handler) {
 		// Its dialer is private, but it calls all hooks of the attempt's trace.
 		e.quic = true
 	case !limits.ActiveChecks:
-		// A connection of HTTP/2 in the clear serves many requests at a time, so that
-		// only its beginning is kept; one over TLS says itself which protocol it speaks.
-		hear := func(c net.Conn) net.Conn { return listen.NewWire(c) }
+		// A connection of HTTP/2 in the clear serves many requests at a time; one over
+		// TLS says itself which protocol it speaks.
+		hear := func(c net.Conn) net.Conn { return listen.NewWire(c, nil) }
 		if e.protocol == "h2c" {
-			hear = func(c net.Conn) net.Conn { return listen.NewOpening(c) }
+			hear = func(c net.Conn) net.Conn { return listen.NewSharedWire(c) }
 		}
 		hearDialer(httpTransport.Transport, hear)
 	}
