@@ -251,16 +251,15 @@ func answersAfter(s string) func(*taker) {
 }
 
 // warmed answers a first request well, and behaves so upon the second. Further
-// connections are for what is tried again: they answer well, and don't count.
+// connections are for what is tried again: they answer well.
 func warmed(then func(*taker)) func(*taker) {
 	return func(c *taker) {
-		if !c.first {
-			c.in = new(intake)
-		}
 		if !c.readAll() {
 			return
 		}
-		c.in.add(func(in *intake) { in.bytes, in.body, in.heads, in.whole = 0, 0, 0, 0 })
+		if c.first {
+			c.in.add(func(in *intake) { in.bytes, in.body, in.heads, in.whole = 0, 0, 0, 0 })
+		}
 		c.say(goodAnswer)
 		if !c.first {
 			return
@@ -443,14 +442,14 @@ func TestRequestSent(t *testing.T) {
 		{name: "greeted and closed, upload", behave: greets("421 too many connections\r\n"), request: orderUpload, want: []failure.Sent{no, maybe, yes}, greeted: true},
 
 		{name: "read whole and closed, then refused", behave: readsAll, others: "DEAD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", want: []failure.Sent{maybe}, cause: "connection_refused"},
-		{name: "read whole and closed, then rescued", behave: readsAll, others: "GOOD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", want: []failure.Sent{maybe}, cause: "closed_before_response"},
-		{name: "refused, then rescued", others: "GOOD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", request: orderPOST, want: []failure.Sent{no}, cause: "connection_refused"},
+		{name: "read whole and closed, then rescued", behave: readsAll, others: "GOOD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", want: []failure.Sent{yes}, cause: "closed_before_response"},
+		{name: "refused, then rescued", others: "GOOD", block: "lb_policy first\nlb_retries 1\nfail_duration 30s\n", request: orderPOST, want: []failure.Sent{yes}, cause: "connection_refused"},
 
 		{name: "reused and closed unread, POST", behave: warmed((*taker).farewell), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
-		{name: "reused and closed unread, GET", behave: warmed((*taker).farewell), warm: true, cause: "keepalive_race", want: []failure.Sent{maybe}},
+		{name: "reused and closed unread, GET", behave: warmed((*taker).farewell), warm: true, cause: "keepalive_race", want: []failure.Sent{yes}},
 		{name: "reused and reset unread, POST", behave: warmed(func(c *taker) { reset(c.Conn) }), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
 		{name: "reused, read whole and closed, POST", behave: warmed(readsAll), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
-		{name: "reused, read whole and closed, GET", behave: warmed(readsAll), warm: true, cause: "keepalive_race", want: []failure.Sent{maybe}},
+		{name: "reused, read whole and closed, GET", behave: warmed(readsAll), warm: true, cause: "keepalive_race", want: []failure.Sent{yes}},
 		{name: "reused, answered and cut, POST", behave: warmed(answersAfter("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")), warm: true, request: orderPOST, cause: "response_truncated", want: []failure.Sent{yes}},
 
 		{name: "stream refused, h2", behave: refuses, framed: true, secure: &tls.Config{NextProtos: []string{"h2"}}, block: skipVerify, request: orderPOST, cause: "stream_reset", want: []failure.Sent{no}},
@@ -480,7 +479,8 @@ func TestRequestSent(t *testing.T) {
 			if strings.Contains(test.block, "UPSTREAM") {
 				to = "upstream.test:443"
 			}
-			others := strings.NewReplacer("DEAD", dead(t), "GOOD", good(t)).Replace(test.others)
+			well := upstream(t, func(http.ResponseWriter, *http.Request) { in.add(func(in *intake) { in.heads++ }) })
+			others := strings.NewReplacer("DEAD", dead(t), "GOOD", well).Replace(test.others)
 			c := startSentCaddy(t, test.global, "upstream_diagnostics\nreverse_proxy "+to+" "+others+" {\n"+strings.ReplaceAll(test.block, "UPSTREAM", address)+"}")
 			if test.warm {
 				if a := c.get("/"); a.status != 200 {
@@ -520,6 +520,81 @@ func TestRequestSent(t *testing.T) {
 			if t.Failed() {
 				record, _ := json.MarshalIndent(f, "", "  ")
 				t.Logf("%s", record)
+			}
+		})
+	}
+}
+
+// However many reverse_proxies a request passes, each that was sent it counts, and none
+// that was only asked about it.
+func TestRequestSentOverAll(t *testing.T) {
+	stores := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	allows := good(t)
+	manyDead := func(number int, other string) (pool string) {
+		for i := range 20 {
+			if i == number {
+				pool += " " + other
+			}
+			pool += " " + dead(t)
+		}
+		return pool
+	}
+	const then = "@gone status 404\nhandle_response @gone {\n"
+	tests := []struct {
+		name          string
+		options, site string
+		method        string // POST by default
+		want          failure.Sent
+	}{
+		{name: "stored, then a fallback refuses", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy DEAD\n}\n}", want: failure.SentYes},
+		{name: "stored, then a fallback is asked by GET", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy DEAD {\nmethod GET\n}\n}\n}", want: failure.SentYes},
+		{name: "stored, then nobody is there", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy {\ndynamic multi {\n}\n}\n}\n}", want: failure.SentYes},
+		{name: "stored as PUT", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\nmethod PUT\n" + then + "reverse_proxy DEAD\n}\n}", want: failure.SentYes},
+		{name: "stored, told by the handler of the fallback", site: "upstream_diagnostics\nreverse_proxy STORES {\n" + then + "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy DEAD\n}\n}", want: failure.SentYes},
+		{name: "closed, told by the handler of the error's routes", site: "upstream_diagnostics {\npage off\n}\nreverse_proxy CUTS\nhandle_errors {\nupstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy DEAD\n}", want: failure.SentMaybe},
+		{name: "closed, told by the handler of the error's routes after one inside", site: "upstream_diagnostics {\npage off\n}\nhandle {\nupstream_diagnostics {\npage off\n}\nreverse_proxy CUTS\n}\nhandle_errors {\nupstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy DEAD\n}", want: failure.SentMaybe},
+		{name: "allowed by forward_auth, then refused", site: "upstream_diagnostics {\nretry_after 30s\n}\nforward_auth ALLOWS {\nuri /auth\n}\nreverse_proxy DEAD", want: failure.SentNo},
+		{name: "allowed by a question of the owner's, then refused", site: "upstream_diagnostics {\nretry_after 30s\n}\nroute {\nreverse_proxy ALLOWS {\nmethod GET\n@ok status 2xx\nhandle_response @ok {\nvars ok yes\n}\n}\nreverse_proxy DEAD\n}", want: failure.SentNo},
+		{name: "allowed by forward_auth, then stored", site: "upstream_diagnostics {\nretry_after 30s\n}\nforward_auth ALLOWS {\nuri /auth\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy DEAD\n}\n}", want: failure.SentYes},
+		{name: "stored, without an ear", options: "admin off", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy DEAD\n}\n}", want: failure.SentMaybe},
+		{name: "stored, with active checks and FastCGI after it", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy STORES {\n" + then + "reverse_proxy DEAD {\nhealth_port 1\nhealth_interval 1h\nhealth_fails 100000\ntransport fastcgi\n}\n}\n}", want: failure.SentYes},
+		{name: "closed by the tenth of many", method: "GET", site: "upstream_diagnostics\nreverse_proxy" + manyDead(10, "CUTS") + " {\nlb_policy round_robin\nlb_retries 20\n}", want: failure.SentMaybe},
+		{name: "answered by the tenth of many", method: "GET", site: "upstream_diagnostics\nreverse_proxy" + manyDead(10, "STORES") + " {\nlb_policy round_robin\nlb_retries 20\nlb_retry_match expression `{rp.status_code} == 404 || {rp.is_transport_error} == true`\n}", want: failure.SentYes},
+		{name: "refused by all of many", site: "upstream_diagnostics {\nretry_after 30s\n}\nreverse_proxy" + manyDead(-1, "") + " {\nlb_policy round_robin\nlb_retries 20\n}", want: failure.SentNo},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			site := strings.NewReplacer("STORES", stores, "ALLOWS", allows, "CUTS", cutting(t), "DEAD", dead(t)).Replace(test.site)
+			c := startSentCaddy(t, test.options, site)
+			method := test.method
+			if method == "" {
+				method = http.MethodPost
+			}
+			a := c.do(method, "/order", strings.NewReader("order=1"), "Accept: application/json")
+			var problem struct {
+				RequestSent failure.Sent `json:"request_sent"`
+				RetryAfterS float64      `json:"retry_after_s"`
+			}
+			if err := json.Unmarshal([]byte(a.body), &problem); err != nil {
+				t.Fatalf("%v: %d %s", err, a.status, a.body)
+			}
+			f := currentProcess().journal.Query(failure.Query{Limit: 1}).Failures[0]
+			if f.RequestSent != test.want || problem.RequestSent != test.want {
+				t.Errorf("request_sent is %s, the client is told %s, want %s", f.RequestSent, problem.RequestSent, test.want)
+			}
+			if method == http.MethodGet {
+				return
+			}
+			want := ""
+			if test.want == failure.SentNo {
+				want = "30"
+			}
+			if got := a.header.Get("Retry-After"); got != want || (problem.RetryAfterS > 0) != (want != "") {
+				t.Errorf("Retry-After is %q, retry_after_s %v, want %q", got, problem.RetryAfterS, want)
+			}
+			words := map[failure.Sent]string{failure.SentYes: "Your request was received", failure.SentMaybe: "may have been received", failure.SentNo: "was not sent on"}[test.want]
+			if page := c.do(method, "/order", strings.NewReader("order=1"), "Accept: text/html"); !strings.Contains(page.body, words) {
+				t.Errorf("the page doesn't say %q:\n%s", words, page.body)
 			}
 		})
 	}

@@ -160,7 +160,7 @@ func TestDiagnose(t *testing.T) {
 			nobodyFor(listen.Candidate{Upstream: "app:8080", Reason: failure.ReasonFails})(h)
 			h.Err, h.ErrStatus = err, 502
 		}, dialAttempt("tcp", "10.0.0.7:8080", "connect", syscall.ECONNREFUSED)), want: ConnectionRefused, outcome: failure.Failed, status: 502},
-		{name: "forward_auth worked, then nobody", heard: heard(nobodyFor(), answered200(func(a *listen.Attempt) { a.Limits = &failure.Limits{} })), want: UpstreamsMissing, outcome: failure.Failed, status: 503, sent: failure.SentNo},
+		{name: "forward_auth worked, then nobody", heard: heard(nobodyFor(), answered200(func(a *listen.Attempt) { a.Limits = &failure.Limits{AsksFirst: true} })), want: UpstreamsMissing, outcome: failure.Failed, status: 503, sent: failure.SentNo},
 		{name: "a placeholder that gives a range", heard: heard(caddyError("making dial info: upstream {x}: invalid dial address", 502), sentAttempt(func(a *listen.Attempt) { a.Sent, a.Wrote, a.Connection = 0, 0, nil })), want: DialAddressInvalid, outcome: failure.Failed, status: 502, sent: failure.SentNo},
 		{name: "a placeholder that is empty", heard: heard(nil, dialAttempt("tcp", ":0", "connect", syscall.ECONNREFUSED)), want: DialAddressInvalid, outcome: failure.Failed, status: 502, sent: failure.SentNo},
 
@@ -213,7 +213,7 @@ func TestDiagnose(t *testing.T) {
 			a.FirstByte, a.Err = 5*millisecond, http2.ConnectionError(http2.ErrCodeCompression)
 		})), want: HTTPFramingError, outcome: failure.Failed, status: 502, phase: failure.PhaseHeaders},
 
-		{name: "retried and rescued", heard: heard(func(h *listen.Heard) { h.Response.Status = 200 }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED), answered200(nil)), want: ConnectionRefused, outcome: failure.Rescued, status: 200, sent: failure.SentNo},
+		{name: "retried and rescued", heard: heard(func(h *listen.Heard) { h.Response.Status = 200 }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED), answered200(nil)), want: ConnectionRefused, outcome: failure.Rescued, status: 200, sent: failure.SentYes},
 		{name: "forward_auth was rescued, the main one needn't be", heard: heard(func(h *listen.Heard) { h.Response.Status = 200 }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED), answered200(func(a *listen.Attempt) { a.Limits = &failure.Limits{} }))},
 		{name: "a timeout that was rescued keeps the answer's status", heard: heard(func(h *listen.Heard) { h.Response.Status = 200 }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ETIMEDOUT), answered200(nil)), want: ConnectTimeout, outcome: failure.Rescued, status: 200},
 		{name: "its own 502", heard: heard(func(h *listen.Heard) { h.Response.Status = 502 }, answered200(func(a *listen.Attempt) { a.Status = 502 })), want: UpstreamStatus, outcome: failure.UpstreamAnswered, status: 502, sent: failure.SentYes},

@@ -762,7 +762,7 @@ func TestKeepaliveRace(t *testing.T) {
 	}{
 		{"FIN, not to be repeated", func(net.Conn) {}, http.MethodPost, failure.Failed, failure.SentMaybe},
 		{"RST, not to be repeated", reset, http.MethodPost, failure.Failed, failure.SentMaybe},
-		{"FIN, repeated by the transport", func(net.Conn) {}, http.MethodGet, failure.Rescued, failure.SentMaybe},
+		{"FIN, repeated by the transport", func(net.Conn) {}, http.MethodGet, failure.Rescued, failure.SentYes},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := to(t, secondRequest(test.last))

@@ -78,26 +78,27 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	return f
 }
 
-// requestSent is the highest of the attempts that failed, of the reverse_proxy
-// that the verdict is about.
+// requestSent is the highest of all attempts that carried the client's request, of any
+// reverse_proxy on its way. Where nobody knows whose an attempt was, it may have been a
+// question about the request.
 func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
-	if focus == nil || focus.Limits != nil && focus.Limits.AsksFirst {
-		return failure.SentNo // what was sent was a question about it
-	}
-	sent := sentBy(focus)
+	maybe, yes := h.Elsewhere.Left, h.Elsewhere.Answered
 	for i := range h.Attempts {
 		a := &h.Attempts[i]
-		if a.Limits != focus.Limits || !failed(h, a) {
+		if !a.CarriesRequest() {
 			continue
 		}
-		switch s := sentBy(a); {
-		case s == failure.SentYes:
-			sent = failure.SentYes
-		case s == failure.SentMaybe && sent == failure.SentNo:
-			sent = failure.SentMaybe
-		}
+		sent := sentBy(a)
+		maybe = maybe || sent != failure.SentNo
+		yes = yes || sent == failure.SentYes && (a.Limits != nil || a == focus)
 	}
-	return sent
+	switch {
+	case yes:
+		return failure.SentYes
+	case maybe:
+		return failure.SentMaybe
+	}
+	return failure.SentNo
 }
 
 // sentBy says whether the request reached the upstream in one attempt.

@@ -94,6 +94,8 @@ type Trip struct {
 	// Protocol is "" where a TLS handshake decides it.
 	Protocol string
 	TLS      bool
+	// Method is the one that the request goes out with.
+	Method string
 	// Trace is the trace that the attempt has for itself, nil where it has none.
 	Trace *httptrace.ClientTrace
 }
@@ -112,18 +114,30 @@ func (l *Listener) RoundTrip(limits *failure.Limits, trip Trip) *LiveAttempt {
 	a.Exact = true
 	a.Sent = l.now()
 	a.Network, a.Address, a.Protocol, a.TLS = trip.Network, trip.Address, trip.Protocol, trip.TLS
+	a.Asks = l.asks(trip.Method)
 	if a.trace = trip.Trace; a.trace != nil {
 		a.hear(a.trace)
 	}
 	return a
 }
 
-// SentUnheard hears that the round trip is about to begin where no ear can hear
-// its end. The protocol is "" where it isn't known.
-func (a *LiveAttempt) SentUnheard(protocol string, usesTLS bool) {
+// asks says that what goes out by this method is not the client's request but a
+// question of the owner's, which changes nothing. A WebSocket that HTTP/2 or 3 asks for
+// by CONNECT goes out as HTTP/1.1 has it.
+func (l *Listener) asks(method string) bool {
+	if method == l.method || l.method == http.MethodConnect {
+		return false
+	}
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// SentUnheard hears that the round trip is about to begin by this method where no ear
+// can hear its end. The protocol is "" where it isn't known.
+func (a *LiveAttempt) SentUnheard(method, protocol string, usesTLS bool) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	a.Sent, a.Protocol, a.TLS = a.l.now(), protocol, usesTLS
+	a.Asks = a.l.asks(method)
 }
 
 // hear sets the hooks that cost least on the attempt's own trace, and chains what is
@@ -219,10 +233,10 @@ func (a *LiveAttempt) silentRetry() {
 	dead.Silent = true
 	dead.End = a.l.now()
 	a.l.troubled = true
-	a.l.over = keepEnds(a.l.over, dead)
+	a.l.keep(dead)
 	a.l.count++
 	a.Attempt = Attempt{
-		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Network: a.Network, Address: a.Address,
+		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Asks: a.Asks, Network: a.Network, Address: a.Address,
 		Protocol: a.Protocol, TLS: a.TLS, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
 	}
 	a.at = 0

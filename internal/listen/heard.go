@@ -2,6 +2,7 @@ package listen
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -34,6 +35,33 @@ type Heard struct {
 	// AttemptCount counts all.
 	Attempts     []Attempt
 	AttemptCount int
+
+	// Elsewhere is how far the client's request came in attempts that are not in
+	// Attempts: too many were made, or another listener heard them.
+	Elsewhere Reach
+}
+
+// Reach is how far the client's request came in some attempts, at the most.
+type Reach struct {
+	// Left says that bytes of it may have left: a connection was had.
+	Left bool
+	// Answered says that a byte of an answer to it came.
+	Answered bool
+}
+
+// add adds what an attempt did.
+func (r *Reach) add(a *Attempt) {
+	if !a.CarriesRequest() {
+		return
+	}
+	answered := a.Status != 0 || a.FirstByte > 0
+	r.Left = r.Left || answered || !a.unsent()
+	// Where nobody knows whose attempt it was, it may have been a question.
+	r.Answered = r.Answered || answered && a.Limits != nil
+}
+
+func (r *Reach) join(other Reach) {
+	r.Left, r.Answered = r.Left || other.Left, r.Answered || other.Answered
 }
 
 // Unanswered says that no byte of an answer has been written to the client.
@@ -114,6 +142,10 @@ type Attempt struct {
 	// connection, because this one died before the first byte.
 	Silent bool
 
+	// Asks says that it was sent by another method than the client's, and one that
+	// changes nothing.
+	Asks bool
+
 	// Start is when the upstream was selected, End when the attempt was over.
 	Start, End time.Duration
 	// Sent is when the transport was asked for the round trip.
@@ -146,6 +178,21 @@ type Attempt struct {
 	RequestBytes int64
 }
 
+// CarriesRequest says that what was sent is the client's request, and no question that
+// the owner's config has about it.
+func (a *Attempt) CarriesRequest() bool {
+	return !a.Asks && (a.Limits == nil || !a.Limits.AsksFirst)
+}
+
+// unsent says that no byte of the request can have left.
+func (a *Attempt) unsent() bool {
+	if a.Connection != nil {
+		return a.Connection.Carried != nil && a.Connection.Carried.Sent == 0
+	}
+	fastCGI := a.Protocol == "fastcgi" // which has no hook that tells of a connection
+	return a.Sent == 0 || a.DialErr || a.Exact && !fastCGI || a.Dialing != nil && (!fastCGI || !a.Dialing.connected())
+}
+
 // Dialing is what was heard while a connection was dialled.
 type Dialing struct {
 	// Start is when dialling began, End when it had succeeded or failed; 0 if
@@ -162,6 +209,11 @@ type Dialing struct {
 	// handshake that never ended has 0.
 	TLSDone time.Duration
 	TLSErr  error
+}
+
+// connected says that a network connection came about.
+func (d *Dialing) connected() bool {
+	return d.End > 0 && d.Err == nil || slices.ContainsFunc(d.Connects, func(c Connect) bool { return c.End > 0 && c.Err == nil })
 }
 
 // MaxConnects is how many connects of one dial are kept (happy eyeballs).

@@ -24,6 +24,7 @@ type Listener struct {
 	http.ResponseWriter
 
 	request    *http.Request
+	method     string // the client's, which a handler behind us may change
 	start      time.Time
 	intercepts func(status int) bool
 
@@ -65,6 +66,8 @@ type Listener struct {
 	current *LiveAttempt
 	// first is the memory of the first attempt: most requests have one.
 	first LiveAttempt
+	// elsewhere is how far the request came in attempts that are not in over.
+	elsewhere Reach
 	// exact says that an ear in a transport has heard an attempt.
 	exact bool
 }
@@ -73,7 +76,7 @@ type Listener struct {
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, request: r, start: time.Now(), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
+	l := &Listener{ResponseWriter: w, request: r, method: r.Method, start: time.Now(), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
 	if intercepts != nil {
 		l.before = w.Header().Clone()
 	}
@@ -87,6 +90,37 @@ func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool
 
 // Inside says that l listens inside of what outer listens to; outer may be nil.
 func (l *Listener) Inside(outer *Listener) { l.outer = outer }
+
+// After says that l listens to a request to which another has listened before.
+func (l *Listener) After(before *Listener) { l.elsewhere = before.reach() }
+
+// reach is how far the request came, as far as l has heard.
+func (l *Listener) reach() Reach {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.reachOver()
+	if l.current != nil {
+		current := l.current.freeze()
+		r.add(&current)
+	}
+	return r
+}
+
+// reachOver is reach by the attempts that are over. The caller holds the lock.
+func (l *Listener) reachOver() Reach {
+	r := l.elsewhere
+	for i := range l.over {
+		r.add(&l.over[i])
+	}
+	return r
+}
+
+// reached tells l how far the request came, as one inside of it has heard.
+func (l *Listener) reached(r Reach) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.elsewhere.join(r)
+}
 
 // Outer is the listener that l listens inside of, nil for none.
 func (l *Listener) Outer() *Listener { return l.outer }
@@ -192,19 +226,20 @@ func (l *Listener) finish(next *failure.Limits) {
 		a.Err = ErrNotHeard
 		l.troubled = true
 	}
-	l.over = keepEnds(l.over, a.freeze())
+	l.keep(a.freeze())
 	l.current = nil
 }
 
-// keepEnds appends a, and drops from the middle what is too much: the first half
-// and the last of failure.MaxAttempts stay.
-func keepEnds(attempts []Attempt, a Attempt) []Attempt {
+// keep keeps an attempt that is over, and drops from the middle what is too much: the
+// first half and the last of failure.MaxAttempts stay. The caller holds the lock.
+func (l *Listener) keep(a Attempt) {
 	const half = failure.MaxAttempts / 2
-	if len(attempts) == failure.MaxAttempts {
-		copy(attempts[half:], attempts[half+1:])
-		attempts = attempts[:failure.MaxAttempts-1]
+	if len(l.over) == failure.MaxAttempts {
+		l.elsewhere.add(&l.over[half])
+		copy(l.over[half:], l.over[half+1:])
+		l.over = l.over[:failure.MaxAttempts-1]
 	}
-	return append(attempts, a)
+	l.over = append(l.over, a)
 }
 
 // WentWell says that nothing happened which is worth a diagnosis, after the next
@@ -261,7 +296,6 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 			Writing: l.writing.total(l.start),
 		},
 		Response:     l.response,
-		Attempts:     l.over,
 		AttemptCount: l.count,
 	}
 	switch {
@@ -278,7 +312,14 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 				a.Status, a.Answered = status, h.Duration
 			}
 		}
-		h.Attempts = keepEnds(h.Attempts, a.freeze())
+		l.keep(a.freeze())
+	}
+	h.Attempts = l.over
+	own := l.reachOver()
+	h.Elsewhere = l.elsewhere
+	for outer := l.outer; outer != nil; outer = outer.outer {
+		h.Elsewhere.join(outer.reach())
+		outer.reached(own)
 	}
 	l.sealed.Store(true)
 	return h

@@ -64,6 +64,8 @@ func Attach(r *http.Request, l *listen.Listener, place Place) *http.Request {
 	}
 	if before := s.listener.Load(); before.Open() {
 		l.Inside(before)
+	} else if before != nil {
+		l.After(before) // it ended with an error, for which there are routes
 	}
 	s.listener.Store(l)
 	if place.Heard {

@@ -48,7 +48,7 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	info, _ := reverseproxy.GetDialInfo(r.Context())
 	trip := listen.Trip{
-		Network: info.Network, Address: info.Address, Protocol: e.protocol,
+		Network: info.Network, Address: info.Address, Protocol: e.protocol, Method: r.Method,
 		TLS: e.tls != nil && !slices.Contains(e.tls.ExceptPorts, info.Port),
 	}
 	if !e.wholeTrace {

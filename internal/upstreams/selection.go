@@ -54,7 +54,7 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 			base = r.Context()
 			base = context.WithValue(base, untracedKey{}, base)
 		}
-		a.SentUnheard(s.protocol, s.tls)
+		a.SentUnheard(r.Method, s.protocol, s.tls)
 		*r = *r.WithContext(httptrace.WithClientTrace(base, a.Trace()))
 	}
 	return upstream
