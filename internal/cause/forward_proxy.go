@@ -22,33 +22,77 @@ const (
 // could not be dialled, it refused, or it broke off. What fails in an open tunnel is
 // the upstream's.
 func forwardProxyCause(t *try) finding {
-	for err := t.err; err != nil; err = errors.Unwrap(err) {
-		op, ok := err.(*net.OpError) //nolint:errorlint // each layer is looked at by itself
-		switch {
-		case !ok:
-		case op.Op == opProxyConnect:
+	if op := proxyOperation(t.err); op != nil {
+		if op.Op == opProxyConnect {
 			return proxyDialCause(t, op.Err)
-		case op.Op == opSOCKSConnect:
-			f := found(ForwardProxyFailed, "the SOCKS proxy: "+cut(clean(innermost(op.Err)), maxEvidence))
-			f.proxyError = brokenOffError(op.Err)
-			return f
 		}
+		f := found(ForwardProxyFailed)
+		f.proxyError = brokenOffError(op.Err)
+		return f
 	}
 	if !connectUnanswered(t.Attempt) || t.err == nil || canceled(t.err) {
 		return nothing
 	}
 	f := found(ForwardProxyFailed)
-	if status := statusNamed(innermost(t.err)); status != 0 {
-		f.evidence = []string{"the forward proxy answered CONNECT with " + strconv.Itoa(status) + " " + http.StatusText(status)}
+	switch status := statusNamed(innermost(t.err)); {
+	case status == 0:
+		f.proxyError = brokenOffError(t.err)
+	case status < http.StatusInternalServerError:
+		f.proxyError = "proxy_configuration_error" // we may not, or have not said who we are
+	default:
 		f.proxyError = "destination_unavailable"
-		if status < http.StatusInternalServerError {
-			f.proxyError = "proxy_configuration_error" // we may not, or have not said who we are
-		}
-		return f
 	}
-	f.evidence = []string{"the forward proxy did not open a tunnel: " + cut(clean(innermost(t.err)), maxEvidence)}
-	f.proxyError = brokenOffError(t.err)
 	return f
+}
+
+// proxyOperation is the operation of a forward proxy that an error is about, nil for
+// none.
+func proxyOperation(err error) *net.OpError {
+	for ; err != nil; err = errors.Unwrap(err) {
+		op, ok := err.(*net.OpError) //nolint:errorlint // each layer is looked at by itself
+		if ok && (op.Op == opProxyConnect || op.Op == opSOCKSConnect) {
+			return op
+		}
+	}
+	return nil
+}
+
+// stoppedAtProxy says that an attempt came to a forward proxy, and no further.
+func stoppedAtProxy(t *try) bool {
+	return dialled(t.Attempt) && t.Connection == nil && (proxyOperation(t.err) != nil || connectUnanswered(t.Attempt))
+}
+
+// proxyLine is what the forward proxy where an attempt stopped was asked for, and did.
+func proxyLine(t *try) string {
+	proxy := "the forward proxy"
+	if tried := connects(t.Attempt); len(tried) > 0 {
+		proxy += " at " + tried[0].Address
+	}
+	what, err := "CONNECT "+t.Address+" to "+proxy, t.err
+	switch op := proxyOperation(t.err); {
+	case op != nil && op.Op == opSOCKSConnect:
+		what, err = "SOCKS "+what, op.Err
+	case op != nil:
+		what, err = "TLS handshake with "+proxy, op.Err
+	}
+	return cut(what+": "+proxyWords(err)+" after "+ms(elapsed(handshakeStart(t), t.end)), maxEvidence)
+}
+
+// proxyWords is what a forward proxy that led nowhere did.
+func proxyWords(err error) string {
+	if name := errnoName(errnoOf(err)); name != "" {
+		return name
+	}
+	switch status := statusNamed(innermost(err)); {
+	case err == nil, canceled(err):
+		return "no answer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it closed the connection"
+	case status != 0:
+		return strconv.Itoa(status) + " " + http.StatusText(status)
+	}
+	// Go's SOCKS client says so of each code, known or not.
+	return clean(strings.TrimPrefix(innermost(err), "unknown error "))
 }
 
 // proxyDialCause is that of a forward proxy to which there is no connection, for err.
@@ -76,9 +120,13 @@ func brokenOffError(err error) string {
 }
 
 // connectUnanswered says that a forward proxy was asked for a tunnel, and that no TLS
-// handshake began in one. Who tries to shake hands reports how it ended.
+// handshake began in one. Who tries to shake hands reports how it ended; one that ended
+// well and led to no connection was made with the forward proxy itself.
 func connectUnanswered(a *listen.Attempt) bool {
-	return a.TLS && a.Connection == nil && dialled(a) && a.Dialing.TLSErr == nil && a.Dialing.TLSDone == 0 && throughProxy(a)
+	if !a.TLS || a.Connection != nil || !dialled(a) || a.Dialing.TLSErr != nil || !throughProxy(a) {
+		return false
+	}
+	return a.Dialing.TLSDone == 0 || a.Err != nil && !canceled(a.Err)
 }
 
 // throughProxy says that what was dialled is not the upstream's address: a forward

@@ -69,10 +69,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		}
 	}
 	f.Evidence = evidence(h, v, address)
-	upstream := f.Upstream
-	if address != "" && (upstream == h.Selection.Source || strings.Contains(upstream, "{")) {
-		upstream = address + " (" + upstream + ")" // nobody can connect to a source or a placeholder
-	}
+	upstream := nameOf(h, f.Upstream, address)
 	f.Summary = fill(row.Summary, upstream, address, f.Limit)
 	f.Advice = fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit)
 	return f
@@ -299,13 +296,16 @@ func phases(t *try) failure.Phases {
 		}
 		if tried := connects(t.Attempt); len(tried) > 0 {
 			start = tried[0].Start
-			if !dialled(t.Attempt) {
+			switch {
+			case !dialled(t.Attempt):
 				p.Connect = between(start, d.End)
-			} else {
+			case stoppedAtProxy(t):
+				p.Connect = between(start, t.end)
+			default:
 				p.Connect = between(start, handshakeStart(t))
 			}
 		}
-		if t.TLS && dialled(t.Attempt) {
+		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) {
 			to := d.TLSDone
 			if to == 0 && t.Connection != nil {
 				to = t.Connection.At
@@ -336,8 +336,9 @@ func phases(t *try) failure.Phases {
 func evidence(h *listen.Heard, v verdict, address string) []string {
 	lines := make([]string, 0, 4)
 	if v.attempt != nil {
-		lines = way(lines, tryOf(h, v.attempt))
-		if throughProxy(v.attempt) {
+		t := tryOf(h, v.attempt)
+		lines = way(lines, t)
+		if throughProxy(v.attempt) && !stoppedAtProxy(t) {
 			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
 		}
 	}
@@ -400,7 +401,9 @@ func way(lines []string, t *try) []string {
 	for _, c := range connects(t.Attempt) {
 		lines = append(lines, cut("connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))), maxEvidence))
 	}
-	if t.TLS && dialled(t.Attempt) {
+	if stoppedAtProxy(t) {
+		lines = append(lines, proxyLine(t))
+	} else if t.TLS && dialled(t.Attempt) {
 		from, what := handshakeStart(t), "not finished"
 		if err := firstError(d.TLSErr, t.err); err != nil {
 			what = clean(err.Error())
@@ -476,6 +479,15 @@ func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
 		return []string{cut("limits in force: "+strings.Join(words, ", "), maxEvidence)}
 	}
 	return []string{cut("other limits in force: "+strings.Join(words, ", "), maxEvidence)}
+}
+
+// nameOf is an upstream as people know it: nobody can connect to a dynamic source or a
+// placeholder, so that they need the address too.
+func nameOf(h *listen.Heard, upstream, address string) string {
+	if upstream == "" || address == "" || upstream != h.Selection.Source && !strings.Contains(upstream, "{") {
+		return upstream
+	}
+	return address + " (" + upstream + ")"
 }
 
 // fill puts in what the placeholders of a row's words stand for.

@@ -183,20 +183,38 @@ func describeChain(chain []*x509.Certificate) []string {
 	} else if len(names) > 0 {
 		offered = strings.Join(names, ", ")
 	}
+	issuer := ""
+	if name := leaf.Issuer.String(); name != "" {
+		issuer = fmt.Sprintf(", issued by %q", name)
+	}
 	return []string{
-		cut(fmt.Sprintf("certificate of %s, issued by %q, %d in the chain", subject(leaf), leaf.Issuer.String(), len(chain)), maxEvidence),
+		cut(fmt.Sprintf("certificate %s%s, %d in the chain", owner(leaf), issuer, len(chain)), maxEvidence),
 		cut("names in the certificate: "+clean(offered), maxEvidence),
 	}
 }
 
 // validity says when a certificate is valid.
 func validity(cert *x509.Certificate) string {
-	return fmt.Sprintf("%s is valid from %s to %s", cut(subject(cert), maxEvidence/2),
+	return fmt.Sprintf("the certificate %s is valid from %s to %s", cut(owner(cert), maxEvidence/2),
 		cert.NotBefore.UTC().Format(certificateTimeLayout), cert.NotAfter.UTC().Format(certificateTimeLayout))
 }
 
-func subject(cert *x509.Certificate) string {
-	return fmt.Sprintf("%q", cert.Subject.String())
+// owner says whose a certificate is: its subject, or where that is empty, as public
+// authorities leave it, the first name that it is for.
+func owner(cert *x509.Certificate) string {
+	name := cert.Subject.String()
+	switch {
+	case name != "":
+	case len(cert.DNSNames) > 0:
+		name = cert.DNSNames[0]
+	case len(cert.IPAddresses) > 0:
+		name = cert.IPAddresses[0].String()
+	case len(cert.URIs) > 0:
+		name = cert.URIs[0].String()
+	default:
+		return "without a name"
+	}
+	return fmt.Sprintf("of %q", name)
 }
 
 // handshakeStart is when the network connection had come about, as far as it was
