@@ -35,7 +35,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	}
 	h.learn(f)
 	for i := range f.Unavailable {
-		h.lastFailure(&f.Unavailable[i], heard.Selection.Limits, f.Time.Time)
+		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
 	}
 }
 
@@ -73,11 +73,15 @@ func (h *Handler) learn(f *failure.Failure) {
 	}
 }
 
-// lastFailure adds what the journal knows of an upstream that could not be chosen.
-func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, now time.Time) {
-	last := h.process.journal.Last(u.Upstream)
-	if last == nil {
-		return
+// lastFailure adds what is known of an upstream that could not be chosen for f: that it
+// failed in this very request, or what the journal has.
+func (h *Handler) lastFailure(u *failure.Unavailable, f *failure.Failure, limits *failure.Limits) {
+	last, attempt := f, f.FailedAttempt(u.Upstream)
+	if attempt == nil {
+		if last = h.process.journal.Last(u.Upstream); last == nil {
+			return
+		}
+		attempt = last.FailedAttempt(u.Upstream)
 	}
 	u.LastFailure = last.ID
 	// Where several failures count, the last one doesn't say when they are few enough,
@@ -85,10 +89,14 @@ func (h *Handler) lastFailure(u *failure.Unavailable, limits *failure.Limits, no
 	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 || limits.MaxFails > 1 || limits.AnswersCount {
 		return
 	}
-	if last.Outcome != failure.Failed && last.Outcome != failure.Rescued {
-		return // it didn't count
+	if attempt == nil || attempt.Status != 0 {
+		return // what has answered didn't count
 	}
-	if until := last.Time.Add(limits.FailDuration); until.After(now) {
+	failed := last.Time.Time
+	if attempt != &last.Attempts[len(last.Attempts)-1] || len(last.Unavailable) > 0 { // the request went on
+		failed = failed.Add((attempt.StartMS + attempt.DurationMS - last.DurationMS).Duration())
+	}
+	if until := failed.Add(limits.FailDuration); until.After(f.Time.Time) {
 		at := failure.At(until)
 		u.Until = &at
 	}

@@ -71,6 +71,9 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	f.Evidence = evidence(h, v, address)
 	upstream := nameOf(h, f.Upstream, address)
 	f.Summary = fill(row.Summary, upstream, address, f.Limit)
+	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
+		f.Summary = p.summary(f.Summary)
+	}
 	f.Advice = fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit)
 	return f
 }

@@ -17,6 +17,9 @@ type Limits struct {
 	// AnswersCount says that answers may count as failures, too (unhealthy_status,
 	// unhealthy_latency).
 	AnswersCount bool
+	// RetriesAnswers says that an answer may have the request tried again
+	// (lb_retry_match).
+	RetriesAnswers bool
 	// AsksFirst says that the upstream is not sent the request but asked about it, as
 	// forward_auth does.
 	AsksFirst bool

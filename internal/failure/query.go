@@ -25,7 +25,9 @@ const maxValues = 100
 // one with several values lets any of them pass. The zero value asks for the
 // newest DefaultLimit failures.
 type Query struct {
-	Site       []string
+	Site []string
+	// Upstream also finds those in which one of several upstreams failed or could not
+	// be selected, by what is configured or by its address.
 	Upstream   []string
 	Cause      []string
 	Category   []Category
@@ -192,7 +194,7 @@ func (q *Query) setSingle(name string, values []string, now time.Time) (err erro
 // belong to who keeps the order.
 func (q Query) Match(f *Failure) bool {
 	return passes(q.Site, f.Site) &&
-		passes(q.Upstream, f.Upstream) &&
+		(len(q.Upstream) == 0 || slices.ContainsFunc(q.Upstream, f.concerns)) &&
 		passes(q.Cause, f.Cause) &&
 		passes(q.Category, f.Category) &&
 		passes(q.ProxyError, f.ProxyError) &&

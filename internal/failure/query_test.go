@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,36 @@ func TestMatch(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// A failure is found by each upstream that failed in it, or could not be selected.
+func TestMatchUpstream(t *testing.T) {
+	f := &Failure{
+		Outcome: Failed, Upstream: "b:80", Cause: "connection_refused",
+		Attempts: []Attempt{
+			{Upstream: "a:80", Address: "10.0.0.1:80", Cause: "dns_timeout"},
+			{Upstream: "srv app", Address: "10.0.0.3:80"},
+			{Upstream: "b:80", Address: "10.0.0.2:80", Cause: "connection_refused"},
+		},
+		Unavailable: []Unavailable{{Upstream: "c:80"}},
+	}
+	left := *f
+	left.Outcome = Abandoned
+	for name, want := range map[string][2]bool{ // failed, abandoned
+		"a:80": {true, true}, "10.0.0.1:80": {true, true}, "b:80": {true, true}, "10.0.0.2:80": {true, false}, "c:80": {true, true},
+		"srv app": {}, "10.0.0.3:80": {}, "d:80": {}, "a": {}, "": {},
+	} {
+		q := Query{Upstream: []string{"other", name}}
+		if got := [2]bool{q.Match(f), q.Match(&left)}; got != want {
+			t.Errorf("by %q it is found: %v, want %v", name, got, want)
+		}
+	}
+	if got, want := f.FailedUpstreams(), []string{"b:80", "a:80", "10.0.0.1:80", "10.0.0.2:80"}; !slices.Equal(got, want) {
+		t.Errorf("failed are %q, want %q", got, want)
+	}
+	if got, want := left.FailedUpstreams(), []string{"a:80", "10.0.0.1:80"}; !slices.Equal(got, want) {
+		t.Errorf("failed before the client left are %q, want %q", got, want)
 	}
 }
 

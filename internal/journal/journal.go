@@ -22,8 +22,8 @@ type Journal struct {
 	// mu is held for a moment by who changes a ring or uses last. The list is read
 	// without it.
 	mu sync.Mutex
-	// last is the newest entry kept for each upstream: so it is as bounded as the
-	// ring.
+	// last is the newest entry kept for each upstream that failed: so it is as bounded
+	// as the ring.
 	last map[string]*entry
 }
 
@@ -41,7 +41,8 @@ type ring struct {
 type entry struct {
 	sequence uint64
 	failure  *failure.Failure
-	names    [2]string // see namesOf
+	// names are those of which the failure is the last, as many as its attempts have.
+	names []string
 }
 
 // New makes a journal that keeps that many failures, and each for that long; with
@@ -68,7 +69,7 @@ func newRing(keep int, keepFor time.Duration, newest uint64) *ring {
 // Add records f, which nobody may change any more.
 func (j *Journal) Add(f *failure.Failure) {
 	j.Count(f.Outcome)
-	e := &entry{failure: f, names: namesOf(f)}
+	e := &entry{failure: f, names: f.FailedUpstreams()}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -92,9 +93,7 @@ func (j *Journal) put(r *ring, e *entry) {
 	}
 	j.forget(r.slot(e.sequence).Swap(e))
 	for _, name := range e.names {
-		if name != "" {
-			j.last[name] = e
-		}
+		j.last[name] = e
 	}
 }
 
@@ -108,22 +107,6 @@ func (j *Journal) forget(e *entry) {
 			delete(j.last, name)
 		}
 	}
-}
-
-// namesOf are those by which a failure is its upstream's last: the one configured,
-// and the address of the attempt that failed, by which a dynamic source knows it.
-// A client that left says nothing of an upstream.
-func namesOf(f *failure.Failure) (names [2]string) {
-	if f.Outcome == failure.Abandoned {
-		return names
-	}
-	names[0] = f.Upstream
-	for _, a := range f.Attempts {
-		if a.Cause == f.Cause && a.Upstream == f.Upstream {
-			names[1] = a.Address
-		}
-	}
-	return names
 }
 
 // Query returns the failures that q asks for.

@@ -791,3 +791,39 @@ func lastID(j *Journal, upstream string) (id string, ok bool) {
 	}
 	return "", false
 }
+
+// Each upstream that failed in a record knows it as its last failure, for as long as the
+// record is kept: what is remembered is as bounded as the ring.
+func TestLastOfEachAttempt(t *testing.T) {
+	const keep = 4
+	j := New(keep, 0)
+	record := func(i int) *failure.Failure {
+		f := &failure.Failure{ID: fmt.Sprint(i), Outcome: failure.Failed, Upstream: fmt.Sprint("app", i, "-0"), Cause: "connection_refused"}
+		for n := range failure.MaxAttempts {
+			f.Attempts = append(f.Attempts, failure.Attempt{
+				Upstream: fmt.Sprint("app", i, "-", n), Address: fmt.Sprint("10.0.", i, ".", n, ":80"), Cause: "connection_refused",
+			})
+		}
+		return f
+	}
+	const records = 3 * keep
+	for i := range records {
+		j.Add(record(i))
+	}
+	for i := range records {
+		for _, name := range []string{fmt.Sprint("app", i, "-0"), fmt.Sprint("app", i, "-15"), fmt.Sprint("10.0.", i, ".7:80")} {
+			if last, kept := j.Last(name), i >= records-keep; (last != nil) != kept || kept && last.ID != fmt.Sprint(i) {
+				t.Errorf("the last failure of %s is %+v", name, last)
+			}
+		}
+	}
+	if most := keep * 2 * failure.MaxAttempts; len(j.last) > most {
+		t.Errorf("%d names are remembered, more than %d", len(j.last), most)
+	}
+	j.Add(&failure.Failure{ID: "rescued", Outcome: failure.Rescued, Upstream: "b", Cause: "connection_refused", Attempts: []failure.Attempt{{Upstream: "a", Cause: "dns_timeout"}, {Upstream: "b", Cause: "connection_refused"}, {Upstream: "c"}}})
+	for name, want := range map[string]bool{"a": true, "b": true, "c": false} {
+		if last := j.Last(name); (last != nil && last.ID == "rescued") != want {
+			t.Errorf("the last failure of %s is %+v", name, last)
+		}
+	}
+}

@@ -50,6 +50,7 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		)
 	}
 	if h.LoadBalancing != nil {
+		l.RetriesAnswers = len(h.LoadBalancing.RetryMatch) > 0
 		l.Settings = append(l.Settings, setting(failure.TryDuration, h.LoadBalancing.TryDuration, 0))
 	}
 	if checks := h.HealthChecks; checks != nil {

@@ -1,0 +1,49 @@
+package failure
+
+import "slices"
+
+// An upstream is known by what is configured, and one of a dynamic source by its
+// address, which only the attempts have.
+
+// failed says that an attempt of f's failed. A client that left says nothing of the
+// upstream that it waited for.
+func (f *Failure) failed(a *Attempt) bool {
+	return a.Cause != "" && (f.Outcome != Abandoned || a.Cause != f.Cause)
+}
+
+// FailedUpstreams are the names of the upstreams that failed: of the one that the
+// record is about, and of those of the attempts before.
+func (f *Failure) FailedUpstreams() (names []string) {
+	add := func(name string) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if f.Outcome != Abandoned {
+		add(f.Upstream)
+	}
+	for i := range f.Attempts {
+		if a := &f.Attempts[i]; f.failed(a) {
+			add(a.Upstream)
+			add(a.Address)
+		}
+	}
+	return names
+}
+
+// FailedAttempt is the last attempt that failed at an upstream of that name, nil where
+// none is kept.
+func (f *Failure) FailedAttempt(upstream string) *Attempt {
+	for i := len(f.Attempts) - 1; i >= 0; i-- {
+		if a := &f.Attempts[i]; f.failed(a) && (a.Upstream == upstream || a.Address == upstream) {
+			return a
+		}
+	}
+	return nil
+}
+
+// concerns says that an upstream of that name failed, or could not be selected.
+func (f *Failure) concerns(upstream string) bool {
+	return f.Upstream == upstream || f.FailedAttempt(upstream) != nil ||
+		slices.ContainsFunc(f.Unavailable, func(u Unavailable) bool { return u.Upstream == upstream })
+}
