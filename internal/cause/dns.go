@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -53,7 +54,55 @@ func dnsCause(t *try) finding {
 		}
 		return f
 	}
-	return found(DNSServerFailed)
+	f := found(DNSServerFailed)
+	if len(t.resolvers()) > 0 {
+		return f.advise(adviceResolvers)
+	}
+	return f
+}
+
+// adviceResolvers is for a transport that asks name servers of its own.
+const adviceResolvers = "Check the name servers that resolvers in the transport names: they are asked, not this machine's."
+
+// resolvers are the name servers that are asked for an attempt; none where the system's
+// are, or where it isn't known.
+func (t *try) resolvers() []string {
+	if t.Limits == nil {
+		return nil
+	}
+	return t.Limits.Resolvers
+}
+
+// asked puts the name servers that were asked into what an error says: Go names that of
+// resolv.conf, whichever it is. The first of errs that is a lookup's has its words.
+func asked(text string, resolvers []string, errs ...error) string {
+	if len(resolvers) == 0 {
+		return text
+	}
+	for _, err := range errs {
+		lookup, ok := errors.AsType[*net.DNSError](err)
+		if !ok || lookup.Server == "" {
+			continue
+		}
+		corrected := *lookup
+		corrected.Server = serverWords(resolvers)
+		return strings.Replace(text, lookup.Error(), corrected.Error(), 1)
+	}
+	return text
+}
+
+// maxServers is how many name servers are named.
+const maxServers = 3
+
+func serverWords(resolvers []string) string {
+	if len(resolvers) == 1 {
+		return resolvers[0]
+	}
+	more := ""
+	if len(resolvers) > maxServers {
+		resolvers, more = resolvers[:maxServers], ", …"
+	}
+	return "one of " + strings.Join(resolvers, ", ") + more
 }
 
 func dialErr(t *try) error {

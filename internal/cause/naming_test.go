@@ -179,3 +179,34 @@ func TestForwardProxyEvidence(t *testing.T) {
 		})
 	}
 }
+
+// Where nothing is configured, the name server that Go names is the one that was asked.
+func TestNameServerIsNamed(t *testing.T) {
+	server := nameServer(t, 3)
+	for _, test := range []struct {
+		name      string
+		resolvers []string
+		want, not string
+	}{
+		{name: "the system's", want: "lookup app.test on ", not: server},
+		{name: "its own", resolvers: []string{server}, want: "lookup app.test on " + server + ": no such host"},
+		{name: "many of its own", resolvers: []string{server, "10.0.0.2:53", "10.0.0.3:53", "10.0.0.4:53"}, want: "lookup app.test on one of " + server + ", 10.0.0.2:53, 10.0.0.3:53, …: no such host", not: "10.0.0.4"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := to(t, "app.test:80", resolvedBy(server, 10*time.Second))
+			p.limits.Resolvers = test.resolvers
+			f := Diagnose(p.ask(t))
+			if f == nil || f.Cause != DNSNameNotFound.Name {
+				t.Fatalf("got %+v", f)
+			}
+			for what, text := range map[string]string{"error": f.Error, "the attempt's": f.Attempts[0].Error} {
+				if !strings.Contains(text, test.want) || test.not != "" && strings.Contains(text, test.not) {
+					t.Errorf("%s is %q, want %q in it, without %q", what, text, test.want, test.not)
+				}
+			}
+			if evidence := strings.Join(f.Evidence, "\n"); test.resolvers != nil && !strings.Contains(evidence, test.want) {
+				t.Errorf("the evidence is %q, want %q in it", evidence, test.want)
+			}
+		})
+	}
+}

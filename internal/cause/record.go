@@ -29,7 +29,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	row, a := v.finding.row, v.attempt
 	text, address := errorText(v.err), ""
 	if a != nil {
-		address = addressOf(a)
+		text, address = attemptText(tryOf(h, a), v.err), addressOf(a)
 	}
 	f := &failure.Failure{
 		Outcome:      v.outcome,
@@ -166,6 +166,18 @@ func errorText(err error) string {
 	return strings.ToValidUTF8(err.Error(), "�")
 }
 
+// attemptText is what an attempt's error says.
+func attemptText(t *try, err error) string {
+	if t.Dialing == nil || t.Connection != nil {
+		return errorText(err)
+	}
+	looked := dialErr(t)
+	if t.Dialing.Lookup != nil {
+		looked = firstError(t.Dialing.Lookup.Err, looked)
+	}
+	return asked(errorText(err), t.resolvers(), err, looked)
+}
+
 // attempts are the attempts as a record has them; text is what the verdict's error
 // says, and address where its attempt led.
 func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attempt {
@@ -227,7 +239,7 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		return f
 	}
 	if a != v.attempt {
-		text = errorText(err)
+		text = attemptText(t, err)
 	}
 	f.Error = cut(text, maxAttemptError)
 	f.Errno = errnoName(errnoFor(t, err))
@@ -399,7 +411,11 @@ func way(lines []string, t *try) []string {
 		if l.Err != nil {
 			what = clean(lookupWords(l.Err))
 		}
-		lines = append(lines, cut("lookup "+l.Host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))), maxEvidence))
+		host := l.Host
+		if servers := t.resolvers(); len(servers) > 0 {
+			host += " on " + serverWords(servers)
+		}
+		lines = append(lines, cut("lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))), maxEvidence))
 	}
 	for _, c := range connects(t.Attempt) {
 		lines = append(lines, cut("connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))), maxEvidence))

@@ -21,7 +21,7 @@ const (
 func selectCause(s *listen.Selection) finding {
 	if len(s.Pool) == 0 {
 		if s.LookupErr != nil {
-			return found(UpstreamLookupFailed, "lookup of "+s.Source+": "+cut(s.LookupErr.Error(), maxEvidence))
+			return found(UpstreamLookupFailed, lookupEvidence(s))
 		}
 		if s.Source != "" {
 			return found(UpstreamsMissing, s.Source+" returned none")
@@ -34,7 +34,7 @@ func selectCause(s *listen.Selection) finding {
 	}
 	evidence := poolEvidence(count, len(s.Pool))
 	if s.LookupErr != nil {
-		evidence = append(evidence, "lookup of "+s.Source+": "+cut(s.LookupErr.Error(), maxEvidence))
+		evidence = append(evidence, lookupEvidence(s))
 	}
 	switch {
 	case count[failure.ReasonFull] > 0:
@@ -47,6 +47,11 @@ func selectCause(s *listen.Selection) finding {
 		return found(UpstreamsUnhealthy, evidence...).advise("The circuit breaker lets nobody through until it closes by itself; repair what makes requests fail or slow, or change what trips it.")
 	}
 	return found(UpstreamsUnhealthy, evidence...)
+}
+
+// lookupEvidence is how the dynamic source's lookup failed.
+func lookupEvidence(s *listen.Selection) string {
+	return "lookup of " + s.Source + ": " + cut(asked(s.LookupErr.Error(), s.Resolvers, s.LookupErr), maxEvidence)
 }
 
 // poolEvidence says how many upstreams could not be chosen for which reason: which one

@@ -23,6 +23,9 @@ type Limits struct {
 	// AsksFirst says that the upstream is not sent the request but asked about it, as
 	// forward_auth does.
 	AsksFirst bool
+	// Resolvers are the name servers that its transport asks; none where it asks the
+	// system's.
+	Resolvers []string
 	// ActiveChecks says whether the upstreams are checked actively.
 	ActiveChecks bool
 	// MaxConnsPerHost is max_conns_per_host, 0 for no bound.

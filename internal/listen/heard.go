@@ -105,6 +105,9 @@ type Selection struct {
 	Pool []Candidate
 	// Source is the dynamic source that was asked last, "" for a static pool.
 	Source string
+	// Resolvers are the name servers that the source asks; none where it asks the
+	// system's.
+	Resolvers []string
 	// LookupErr is the error of the dynamic source's last lookup, nil if it worked.
 	LookupErr error
 }

@@ -28,6 +28,9 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		l.MaxConnsPerHost = max(0, t.MaxConnsPerHost)
 		l.ProxyProtocol = t.ProxyProtocol
 		l.MaxResponseHeader = t.MaxResponseHeaderSize
+		if protocolOf(t) != "h3" { // whose transport asks the system's
+			l.Resolvers = resolversOf(t.Resolver)
+		}
 		l.Settings = append(l.Settings,
 			setting(failure.DialTimeout, t.DialTimeout, defaultDialTimeout),
 			setting(failure.ResponseHeaderTimeout, t.ResponseHeaderTimeout, 0),
@@ -62,6 +65,20 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		}
 	}
 	return l
+}
+
+// resolversOf are the name servers that are asked, one of them each time, as addresses.
+func resolversOf(r *reverseproxy.UpstreamResolver) []string {
+	if r == nil {
+		return nil
+	}
+	var addresses []string
+	for _, configured := range r.Addresses {
+		if address, err := caddy.ParseNetworkAddressWithDefaults(configured, "udp", 53); err == nil {
+			addresses = append(addresses, address.JoinHostPort(0))
+		}
+	}
+	return addresses
 }
 
 // asksFirst says that a handler is what the Caddyfile's forward_auth makes: it asks by

@@ -104,13 +104,15 @@ type source struct {
 	reverseproxy.UpstreamSource
 	limits *failure.Limits
 	name   string
+	// resolvers are the name servers that it asks; none where it asks the system's.
+	resolvers []string
 }
 
 // GetUpstreams implements reverseproxy.UpstreamSource.
 func (s *source) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	found, err := s.UpstreamSource.GetUpstreams(r)
 	if l := listenerOf(r.Context()); l != nil {
-		l.LookedUp(s.limits, s.name, err)
+		l.LookedUp(s.limits, s.name, s.resolvers, err)
 	}
 	return found, err
 }
@@ -125,7 +127,7 @@ type cachingSource struct {
 func (s *cachingSource) ResetCache(r *http.Request) error { return s.caching.ResetCache(r) }
 
 func hearSource(inner reverseproxy.UpstreamSource, limits *failure.Limits, name string) reverseproxy.UpstreamSource {
-	s := source{UpstreamSource: inner, limits: limits, name: name}
+	s := source{UpstreamSource: inner, limits: limits, name: name, resolvers: sourceResolvers(inner)}
 	if caching, ok := inner.(reverseproxy.CachingUpstreamSource); ok {
 		return &cachingSource{source: s, caching: caching}
 	}
@@ -150,6 +152,18 @@ func sourceName(s reverseproxy.UpstreamSource) string {
 	default:
 		return "dynamic"
 	}
+}
+
+// sourceResolvers are the name servers that a dynamic source asks. Those of several
+// keep their errors for themselves.
+func sourceResolvers(s reverseproxy.UpstreamSource) []string {
+	switch s := s.(type) {
+	case *reverseproxy.SRVUpstreams:
+		return resolversOf(s.Resolver)
+	case *reverseproxy.AUpstreams:
+		return resolversOf(s.Resolver)
+	}
+	return nil
 }
 
 // Interface guards
