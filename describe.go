@@ -51,26 +51,49 @@ func passedOn(heard *listen.Heard) int {
 }
 
 // learn learns from connections that had been idle and were closed, and advises the
-// keepalive that would have avoided it.
+// keepalive that would have avoided it. What one request met is one death.
 func (h *Handler) learn(f *failure.Failure) {
+	var died map[string]time.Duration
 	for _, a := range f.Attempts {
-		if a.Cause == cause.KeepaliveRace.Name && a.IdleMS != nil {
-			h.process.learnt.IdleDied(a.Upstream, a.IdleMS.Duration())
+		if a.Cause != cause.KeepaliveRace.Name || a.IdleMS == nil {
+			continue
+		}
+		if died == nil {
+			died = make(map[string]time.Duration)
+		}
+		idle := a.IdleMS.Duration()
+		if shortest, ok := died[a.Upstream]; !ok || idle < shortest {
+			died[a.Upstream] = idle
 		}
 	}
-	if f.Cause != cause.KeepaliveRace.Name {
-		return
+	for upstream, idle := range died {
+		h.process.learnt.IdleDied(upstream, idle)
 	}
 	idle := h.process.learnt.Idle(f.Upstream)
-	keepalive, ok := idle.Keepalive()
-	if !ok {
+	if f.Cause != cause.KeepaliveRace.Name || idle == nil || idle.Deaths() == 0 {
 		return
 	}
-	f.Advice = fmt.Sprintf("Set keepalive %s in the transport: below the time after which %s closes idle connections.", keepalive, f.Upstream)
-	f.Evidence = append(f.Evidence, fmt.Sprintf("idle connections to it were closed after %s at the earliest", idle.Died().Round(time.Millisecond)))
+	shortest := idle.Died().Round(time.Millisecond)
+	if idle.Deaths() == 1 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("seen once: an idle connection to it was closed, after %s", shortest))
+	} else {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("idle connections to it were closed %d times, after %s at the earliest", idle.Deaths(), shortest))
+		f.Advice = fmt.Sprintf("Let %s keep idle connections for longer, or set keepalive off in the transport: it closes them too soon for any number.", f.Upstream)
+		if keepalive, ok := idle.Keepalive(); ok {
+			f.Advice = fmt.Sprintf("Set keepalive %s in the transport: below the time after which %s closes idle connections.", inWords(keepalive), f.Upstream)
+		}
+	}
 	if worked := idle.Worked(); worked > 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("others still worked after %s", worked.Round(time.Millisecond)))
 	}
+}
+
+// inWords is a duration as a Caddyfile has it.
+func inWords(d time.Duration) string {
+	if d%time.Minute == 0 {
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
 }
 
 // lastFailure adds what is known of an upstream that could not be chosen for f: that it

@@ -4,9 +4,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
 )
@@ -28,7 +30,8 @@ func TestRefused(t *testing.T) {
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// A connection that had been idle and died teaches which keepalive to advise.
+// A connection that had been idle and died teaches which keepalive to advise, once
+// another has: the event that is to be explained is none by itself.
 func TestKeepaliveIsLearnt(t *testing.T) {
 	fault, err := faultlab.Find("keepalive_race")
 	if err != nil {
@@ -40,13 +43,65 @@ func TestKeepaliveIsLearnt(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = broken.Close() })
 	c := startCaddy(t, "upstream_diagnostics\n"+broken.Caddyfile())
-	if _, err := broken.Visit(t.Context(), c.url); err != nil {
-		t.Fatal(err)
+	visit := func() *failure.Failure {
+		if _, err := broken.Visit(t.Context(), c.url); err != nil {
+			t.Fatal(err)
+		}
+		defer c.forget()
+		return newest(c, "keepalive_race")
 	}
-	f := newest(c, "keepalive_race")
+	f := visit()
 	idle := currentProcess().learnt.Idle(f.Upstream)
-	if idle == nil || idle.Died() == 0 || !strings.Contains(f.Advice, "Set keepalive ") || !strings.Contains(strings.Join(f.Evidence, "\n"), "were closed after") {
+	if idle == nil || idle.Deaths() != 1 || f.Advice != cause.KeepaliveRace.Advice || !strings.Contains(strings.Join(f.Evidence, "\n"), "seen once: ") {
 		t.Errorf("got %q %q", f.Advice, f.Evidence)
+	}
+	f = visit()
+	if evidence := strings.Join(f.Evidence, "\n"); idle.Deaths() != 2 || !strings.Contains(f.Advice, "set keepalive off") || !strings.Contains(evidence, "were closed 2 times, after ") || strings.Contains(evidence, "seen once") {
+		t.Errorf("got %q %q", f.Advice, f.Evidence)
+	}
+}
+
+// What is advised when connections died after these times of being idle, each request's
+// in a list of its own.
+func TestKeepaliveAdvice(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		deaths [][]time.Duration
+		worked time.Duration
+		advice string // "" for the row's own
+		says   []string
+	}{
+		{name: "one", deaths: [][]time.Duration{{5 * time.Second}}, worked: 4 * time.Second, says: []string{"seen once: an idle connection to it was closed, after 5s", "others still worked after 4s"}},
+		{name: "two that one request met", deaths: [][]time.Duration{{5 * time.Second, 4 * time.Second}}, says: []string{"seen once: an idle connection to it was closed, after 4s"}},
+		{name: "two", deaths: [][]time.Duration{{5 * time.Second}, {6 * time.Second}}, advice: "Set keepalive 4s in the transport: below the time after which app:80 closes idle connections.", says: []string{"were closed 2 times, after 5s at the earliest"}},
+		{name: "after minutes", deaths: [][]time.Duration{{75 * time.Second}, {76 * time.Second}}, advice: "Set keepalive 1m in the transport: below the time after which app:80 closes idle connections."},
+		{name: "at once", deaths: [][]time.Duration{{2 * time.Millisecond}, {3 * time.Millisecond}}, advice: "Let app:80 keep idle connections for longer, or set keepalive off in the transport: it closes them too soon for any number."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := &Handler{process: new(process)}
+			if test.worked > 0 {
+				h.process.learnt.IdleWorked("app:80", test.worked)
+			}
+			var f *failure.Failure
+			for _, deaths := range test.deaths {
+				f = &failure.Failure{Upstream: "app:80", Cause: cause.KeepaliveRace.Name, Advice: cause.KeepaliveRace.Advice}
+				for _, idle := range deaths {
+					f.Attempts = append(f.Attempts, failure.Attempt{Upstream: "app:80", Cause: cause.KeepaliveRace.Name, IdleMS: failure.MSPointer(idle)})
+				}
+				h.learn(f)
+			}
+			if test.advice == "" {
+				test.advice = cause.KeepaliveRace.Advice
+			}
+			if f.Advice != test.advice {
+				t.Errorf("advises %q, want %q", f.Advice, test.advice)
+			}
+			for _, words := range test.says {
+				if evidence := strings.Join(f.Evidence, "\n"); !strings.Contains(evidence, words) {
+					t.Errorf("the evidence is %q, want %q in it", evidence, words)
+				}
+			}
+		})
 	}
 }
 

@@ -19,6 +19,7 @@ type Learnt struct {
 // Idle is how long connections to an upstream may be idle.
 type Idle struct {
 	worked, died atomic.Int64 // time.Duration; 0 for never
+	deaths       atomic.Int64
 }
 
 // Worked is the longest that a connection had been idle which then served a
@@ -28,6 +29,9 @@ func (i *Idle) Worked() time.Duration { return time.Duration(i.worked.Load()) }
 // Died is the shortest that a connection had been idle which had then been closed
 // by the upstream; 0 where none was.
 func (i *Idle) Died() time.Duration { return time.Duration(i.died.Load()) }
+
+// Deaths is how often one had been closed by the upstream while it was idle.
+func (i *Idle) Deaths() int64 { return i.deaths.Load() }
 
 // Idle gives what is known of an upstream, nil for nothing.
 func (l *Learnt) Idle(upstream string) *Idle {
@@ -50,6 +54,7 @@ func (l *Learnt) IdleWorked(upstream string, idle time.Duration) {
 // IdleDied learns that a connection had been closed after it had been idle.
 func (l *Learnt) IdleDied(upstream string, idle time.Duration) {
 	if i := l.of(upstream); i != nil {
+		i.deaths.Add(1)
 		for known := i.died.Load(); (known == 0 || int64(idle) < known) && !i.died.CompareAndSwap(known, int64(idle)); known = i.died.Load() {
 		}
 	}
@@ -71,23 +76,33 @@ func (l *Learnt) of(upstream string) *Idle {
 	return known.(*Idle)
 }
 
-// Keepalive is the value of the keepalive directive to advise: below what was
-// closed, and if it can be above what worked. ok is false where nothing was closed.
+// Keepalive is the value of the keepalive directive to advise: below what was closed,
+// with a margin, and if it can be above what worked. ok is false where there is none: one
+// death alone doesn't tell a timeout from a restart, and below a second nobody is served
+// by a number.
 func (i *Idle) Keepalive() (value time.Duration, ok bool) {
-	if i == nil || i.Died() == 0 {
+	if i == nil || i.Deaths() < 2 {
 		return 0, false
 	}
-	// Halfway between the two, where what worked is the shorter one; else well
-	// below, for it is the shortest that died which an upstream guarantees.
-	low := i.Worked()
-	if low >= i.Died() {
-		low = 0
+	died, worked := i.Died(), i.Worked()
+	most := died - max(died/20, 500*time.Millisecond)
+	value = roundDown(most)
+	if whole := most.Truncate(time.Second); value <= worked && worked < whole {
+		value = whole
 	}
-	value = (low + i.Died()) / 2
-	for _, unit := range []time.Duration{time.Minute, time.Second, 100 * time.Millisecond, time.Millisecond} {
-		if rounded := value.Truncate(unit); rounded > low {
-			return rounded, true
-		}
+	return value, value >= time.Second
+}
+
+// roundDown gives what a person would write.
+func roundDown(d time.Duration) time.Duration {
+	step := time.Second
+	switch {
+	case d >= 5*time.Minute:
+		step = time.Minute
+	case d >= time.Minute:
+		step = 30 * time.Second
+	case d >= 5*time.Second:
+		step = 5 * time.Second
 	}
-	return max(value, time.Millisecond), true
+	return d.Truncate(step)
 }
