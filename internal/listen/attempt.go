@@ -48,6 +48,15 @@ func (a *LiveAttempt) Handled() {
 	a.handled = true
 }
 
+// KeepCopied hears that they copy fields of this header to the client's request.
+func (a *LiveAttempt) KeepCopied(answer http.Header) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		a.Copied = answer
+	}
+}
+
 // live says whether a is what l listens to. The caller holds the lock.
 func (a *LiveAttempt) live() bool { return a.l.current == a && !a.l.sealed.Load() }
 

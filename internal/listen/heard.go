@@ -174,6 +174,9 @@ type Attempt struct {
 	// Status is that of the answer, 0 for none; Header its header.
 	Status int
 	Header http.Header
+	// Copied is the whole header of an answer of which the owner's routes copy fields
+	// to the client's request; nil for all others.
+	Copied http.Header
 	// Body is what became of the answer's body.
 	Body Body
 	// RequestBytes are those of the request's body that the transport read;

@@ -23,6 +23,8 @@ type ear struct {
 	limits *failure.Limits
 	// handles are what handle_response has routes for.
 	handles []caddyhttp.ResponseHandler
+	// copies says that they copy fields of the answer to the client's request.
+	copies bool
 	// protocol names what the transport speaks; "" where a TLS handshake decides.
 	protocol string
 	// tls is nil where no TLS is spoken.
@@ -67,6 +69,9 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.Ended(res, err, isDialError(err))
 	if err == nil && e.handled(res) {
 		a.Handled()
+		if e.copies {
+			a.KeepCopied(res.Header)
+		}
 	}
 	return res, err
 }

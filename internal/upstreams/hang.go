@@ -24,6 +24,9 @@ type Place struct {
 	// Heard says that ears hang in every reverse_proxy that may come after the
 	// handler. It is false as well where nobody walked the config.
 	Heard bool
+	// Copies are the request fields that are copied from upstreams' answers in the
+	// server; nil where nobody walked the config.
+	Copies *Copies
 }
 
 // Placed is one of our handlers, which is told its place.
@@ -66,6 +69,8 @@ type walk struct {
 	// unknown counts the handlers that may hold a reverse_proxy which the walk
 	// can't see.
 	unknown int
+	// copies are what the reverse_proxy handlers copy to requests.
+	copies Copies
 	// invokes says that a named route is invoked somewhere: what it holds may
 	// come after any of ours.
 	invokes bool
@@ -100,7 +105,7 @@ func (w *walk) tell(server string) {
 		if site == "" {
 			site = server
 		}
-		m.handler.Placed(Place{Site: site, Heard: heard})
+		m.handler.Placed(Place{Site: site, Heard: heard, Copies: &w.copies})
 	}
 }
 
@@ -125,6 +130,7 @@ func (w *walk) handler(handler any, site string) {
 		w.ours = append(w.ours, met{h, site, w.unknown})
 	case *reverseproxy.Handler:
 		w.hang(h)
+		w.copies.learn(h)
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, site)
 		}
@@ -191,7 +197,7 @@ func hangOn(h *reverseproxy.Handler) {
 	}
 	h.LoadBalancing.SelectionPolicy = s
 
-	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse}
+	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse, copies: copies(h)}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
 	if isHTTP {
 		e.tls = httpTransport.TLS
