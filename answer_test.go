@@ -56,7 +56,7 @@ func TestDetails(t *testing.T) {
 					method POST
 					remote_ip 127.0.0.1
 				}
-				@failing expression `+"`"+`{http.request.header.X-Missing}.no.such > 1`+"`"+`
+				@failing expression `+"`"+`{http.auth.user.id}.no.such == 'ops'`+"`"+`
 				upstream_diagnostics {
 					`+test.block+`
 				}

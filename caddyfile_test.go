@@ -244,7 +244,8 @@ func TestDetailsMatcher(t *testing.T) {
 		"header":                {matcher: `header X-Token secret`},
 		"header by pattern":     {matcher: `header_regexp X-Token ^s`},
 		"variable":              {matcher: `vars {http.auth.user.id} admin`},
-		"expression":            {matcher: "`{http.auth.user.id} != \"\"`"},
+		"expression":            {matcher: "`{http.auth.user.id} == \"ann\"`"},
+		"no user is not \"\"":   {matcher: "`{http.auth.user.id} != \"\"`", wantErr: `looks only at expression`},
 		"address and path":      {matcher: "{\nremote_ip 192.0.2.1\npath /shop/*\n}"},
 		"address and not path":  {matcher: "{\nremote_ip 192.0.2.1\nnot path /shop/*\n}"},
 		"path":                  {matcher: `path /shop/*`, wantErr: `details @operators looks only at path, which proves nothing about the client`},
@@ -311,7 +312,7 @@ func TestLoadHandlerJSON(t *testing.T) {
 		wantErr string
 	}{
 		"nothing":                 {fields: ``},
-		"all of the contract":     {fields: `, "site": "a", "page": "public", "template": "", "details": [{"remote_ip": {"ranges": ["192.0.2.0/24"]}}], "intercept": [502, 5], "brand": {"name": "a", "logo": "", "support": "https://example.com/", "status_page": "https://example.com/"}, "retry_after": "auto", "proxy_status_name": "edge", "keep_query": ["a"], "keep_headers": ["X-A"], "client_ip": "full"`},
+		"all of the contract":     {fields: `, "site": "a", "page": "public", "template": "", "details": [{"remote_ip": {"ranges": ["10.20.0.0/16"]}}], "intercept": [502, 5], "brand": {"name": "a", "logo": "", "support": "https://example.com/", "status_page": "https://example.com/"}, "retry_after": "auto", "proxy_status_name": "edge", "keep_query": ["a"], "keep_headers": ["X-A"], "client_ip": "full"`},
 		"unknown field":           {fields: `, "pages": "off"`, wantErr: `unknown field "pages"`},
 		"page":                    {fields: `, "page": "pubic"`, wantErr: `page "pubic" is not one of public, minimal, off`},
 		"intercept":               {fields: `, "intercept": [50]`, wantErr: `intercept 50 is not a status`},
@@ -326,7 +327,7 @@ func TestLoadHandlerJSON(t *testing.T) {
 		"keep_headers":            {fields: `, "keep_headers": ["a b"]`, wantErr: `keep_headers "a b"`},
 		"details, nobody":         {fields: `, "details": []`},
 		"details, empty set":      {fields: `, "details": [{}]`, wantErr: `details[0] is empty`},
-		"details, second set":     {fields: `, "details": [{"remote_ip": {"ranges": ["192.0.2.1"]}}, {"path": ["/debug"]}]`, wantErr: `details[1] looks only at path`},
+		"details, second set":     {fields: `, "details": [{"remote_ip": {"ranges": ["10.20.0.1"]}}, {"path": ["/debug"]}]`, wantErr: `details[1] looks only at path`},
 		"details, null":           {fields: `, "details": [{"vars": null}]`, wantErr: `details[0] looks only at vars`},
 		"details, no variable":    {fields: `, "details": [{"vars": {}}]`, wantErr: `details[0] looks only at vars`},
 		"details, no header":      {fields: `, "details": [{"header": {"X-A": null}}]`, wantErr: `details[0] looks only at header`},

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net/mail"
 	"net/url"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -265,99 +263,6 @@ func checkURL(field, s, expected string) error {
 		return fmt.Errorf("%s %q is not %s of at most %d bytes", field, s, expected, maxURLBytes)
 	}
 	return nil
-}
-
-// loadDetails checks the matcher sets of details and loads them: in this order,
-// because loading clears their JSON. No set means nobody, although an empty
-// MatcherSets matches everybody: look at its length before asking it.
-func (h *Handler) loadDetails(ctx caddy.Context) error {
-	if len(h.DetailsRaw) == 0 {
-		return nil
-	}
-	for i, set := range h.DetailsRaw {
-		if err := checkDetails(fmt.Sprintf("details[%d]", i), set); err != nil {
-			return err
-		}
-	}
-	loaded, err := ctx.LoadModule(h, "DetailsRaw")
-	if err != nil {
-		return fmt.Errorf("details: %w", err)
-	}
-	if err := h.details.FromInterface(loaded); err != nil {
-		return fmt.Errorf("details: %w", err)
-	}
-	return nil
-}
-
-// checkDetails refuses a set that looks at nothing that tells who the client is: the
-// operator's view names addresses, so what guards it fails closed.
-func checkDetails(field string, set caddy.ModuleMap) error {
-	if len(set) == 0 {
-		return fmt.Errorf("%s is empty, so everybody would see the operator's view: expected a matcher that looks at who the client is, as remote_ip or header", field)
-	}
-	names := make([]string, 0, len(set))
-	for name, raw := range set {
-		if provesWho(name, raw) {
-			return nil
-		}
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("%s looks only at %s, which proves nothing about the client: expected another matcher beside it that does, as remote_ip or header",
-		field, strings.Join(names, ", "))
-}
-
-// provesWho reports whether a matcher looks at who the client is. Not all do: some
-// look at what is asked for and how. A `not` says who the client isn't, never who it
-// is. What a variable holds can't be told: it is taken at its word.
-func provesWho(name string, raw json.RawMessage) bool {
-	var config any
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return false // Caddy says what is wrong with it when it is loaded
-	}
-	switch name {
-	case "path", "path_regexp", "url_pattern", "file", "query", "method", "host", "protocol", "tls", "not":
-		return false
-	case "header", "header_regexp":
-		fields, _ := config.(map[string]any)
-		for field, wanted := range fields {
-			if !strings.EqualFold(field, "Host") && looksFor(wanted) {
-				return true // Host is no field of the client's but what is asked for
-			}
-		}
-		return false
-	case "expression":
-		return mentionsWho.Match(raw)
-	}
-	return looksFor(config)
-}
-
-// mentionsWho finds in an expression what can tell who a client is.
-var mentionsWho = regexp.MustCompile(`remote|client|header|cookie|vars|auth`)
-
-// looksFor reports whether a matcher was given something to look for. A header field
-// with null is met by all who don't send it, one with no values by all who do, and an
-// empty pattern by everything.
-func looksFor(config any) bool {
-	switch config := config.(type) {
-	case nil:
-		return false
-	case string:
-		return config != ""
-	case []any:
-		return slices.ContainsFunc(config, looksFor)
-	case map[string]any:
-		if pattern, ok := config["pattern"]; ok {
-			return looksFor(pattern)
-		}
-		for _, value := range config {
-			if looksFor(value) {
-				return true
-			}
-		}
-		return false
-	}
-	return true
 }
 
 // loadTemplate reads the owner's template; "" where there is none.

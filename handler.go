@@ -37,8 +37,8 @@ type Handler struct {
 	Template string `json:"template,omitempty"`
 
 	// Matcher sets for the clients who see the operator's view instead of the
-	// public page. Each set must look at who the client is (its address, a header,
-	// a variable …). Default: nobody.
+	// public page. Each set must prove who the client is: by its address, its
+	// certificate or its user (`http.auth.user.*`). Default: nobody.
 	DetailsRaw caddyhttp.RawMatcherSets `json:"details,omitempty" caddy:"namespace=http.matchers"`
 
 	// An upstream's own answers to replace by the page: statuses from 500 to 599,
@@ -67,8 +67,8 @@ type Handler struct {
 	// `off`. Default: `full`.
 	ClientIP string `json:"client_ip,omitempty"`
 
-	details        caddyhttp.MatcherSets
-	keepHeaders    []string // canonical
+	details        *operators // nil for nobody
+	keepHeaders    []string   // canonical
 	intercepts     func(status int) bool
 	retry          retryPolicy
 	page           *page.Page // nil with `page off`
@@ -109,6 +109,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	r = upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
 	defer h.serving.Leave(l)
+	sent := h.fieldsSent(r)
 	aborted := true
 	defer func() {
 		upstreams.Detach(r, l)
@@ -129,6 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return err // no upstream's doing: the very value that came
 	}
 	h.expose(r, f) // placeholders, the access log's fields
+	r = h.withFields(r, sent, heard)
 	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
 		return err
 	}
@@ -218,16 +220,6 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.H
 	}
 }
 
-// seesDetails says whether the client may see the operator's view: nobody, where
-// no matcher says so or one fails.
-func (h *Handler) seesDetails(r *http.Request) bool {
-	if len(h.details) == 0 {
-		return false // an empty set would match everybody
-	}
-	match, err := h.details.AnyMatchWithError(r)
-	return err == nil && match
-}
-
 // statusOf is the status that an error stands for, as Caddy's server sees it.
 func statusOf(err error) int {
 	if err == nil {
@@ -310,7 +302,10 @@ func interceptsOf(statuses []int) func(int) bool {
 }
 
 // Placed implements upstreams.Placed. It is called before the server starts.
-func (h *Handler) Placed(place upstreams.Place) { h.place = place }
+func (h *Handler) Placed(place upstreams.Place) {
+	h.place = place
+	h.warnOfWords(place.Copies)
+}
 
 // Cleanup releases what Provision acquired. Requests outlive their config and may
 // still record: the process stays where they find it.

@@ -25,7 +25,7 @@ func TestBrowser(t *testing.T) {
 	logo := write(t, filepath.Join(dir, "logo.svg"),
 		`<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>`)
 	c := startCaddy(t, fmt.Sprintf(`
-	@operator header_regexp User-Agent Chrom
+	@operator remote_ip 127.0.0.1 ::1
 	handle /control {
 		header Content-Type text/html
 		header Content-Security-Policy "default-src 'none'"
