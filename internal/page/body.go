@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"html"
+	"io"
 	"net/http"
 	"unicode/utf8"
 
@@ -75,9 +76,9 @@ func (p *Page) writeOwner(body *bytes.Buffer, d Data) error {
 	return p.owner.Execute(&limited{body, maxOwner}, d)
 }
 
-// limited is a buffer that takes no more than the rest.
+// limited is a writer that takes no more than the rest.
 type limited struct {
-	*bytes.Buffer
+	io.Writer
 	rest int
 }
 
@@ -85,7 +86,7 @@ func (l *limited) Write(b []byte) (int, error) {
 	if l.rest -= len(b); l.rest < 0 {
 		return 0, errOwnerTooLong
 	}
-	return l.Buffer.Write(b)
+	return l.Writer.Write(b)
 }
 
 // parts is a built-in page, cut where a value stands that changes from one

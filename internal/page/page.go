@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,9 +110,9 @@ var (
 	operatorStyle = style + template.CSS(report.CompactCSS(operatorStylesheet)+report.Style)
 )
 
-// New parses the owner's template, if there is one, and tries it with a failure
-// of each category, so that what is wrong with it is found when the config is
-// loaded. Its error has the template's name and line.
+// New parses the owner's template, if there is one, and tries it with every value
+// that it can get, so that what is wrong with it is found when the config is loaded.
+// Its error has the template's name and line.
 func New(o Options) (*Page, error) {
 	if o.Brand.LogoDataURI != "" && !strings.HasPrefix(o.Brand.LogoDataURI, "data:image/") {
 		return nil, errors.New("the logo must be a data: URI of an image")
@@ -138,21 +140,55 @@ func New(o Options) (*Page, error) {
 	return p, p.tryOwner()
 }
 
+// What the owner's template is tried with, besides each category.
+var (
+	// One method of each class, with every status.
+	triedMethods = []string{http.MethodGet, http.MethodOptions, http.MethodPost}
+	// Other methods, one that nobody knows among them, with the common status.
+	otherMethods = []string{http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, "PURGE"}
+	// What Caddy answers for an upstream, and one that only an upstream answers.
+	triedStatuses = []int{
+		http.StatusBadRequest, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 599,
+	}
+	triedSent       = []failure.Sent{"", failure.SentNo, failure.SentMaybe, failure.SentYes}
+	triedRetryAfter = []time.Duration{0, 30 * time.Second}
+)
+
+// tryOwner runs the owner's template with every value that it gets when something
+// failed: what it does with one of them would be found out by a visitor.
 func (p *Page) tryOwner() error {
-	var dropped bytes.Buffer
 	for _, words := range failure.Categories {
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			for _, retryAfter := range []time.Duration{0, 30 * time.Second} {
-				sample := failure.Public{
-					ID: "k3f9qw2ax", Time: failure.At(time.Unix(0, 0)), Status: http.StatusBadGateway,
-					Category: words.Category, Title: words.Title, Detail: words.Detail,
-					RequestSent: failure.SentNo, RetryAfter: retryAfter,
-				}
-				dropped.Reset()
-				if err := p.writeOwner(&dropped, p.data(method, p.disclosed(sample))); err != nil {
-					return err
+		for _, sent := range triedSent {
+			for _, retryAfter := range triedRetryAfter {
+				for _, status := range triedStatuses {
+					sample := p.disclosed(failure.Public{
+						ID: "k3f9qw2ax", Time: failure.At(time.Unix(0, 0)), Status: status,
+						Category: words.Category, Title: words.Title, Detail: words.Detail,
+						RequestSent: sent, RetryAfter: retryAfter,
+					})
+					methods := triedMethods
+					if status == http.StatusBadGateway {
+						methods = slices.Concat(triedMethods, otherMethods)
+					}
+					if err := p.tryMethods(methods, sample); err != nil {
+						return err
+					}
 				}
 			}
+		}
+		if p.mode == Minimal {
+			return nil // to the public all categories are one
+		}
+	}
+	return nil
+}
+
+func (p *Page) tryMethods(methods []string, sample failure.Public) error {
+	for _, method := range methods {
+		if err := p.owner.Execute(&limited{io.Discard, maxOwner}, p.data(method, sample)); err != nil {
+			return fmt.Errorf("%w (tried with Category %q, RequestSent %q, RetryAfterSeconds %d, Status %d and Method %s)",
+				err, sample.Category, sample.RequestSent, seconds(sample.RetryAfter), sample.Status, method)
 		}
 	}
 	return nil

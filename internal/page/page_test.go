@@ -576,6 +576,17 @@ func TestTemplateErrorsAreFoundAtLoad(t *testing.T) {
 		"no such field":        "<p>\n{{.Upstream}}",
 		"one category only":    "<p>\n{{if eq .Category \"timeout\"}}{{.Cause}}{{end}}",
 		"POST only":            "<p>\n{{if eq .Method \"POST\"}}{{.Cause}}{{end}}",
+		"HEAD only":            "<p>\n{{if eq .Method \"HEAD\"}}{{.Cause}}{{end}}",
+		"harmless only":        "<p>\n{{if and (not .TryAgain) (not .Became)}}{{.Cause}}{{end}}",
+		"other methods only":   "<p>\n{{if not (or (eq .Method \"GET\" \"HEAD\" \"OPTIONS\" \"POST\" \"PUT\" \"PATCH\" \"DELETE\"))}}{{.Cause}}{{end}}",
+		"not sent only":        "<p>\n{{if eq .RequestSent \"no\"}}{{.Cause}}{{end}}",
+		"maybe sent only":      "<p>\n{{if eq .RequestSent \"maybe\"}}{{.Cause}}{{end}}",
+		"sent only":            "<p>\n{{if eq .RequestSent \"yes\"}}{{.Cause}}{{end}}",
+		"nothing known only":   "<p>\n{{if not .RequestSent}}{{.Cause}}{{end}}",
+		"504 only":             "<p>\n{{if eq .Status 504}}{{.Cause}}{{end}}",
+		"413 only":             "<p>\n{{if eq .Status 413}}{{.Cause}}{{end}}",
+		"no Retry-After only":  "<p>\n{{if not .RetryAfterSeconds}}{{.Cause}}{{end}}",
+		"all at once":          "<p>\n{{if and (eq .Category \"timeout\") (eq .RequestSent \"no\") .ComeBack (eq .Status 504) (eq .Method \"POST\")}}{{.Cause}}{{end}}",
 		"ambiguous to escape":  "<a href='{{if .ID}}x\n'{{end}}>",
 		"endless by its range": "<p>\n{{range 100000000}}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{{end}}",
 	} {
@@ -584,6 +595,9 @@ func TestTemplateErrorsAreFoundAtLoad(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
+			if (strings.HasSuffix(name, " only") || name == "all at once") && !strings.Contains(err.Error(), "tried with Category ") {
+				t.Errorf("it doesn't say for what the template failed: %q", err)
+			}
 			if name != "endless by its range" && !strings.Contains(err.Error(), "error.html:2") && !strings.Contains(err.Error(), "error.html:1") {
 				t.Errorf("no file and line in %q", err)
 			}
@@ -591,6 +605,29 @@ func TestTemplateErrorsAreFoundAtLoad(t *testing.T) {
 	}
 	if _, err := New(Options{Brand: Brand{LogoDataURI: "https://example.com/logo.png"}}); err == nil {
 		t.Error("a logo from elsewhere is taken")
+	}
+}
+
+// A template is tried with what its own page gives it, and with nothing else: with
+// page minimal there is no category, and a logo is there or not.
+func TestTemplateIsTriedAsItIsUsed(t *testing.T) {
+	brand := Brand{LogoDataURI: "data:image/png;base64,AA=="}
+	for name, tc := range map[string]struct {
+		options Options
+		refused bool
+	}{
+		"category, public":     {Options{Template: `{{if not .Category}}{{.Cause}}{{end}}`}, false},
+		"no category, minimal": {Options{Template: `{{if not .Category}}{{.Cause}}{{end}}`, Mode: Minimal}, true},
+		"category, minimal":    {Options{Template: `{{if .Category}}{{.Cause}}{{end}}`, Mode: Minimal}, false},
+		"status, minimal":      {Options{Template: `{{if eq .Status 504}}{{.Cause}}{{end}}`, Mode: Minimal}, true},
+		"logo":                 {Options{Template: `{{if not .Logo}}{{.Cause}}{{end}}`, Brand: brand}, false},
+		"no logo":              {Options{Template: `{{if not .Logo}}{{.Cause}}{{end}}`}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := New(tc.options); (err != nil) != tc.refused {
+				t.Errorf("refused %v, want %v: %v", err != nil, tc.refused, err)
+			}
+		})
 	}
 }
 
@@ -680,6 +717,16 @@ func BenchmarkAnswer(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What a template of an owner costs when the config is loaded.
+func BenchmarkNewOwner(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := New(Options{Template: source}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
