@@ -1,6 +1,7 @@
 package diagnostics
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,7 +75,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return unrecognized(d, "keep, instance")
+			return unrecognized(d, appOptions, handlerOptions, "is an option of a site's upstream_diagnostics")
 		}
 	}
 	return nil
@@ -87,7 +88,7 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
-		return d.Errf("keep %q is not a number of failures from 1 to %d", args[0], maxKeep)
+		return d.Errf("keep %q is not a number of failures from 1 to %d%s", args[0], maxKeep, didYouMean(keepMeant(args[0])))
 	}
 	a.Keep = n
 	if err := checkKeep(n); err != nil {
@@ -98,7 +99,7 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 	}
 	keepFor, err := caddy.ParseDuration(args[1])
 	if err != nil {
-		return d.Errf("keep_for %q is not a duration from 1m to 8760h", args[1])
+		return d.Errf("keep_for %q is not a duration from 1m to 8760h%s", args[1], didYouMean(keepForMeant(args[1])))
 	}
 	a.KeepFor = caddy.Duration(keepFor)
 	if err := checkKeepFor(keepFor); err != nil {
@@ -169,7 +170,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, namedMatcher fun
 	case "site":
 		return set(d, &h.Site, func(s string) error { return checkLabel("site", s) })
 	case "template":
-		return set(d, &h.Template, nil)
+		return set(d, &h.Template, checkTemplate)
 	case "page":
 		return set(d, &h.Page, func(s string) error {
 			if err := checkPage(s); err != nil {
@@ -187,7 +188,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, namedMatcher fun
 	case "client_ip":
 		return set(d, &h.ClientIP, checkClientIP)
 	default:
-		return unrecognized(d, "site, page, template, details, intercept, brand, retry_after, proxy_status_name, keep_query, keep_headers, client_ip")
+		return unrecognized(d, handlerOptions, appOptions, "is an option of the global upstream_diagnostics")
 	}
 }
 
@@ -220,12 +221,12 @@ func (h *Handler) unmarshalIntercept(d *caddyfile.Dispenser) error {
 	}
 	for _, arg := range args {
 		digits := arg
-		if class, isClass := strings.CutSuffix(arg, "xx"); isClass && len(class) == 1 {
+		if class, isClass := strings.CutSuffix(strings.ToLower(arg), "xx"); isClass && len(class) == 1 {
 			digits = class
 		}
 		status, err := strconv.Atoi(digits)
-		if err != nil {
-			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them", arg)
+		if err != nil || !isIntercepted(status) {
+			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them%s", arg, othersThan5xx(status))
 		}
 		h.Intercept = append(h.Intercept, status)
 	}
@@ -249,13 +250,13 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "name":
 			err = set(d, &b.Name, checkBrandName)
 		case "logo":
-			err = set(d, &b.Logo, nil)
+			err = set(d, &b.Logo, checkLogo)
 		case "support":
 			err = set(d, &b.Support, checkSupport)
 		case "status_page":
 			err = set(d, &b.StatusPage, checkStatusPage)
 		default:
-			err = unrecognized(d, "name, logo, support, status_page")
+			err = unrecognized(d, brandOptions, handlerOptions, "stands outside of brand")
 		}
 		if err != nil {
 			return err
@@ -277,11 +278,27 @@ func checkFirst(d *caddyfile.Dispenser, seen map[string]bool) error {
 	return nil
 }
 
-func unrecognized(d *caddyfile.Dispenser, expected string) error {
-	return d.Errf("unrecognized subdirective %q: expected one of %s", d.Val(), expected)
+// What may stand in a block, in the order in which it is documented.
+var (
+	appOptions     = []string{"keep", "instance"}
+	handlerOptions = []string{
+		"site", "page", "template", "details", "intercept", "brand",
+		"retry_after", "proxy_status_name", "keep_query", "keep_headers", "client_ip",
+	}
+	brandOptions = []string{"name", "logo", "support", "status_page"}
+)
+
+// unrecognized refuses what is not expected here; elsewhere has another place, which
+// thatIs says.
+func unrecognized(d *caddyfile.Dispenser, expected, elsewhere []string, thatIs string) error {
+	hint := didYouMean(nearest(strings.ToLower(d.Val()), expected))
+	if slices.Contains(elsewhere, d.Val()) {
+		hint = " (" + d.Val() + " " + thatIs + ")"
+	}
+	return d.Errf("unrecognized subdirective %q: expected one of %s%s", d.Val(), strings.Join(expected, ", "), hint)
 }
 
-// set reads the one argument of the subdirective into field. A nil check accepts all.
+// set reads the one argument of the subdirective into field.
 func set(d *caddyfile.Dispenser, field *string, check func(string) error) error {
 	name, value := d.Val(), ""
 	if !d.AllArgs(&value) {
@@ -291,9 +308,6 @@ func set(d *caddyfile.Dispenser, field *string, check func(string) error) error 
 		return d.Errf("%s is empty: leave it out for the default", name)
 	}
 	*field = value
-	if check == nil {
-		return nil
-	}
 	if err := check(value); err != nil {
 		return d.WrapErr(err)
 	}

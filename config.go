@@ -5,12 +5,15 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/mail"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +59,7 @@ const (
 // JSON is gone: loadDetails checks them.
 func (h *Handler) Validate() error {
 	_, retryAfterErr := h.retryAfter()
-	return cmp.Or(
+	return h.here(cmp.Or(
 		checkLabel("site", h.Site),
 		checkPage(h.Page),
 		checkIntercept(h.Intercept, h.Page),
@@ -66,7 +69,7 @@ func (h *Handler) Validate() error {
 		checkKeepQuery(h.KeepQuery),
 		checkKeepHeaders(h.KeepHeaders),
 		checkClientIP(h.ClientIP),
-	)
+	))
 }
 
 // Validate says what is wrong with the config and what was expected. A 0 stands for
@@ -147,19 +150,30 @@ func checkOneOf(field, value string, words ...string) error {
 	if value == "" || slices.Contains(words, value) {
 		return nil
 	}
-	return fmt.Errorf("%s %q is not one of %s", field, value, strings.Join(words, ", "))
+	return fmt.Errorf("%s %q is not one of %s%s", field, value, strings.Join(words, ", "), didYouMean(wordMeant(field, value, words)))
 }
 
 func checkIntercept(statuses []int, page string) error {
 	for _, status := range statuses {
-		if status != 5 && (status < 500 || status > 599) {
-			return fmt.Errorf("intercept %d is not a status from 500 to 599, nor 5 (5xx in a Caddyfile) for all of them", status)
+		if !isIntercepted(status) {
+			return fmt.Errorf("intercept %d is not a status from 500 to 599, nor 5 for all of them%s", status, othersThan5xx(status))
 		}
 	}
 	if len(statuses) > 0 && page == pageOff {
 		return fmt.Errorf("intercept replaces an upstream's answer by the page, but page is off: remove one of the two")
 	}
 	return nil
+}
+
+// isIntercepted accepts the status of a server's error, and 5 for all of them.
+func isIntercepted(status int) bool { return status == 5 || status >= 500 && status <= 599 }
+
+// othersThan5xx says of other statuses what to do about them.
+func othersThan5xx(status int) string {
+	if status >= 1 && status <= 4 || status >= 100 && status <= 499 {
+		return ": other answers of an upstream are left alone (Caddy's own intercept directive can replace them)"
+	}
+	return ""
 }
 
 // retryPolicy is when Retry-After is sent; the zero value never does.
@@ -182,7 +196,7 @@ func parseRetryAfter(s string) (retryPolicy, error) {
 	}
 	d, err := caddy.ParseDuration(s)
 	if err != nil || d < minRetryAfter || d > maxRetryAfter {
-		return retryPolicy{}, fmt.Errorf("retry_after %q is not auto, off or a duration from 1s to 24h", s)
+		return retryPolicy{}, fmt.Errorf("retry_after %q is not auto, off or a duration from 1s to 24h%s", s, didYouMean(retryAfterMeant(s)))
 	}
 	return retryPolicy{fixed: d}, nil
 }
@@ -245,24 +259,49 @@ func checkSupport(s string) error {
 		}
 		return nil
 	}
-	return checkURL("brand.support", s, "an http, https or mailto URL")
+	return checkURL("brand.support", s, "an http, https or mailto URL", supportMeant)
 }
 
 func checkStatusPage(s string) error {
-	return checkURL("brand.status_page", s, "an http or https URL")
+	return checkURL("brand.status_page", s, "an http or https URL", urlMeant)
 }
 
 // checkURL accepts "", and http and https URLs with a host: anything else in a link
 // would be a trap (javascript:) or lead nowhere.
-func checkURL(field, s, expected string) error {
+func checkURL(field, s, expected string, meant func(string) string) error {
 	if s == "" {
 		return nil
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(s) > maxURLBytes || !isPrintable(s) {
-		return fmt.Errorf("%s %q is not %s of at most %d bytes", field, s, expected, maxURLBytes)
+		return fmt.Errorf("%s %q is not %s of at most %d bytes%s", field, s, expected, maxURLBytes, didYouMean(meant(s)))
 	}
 	return nil
+}
+
+func checkTemplate(path string) error { return checkFile("template", path) }
+
+func checkLogo(path string) error { return checkFile("brand.logo", path) }
+
+// checkFile refuses what can't be a file's name. The file itself is read when the
+// config is loaded: a Caddyfile may be adapted on another machine.
+func checkFile(field, path string) error {
+	if isURL(path) {
+		return fmt.Errorf("%s %q is a URL, not a file: the file is read when the config is loaded, and nothing is fetched", field, path)
+	}
+	return nil
+}
+
+// absolute is the path of a file as it is found: a relative one starts at the
+// process's working directory.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if found, err := filepath.Abs(path); err == nil {
+		return found
+	}
+	return path
 }
 
 // loadTemplate reads the owner's template; "" where there is none.
@@ -275,7 +314,7 @@ func (h *Handler) loadTemplate() (source string, err error) {
 		return "", err
 	}
 	if !utf8.Valid(content) {
-		return "", fmt.Errorf("template %s is not UTF-8 text", h.Template)
+		return "", fmt.Errorf("template %s is not UTF-8 text", absolute(h.Template))
 	}
 	return string(content), nil
 }
@@ -292,7 +331,7 @@ func (h *Handler) loadLogo() (dataURI string, err error) {
 	}
 	mediaType := imageType(content)
 	if mediaType == "" {
-		return "", fmt.Errorf("brand.logo %s is not a PNG, JPEG, GIF, WebP or SVG image", h.Brand.Logo)
+		return "", fmt.Errorf("brand.logo %s is not a PNG, JPEG, GIF, WebP or SVG image", absolute(h.Brand.Logo))
 	}
 	return "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(content), nil
 }
@@ -328,8 +367,19 @@ func isSVG(content []byte) bool {
 
 // readFile reads a file of at most limit bytes. Only a regular one: opening a pipe
 // would hold up the config's load.
-func readFile(field, path string, limit int64) ([]byte, error) {
+func readFile(field, name string, limit int64) ([]byte, error) {
+	if err := checkFile(field, name); err != nil {
+		return nil, err
+	}
+	path := absolute(name)
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		hint := ""
+		if !filepath.IsAbs(name) {
+			hint = ": a relative path starts at Caddy's working directory"
+		}
+		return nil, fmt.Errorf("%s %s does not exist%s", field, path, hint)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}

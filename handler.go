@@ -1,7 +1,9 @@
 package diagnostics
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/textproto"
 	"time"
@@ -77,6 +79,7 @@ type Handler struct {
 	site           *site
 	process        *process
 	abandonedAfter time.Duration
+	where          string       // the site, for what is wrong with the config
 	release        func() error // nil where there is nothing to release
 	logger         *zap.Logger
 }
@@ -234,6 +237,20 @@ func statusOf(err error) int {
 // Provision loads what the config names.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server != nil {
+		h.where = cmp.Or(h.Site, upstreams.SiteInProvision(server))
+	}
+	if err := h.load(ctx); err != nil {
+		return h.here(err)
+	}
+	h.warnOfNoEffect()
+	h.warnOfErrorRoutes(server)
+	return h.warnWithoutApp(ctx)
+}
+
+// load is what Provision does.
+func (h *Handler) load(ctx caddy.Context) error {
 	if h.Page == "" {
 		h.Page = pagePublic
 	}
@@ -257,18 +274,21 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		}
 	}
 	h.site, h.serving, h.abandonedAfter = new(site), new(listen.Serving), abandonedAfter
-	if h.process, h.release, err = acquireProcess(); err != nil {
+	h.process, h.release, err = acquireProcess()
+	return err
+}
+
+// here says at which site an error of the config is. Of a Caddyfile's line nothing is
+// known any more when the JSON that was made of it is loaded.
+func (h *Handler) here(err error) error {
+	if err == nil || h.where == "" {
 		return err
 	}
-	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if ok && h.page != nil && server.Errors != nil && len(server.Errors.Routes) > 0 && h.process.firstWarning(server) {
-		h.logger.Warn("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")
-	}
-	return nil
+	return fmt.Errorf("site %s: %w", h.where, err)
 }
 
 func (h *Handler) newPage() (*page.Page, error) {
-	options := page.Options{Mode: page.Public, TemplateName: h.Template}
+	options := page.Options{Mode: page.Public, TemplateName: absolute(h.Template)}
 	if h.Page == pageMinimal {
 		options.Mode = page.Minimal
 	}
@@ -305,6 +325,7 @@ func interceptsOf(statuses []int) func(int) bool {
 func (h *Handler) Placed(place upstreams.Place) {
 	h.place = place
 	h.warnOfWords(place.Copies)
+	h.warnOfPlace()
 }
 
 // Cleanup releases what Provision acquired. Requests outlive their config and may

@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
@@ -39,6 +40,8 @@ type process struct {
 	// warned is the server that a warning was last about: servers are provisioned one
 	// after the other, so it tells whether this one was warned about already.
 	warned weak.Pointer[caddyhttp.Server]
+	// watched is the events app of the config that is looked at once it has started.
+	watched weak.Pointer[caddyevents.App]
 }
 
 // processes holds the one process, under processKey, as long as a config needs it.
@@ -117,13 +120,13 @@ func (p *process) apply() {
 	p.setInstance(p.running[len(p.running)-1].Instance)
 }
 
-// firstWarning says whether this is the first warning about server.
-func (p *process) firstWarning(server *caddyhttp.Server) bool {
+// firstOf says whether this is the first time for what is given, and keeps it in last.
+func firstOf[T any](p *process, last *weak.Pointer[T], given *T) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	before := p.warned
-	p.warned = weak.Make(server)
-	return p.warned != before
+	before := *last
+	*last = weak.Make(given)
+	return *last != before
 }
 
 // setInstance names this instance; "" is the host name.

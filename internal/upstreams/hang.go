@@ -3,6 +3,7 @@
 package upstreams
 
 import (
+	"cmp"
 	"net"
 	"reflect"
 	"slices"
@@ -27,6 +28,8 @@ type Place struct {
 	// Copies are the request fields that are copied from upstreams' answers in the
 	// server; nil where nobody walked the config.
 	Copies *Copies
+	// Fit says whether there is anything to hear.
+	Fit Fit
 }
 
 // Placed is one of our handlers, which is told its place.
@@ -52,8 +55,20 @@ func SiteOf(server *caddyhttp.Server, handler Placed) string {
 	w := &walk{hang: func(*reverseproxy.Handler) {}}
 	w.walk(server)
 	for _, m := range w.ours {
-		if m.handler == handler && m.site != "" {
-			return m.site
+		if m.handler == handler && m.way.site != "" {
+			return m.way.site
+		}
+	}
+	return server.Name()
+}
+
+// SiteInProvision is the site whose handlers a server is loading; the server's name
+// where that can't be told. Routes are loaded one after the other: it is the first
+// route that has its handlers as JSON still.
+func SiteInProvision(server *caddyhttp.Server) string {
+	for i := range server.Routes {
+		if route := &server.Routes[i]; len(route.Handlers) == 0 && len(route.HandlersRaw) > 0 {
+			return cmp.Or(hostOf(route.MatcherSets), server.Name())
 		}
 	}
 	return server.Name()
@@ -78,18 +93,21 @@ type walk struct {
 
 type met struct {
 	handler Placed
-	site    string
+	way     way
 	unknown int
 }
 
 func (w *walk) walk(server *caddyhttp.Server) {
-	w.routes(server.Routes, "")
+	nothing := way{front: func() bool { return false }, behind: func() reach { return reach{} }}
+	w.routes(server.Routes, nothing)
 	if server.Errors != nil {
-		w.routes(server.Errors.Routes, "")
+		w.routes(server.Errors.Routes, nothing)
 	}
+	// Who invokes a named route, and what comes after it there, is anybody's guess.
+	anything := way{front: nothing.front, behind: func() reach { return reach{proxy: true, alone: true} }}
 	for _, route := range server.NamedRoutes {
 		if route != nil {
-			w.route(route, "")
+			w.routes(caddyhttp.RouteList{*route}, anything)
 		}
 	}
 }
@@ -101,47 +119,41 @@ func (w *walk) tell(server string) {
 		if w.invokes && w.unknown > 0 {
 			heard = false
 		}
-		site := m.site
-		if site == "" {
-			site = server
-		}
-		m.handler.Placed(Place{Site: site, Heard: heard, Copies: &w.copies})
+		m.handler.Placed(Place{Site: cmp.Or(m.way.site, server), Heard: heard, Copies: &w.copies, Fit: m.way.fit()})
 	}
 }
 
-func (w *walk) routes(routes caddyhttp.RouteList, site string) {
+func (w *walk) routes(routes caddyhttp.RouteList, y way) {
 	for i := range routes {
-		w.route(&routes[i], site)
+		through := y.through(routes, i)
+		for j, handler := range routes[i].Handlers {
+			w.handler(handler, through.to(routes[i].Handlers, j))
+		}
 	}
 }
 
-func (w *walk) route(route *caddyhttp.Route, site string) {
-	if site == "" {
-		site = hostOf(route.MatcherSets)
-	}
-	for _, handler := range route.Handlers {
-		w.handler(handler, site)
-	}
-}
-
-func (w *walk) handler(handler any, site string) {
+func (w *walk) handler(handler any, y way) {
 	switch h := handler.(type) {
 	case Placed:
-		w.ours = append(w.ours, met{h, site, w.unknown})
+		w.ours = append(w.ours, met{h, y, w.unknown})
 	case *reverseproxy.Handler:
 		w.hang(h)
 		w.copies.learn(h)
+		y.front = func() bool { return true }
 		for i := range h.HandleResponse {
-			w.routes(h.HandleResponse[i].Routes, site)
+			w.routes(h.HandleResponse[i].Routes, y)
 		}
 	case *caddyhttp.Subroute:
-		w.routes(h.Routes, site)
+		w.routes(h.Routes, y)
 		if h.Errors != nil {
-			w.routes(h.Errors.Routes, site)
+			w.routes(h.Errors.Routes, y)
 		}
 	case *intercept.Intercept:
+		// Its routes run when what is behind it is over.
+		over := way{site: y.site, behind: func() reach { return reach{} }}
+		over.front = func() bool { return y.behind().sure || y.front() }
 		for i := range h.HandleResponse {
-			w.routes(h.HandleResponse[i].Routes, site)
+			w.routes(h.HandleResponse[i].Routes, over)
 		}
 	case *caddyhttp.Invoke:
 		w.invokes = true

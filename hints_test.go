@@ -1,0 +1,134 @@
+package diagnostics
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Where the wish behind a wrong option is plain, the error says what to write, and
+// where it stands.
+func TestHints(t *testing.T) {
+	for name, tc := range map[string]struct {
+		block string // of the directive
+		want  string
+	}{
+		"retry_after without a unit":     {`retry_after 30`, `retry_after "30" is not auto, off or a duration from 1s to 24h (did you mean 30s?), at Caddyfile:3`},
+		"retry_after far too long":       {`retry_after 86401`, `retry_after "86401" is not auto, off or a duration from 1s to 24h, at Caddyfile:3`},
+		"retry_after in words":           {`retry_after Auto`, `(did you mean auto?), at Caddyfile:3`},
+		"support without mailto":         {"brand {\nsupport help@example.com\n}", `brand.support "help@example.com" is not an http, https or mailto URL of at most 2048 bytes (did you mean mailto:help@example.com?), at Caddyfile:4`},
+		"support without a scheme":       {"brand {\nsupport example.com/help\n}", `(did you mean https://example.com/help?), at Caddyfile:4`},
+		"support by script":              {"brand {\nsupport javascript:alert(1)\n}", `of at most 2048 bytes, at Caddyfile:4`},
+		"status_page without a scheme":   {"brand {\nstatus_page status.example.com\n}", `brand.status_page "status.example.com" is not an http or https URL of at most 2048 bytes (did you mean https://status.example.com?), at Caddyfile:4`},
+		"status_page by its path":        {"brand {\nstatus_page /status\n}", `of at most 2048 bytes, at Caddyfile:4`},
+		"logo from the web":              {"brand {\nlogo https://example.com/logo.png\n}", `brand.logo "https://example.com/logo.png" is a URL, not a file: the file is read when the config is loaded, and nothing is fetched, at Caddyfile:4`},
+		"template from the web":          {`template https://example.com/page.html`, `template "https://example.com/page.html" is a URL, not a file`},
+		"intercept the client's errors":  {`intercept 404`, `intercept "404" is not a status from 500 to 599, nor 5xx for all of them: other answers of an upstream are left alone (Caddy's own intercept directive can replace them), at Caddyfile:3`},
+		"intercept a class of them":      {`intercept 502 4xx`, `intercept "4xx" is not a status from 500 to 599, nor 5xx for all of them: other answers`},
+		"client_ip none":                 {`client_ip none`, `client_ip "none" is not one of full, masked, off (did you mean off?), at Caddyfile:3`},
+		"client_ip in capitals":          {`client_ip Masked`, `(did you mean masked?), at Caddyfile:3`},
+		"page none":                      {`page none`, `page "none" is not one of public, minimal, off (did you mean off?), at Caddyfile:3`},
+		"page private":                   {`page private`, `(did you mean minimal?), at Caddyfile:3`},
+		"page mistyped":                  {`page pubilc`, `(did you mean public?), at Caddyfile:3`},
+		"page in no way":                 {`page 404.html`, `page "404.html" is not one of public, minimal, off, at Caddyfile:3`},
+		"a subdirective mistyped":        {`tempalte page.html`, `client_ip (did you mean template?), at Caddyfile:3`},
+		"a subdirective with a hyphen":   {`retry-after 30s`, `(did you mean retry_after?), at Caddyfile:3`},
+		"a subdirective in the singular": {`keep_header X-A`, `(did you mean keep_headers?), at Caddyfile:3`},
+		"what brand has, mistyped":       {"brand {\nsuport https://example.com\n}", `(did you mean support?), at Caddyfile:4`},
+		"what the global option has":     {`keep 100`, `(keep is an option of the global upstream_diagnostics), at Caddyfile:3`},
+		"what stands outside of brand":   {"brand {\ntemplate page.html\n}", `(template stands outside of brand), at Caddyfile:4`},
+		"what nobody knows":              {`persist`, `keep_query, keep_headers, client_ip, at Caddyfile:3`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := adaptCaddyfile(t, ":80 {\nupstream_diagnostics {\n"+tc.block+"\n}\n}\n")
+			wantError(t, err, tc.want)
+		})
+	}
+	for name, tc := range map[string]struct {
+		block string // of the global option
+		want  string
+	}{
+		"keep a duration":         {`keep 24h`, `keep "24h" is not a number of failures from 1 to 100000 (did you mean keep 1000 24h?), at Caddyfile:3`},
+		"keep a word":             {`keep all`, `keep "all" is not a number of failures from 1 to 100000, at Caddyfile:3`},
+		"keep for so many":        {`keep 1000 48`, `keep_for "48" is not a duration from 1m to 8760h (did you mean 48h?), at Caddyfile:3`},
+		"an option mistyped":      {`instnace edge`, `(did you mean instance?), at Caddyfile:3`},
+		"what a site's block has": {`page off`, `(page is an option of a site's upstream_diagnostics), at Caddyfile:3`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := adaptCaddyfile(t, "{\nupstream_diagnostics {\n"+tc.block+"\n}\n}\n:80\n")
+			wantError(t, err, tc.want)
+		})
+	}
+}
+
+func TestTypos(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"", "ab", 2}, {"ab", "", 2}, {"page", "page", 0}, {"nmae", "name", 1}, {"pag", "page", 1},
+		{"paage", "page", 1}, {"pbge", "page", 1}, {"tempalte", "template", 1}, {"site", "logo", 4}, {"ba", "abc", 2},
+	} {
+		if got := typos(tc.a, tc.b); got != tc.want {
+			t.Errorf("%q for %q: %d, want %d", tc.a, tc.b, got, tc.want)
+		}
+	}
+}
+
+// What is found only when the config is loaded says at which site, and in which file.
+func TestLoadErrorsSayWhere(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	dir, err := os.Getwd() // as the system names it
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string) string {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	for name, tc := range map[string]struct{ block, want string }{
+		"template missing":        {"template no.html", "site shop.example.com: template " + in("no.html") + " does not exist: a relative path starts at Caddy's working directory"},
+		"template does not parse": {"template " + write("broken.html", "<p>\n{{if}}"), "site shop.example.com: template: " + in("broken.html") + ":2"},
+		"template does not run":   {"template " + write("fails.html", "<p>\n{{.Cause}}"), "site shop.example.com: template: " + in("fails.html") + ":2"},
+		"template is not text":    {"template " + write("latin1.html", "\xe9"), "site shop.example.com: template " + in("latin1.html") + " is not UTF-8 text"},
+		"template is a directory": {"template .", "site shop.example.com: template " + dir + " is not a regular file"},
+		"logo missing":            {"brand {\nlogo no.png\n}", "site shop.example.com: brand.logo " + in("no.png") + " does not exist"},
+		"logo is no image":        {"brand {\nlogo " + write("logo.png", "no image") + "\n}", "site shop.example.com: brand.logo " + in("logo.png") + " is not a PNG"},
+		"a label of its own":      {"site till\ntemplate no.html", "site till: template " + in("no.html")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, site := range []string{
+				"upstream_diagnostics {\n" + tc.block + "\n}\nreverse_proxy 127.0.0.1:1",
+				"handle {\nupstream_diagnostics {\n" + tc.block + "\n}\nreverse_proxy 127.0.0.1:1\n}",
+			} {
+				err := validateCaddyfile(t, "{\nadmin off\nlog {\noutput discard\n}\n}\nhttp://a.example.com {\nupstream_diagnostics\nreverse_proxy 127.0.0.1:1\n}\n"+
+					"http://shop.example.com, http://www.example.com {\n"+site+"\n}\nhttp://b.example.com {\nrespond ok\n}\n")
+				wantError(t, err, tc.want)
+			}
+		})
+	}
+	t.Run("the options of JSON", func(t *testing.T) {
+		err := validateConfig(t, `{"http": {"servers": {"edge": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [{"handler": "static_response"}]}, `+
+			`{"match": [{"host": ["shop.example.com"]}], "handle": [{"handler": "upstream_diagnostics", "page": "pubic"}]}]}}}}`)
+		wantError(t, err, `site shop.example.com: page "pubic" is not one of public, minimal, off (did you mean public?)`)
+	})
+	t.Run("error routes", func(t *testing.T) {
+		err := validateCaddyfile(t, "{\nadmin off\nlog {\noutput discard\n}\n}\nhttp://shop.example.com {\nhandle_errors {\nupstream_diagnostics {\ntemplate no.html\n}\n}\n}\n")
+		wantError(t, err, "site srv0: template "+in("no.html"))
+	})
+}
+
+// validateCaddyfile loads a config, without running it.
+func validateCaddyfile(t *testing.T, source string) error {
+	t.Helper()
+	adapted, err := adaptCaddyfile(t, source)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, source)
+	}
+	return validateJSON(t, strings.TrimSpace(adapted))
+}
