@@ -43,7 +43,7 @@ func Hang(app *caddyhttp.App) {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := &walk{hang: hangOn}
+		w := &walk{hang: hangOn, invoked: make(map[string][]way)}
 		w.walk(server)
 		w.tell(name)
 	}
@@ -52,7 +52,7 @@ func Hang(app *caddyhttp.App) {
 // SiteOf is the site of one of our handlers in a server that was not walked: it
 // reads the server's routes and changes nothing.
 func SiteOf(server *caddyhttp.Server, handler Placed) string {
-	w := &walk{hang: func(*reverseproxy.Handler) {}}
+	w := &walk{hang: func(*reverseproxy.Handler) {}, invoked: make(map[string][]way)}
 	w.walk(server)
 	for _, m := range w.ours {
 		if m.handler == handler && m.way.site != "" {
@@ -89,6 +89,10 @@ type walk struct {
 	// invokes says that a named route is invoked somewhere: what it holds may
 	// come after any of ours.
 	invokes bool
+	// invoked are the ways to each named route; named says that one of them leads
+	// through a named route, which the walk is in while inNamed.
+	invoked        map[string][]way
+	named, inNamed bool
 }
 
 type met struct {
@@ -103,12 +107,30 @@ func (w *walk) walk(server *caddyhttp.Server) {
 	if server.Errors != nil {
 		w.routes(server.Errors.Routes, nothing)
 	}
-	// Who invokes a named route, and what comes after it there, is anybody's guess.
-	anything := way{front: nothing.front, behind: func() reach { return reach{proxy: true, alone: true} }}
-	for _, route := range server.NamedRoutes {
+	w.inNamed = true
+	for name, route := range server.NamedRoutes {
 		if route != nil {
-			w.routes(caddyhttp.RouteList{*route}, anything)
+			w.routes(caddyhttp.RouteList{*route}, w.invocations(name))
 		}
+	}
+}
+
+// invocations are the ways to a named route, and what comes after it there. Where a
+// handler that isn't known may invoke it, or a named route, that is anybody's guess.
+func (w *walk) invocations(name string) way {
+	return way{
+		front: func() bool {
+			return slices.ContainsFunc(w.invoked[name], func(y way) bool { return y.front() })
+		},
+		behind: func() (behind reach) {
+			if w.unknown > 0 || w.named {
+				return reach{proxy: true, alone: true}
+			}
+			for _, y := range w.invoked[name] {
+				behind = behind.or(y.behind())
+			}
+			return behind
+		},
 	}
 }
 
@@ -157,6 +179,8 @@ func (w *walk) handler(handler any, y way) {
 		}
 	case *caddyhttp.Invoke:
 		w.invokes = true
+		w.named = w.named || w.inNamed
+		w.invoked[h.Name] = append(w.invoked[h.Name], y)
 	default:
 		if !isCaddys(h) {
 			w.unknown++
