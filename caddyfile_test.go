@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -489,6 +490,15 @@ func TestDocumentedConfigsLoad(t *testing.T) {
 				err = validateJSON(t, source)
 			case language == "json" && strings.Contains(source, `"handler": "upstream_diagnostics"`):
 				err = validateHandler(t, source)
+			case language == "json" && strings.Contains(source, `"remote"`):
+				err = validateJSON(t, source)
+				config := new(caddy.Config)
+				if err == nil {
+					err = json.Unmarshal([]byte(source), config)
+				}
+				if err == nil && config.Admin.Identity == nil {
+					err = errors.New("remote administration needs an identity")
+				}
 			default:
 				continue
 			}

@@ -1,7 +1,6 @@
 package diagnostics
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -239,7 +238,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server != nil {
-		h.where = cmp.Or(h.Site, upstreams.SiteInProvision(server))
+		h.where = upstreams.SiteInProvision(server)
+	}
+	if h.Site != "" && checkLabel("site", h.Site) == nil {
+		h.where = h.Site
 	}
 	if err := h.load(ctx); err != nil {
 		return h.here(err)

@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -131,4 +132,81 @@ func validateCaddyfile(t *testing.T, source string) error {
 		t.Fatalf("%v in\n%s", err, source)
 	}
 	return validateJSON(t, strings.TrimSpace(adapted))
+}
+
+// Whatever option is wrong, a Caddyfile's error has its file and line, and JSON's the
+// field's name. No option may be left out here, nor of the README's syntax.
+func TestEveryOptionIsRefusedWhereItStands(t *testing.T) {
+	wrong := map[string]struct{ caddyfile, field, json string }{
+		"site":              {`site {a}`, `site "{a}"`, `"site": "{a}"`},
+		"page":              {`page 404`, `page "404"`, `"page": "404"`},
+		"template":          {`template https://example.com/`, `template "https://example.com/"`, `"template": "https://example.com/"`},
+		"details":           {`details @path`, `details`, `"details": [{"path": ["/"]}]`},
+		"intercept":         {`intercept 404`, `intercept`, `"intercept": [404]`},
+		"brand":             {`brand Shop`, `after 'Shop'`, ``},
+		"retry_after":       {`retry_after 30`, `retry_after "30"`, `"retry_after": "30"`},
+		"proxy_status_name": {`proxy_status_name é`, `proxy_status_name "é"`, `"proxy_status_name": "é"`},
+		"keep_query":        {`keep_query *`, `keep_query "*"`, `"keep_query": ["*"]`},
+		"keep_headers":      {`keep_headers *`, `keep_headers "*"`, `"keep_headers": ["*"]`},
+		"client_ip":         {`client_ip no`, `client_ip "no"`, `"client_ip": "no"`},
+		"name":              {"brand {\nname \"\a\"\n}", `brand.name "\a"`, `"brand": {"name": "\u0007"}`},
+		"logo":              {"brand {\nlogo https://example.com/\n}", `brand.logo "https://example.com/"`, `"brand": {"logo": "https://example.com/"}`},
+		"support":           {"brand {\nsupport help\n}", `brand.support "help"`, `"brand": {"support": "help"}`},
+		"status_page":       {"brand {\nstatus_page help\n}", `brand.status_page "help"`, `"brand": {"status_page": "help"}`},
+	}
+	for _, option := range slices.Concat(handlerOptions, brandOptions) {
+		t.Run(option, func(t *testing.T) {
+			tc, ok := wrong[option]
+			if !ok {
+				t.Fatal("no wrong value is tried")
+			}
+			line := "4"
+			if slices.Contains(brandOptions, option) {
+				line = "5"
+			}
+			_, err := adaptCaddyfile(t, ":80 {\n@path path /\nupstream_diagnostics {\n"+tc.caddyfile+"\n}\n}\n")
+			wantError(t, err, ", at Caddyfile:"+line)
+			wantError(t, err, tc.field)
+			if tc.json != "" {
+				wantError(t, validateHandler(t, `{"handler": "upstream_diagnostics", `+tc.json+`}`), "site srv0: "+strings.Fields(tc.field)[0])
+			}
+		})
+	}
+	for option, tc := range map[string]struct{ caddyfile, json, want string }{
+		"keep":     {`keep 0`, `"keep": -1`, `keep `},
+		"instance": {`instance {a}`, `"instance": "{a}"`, `instance "{a}"`},
+	} {
+		t.Run(option, func(t *testing.T) {
+			_, err := adaptCaddyfile(t, "{\nupstream_diagnostics {\n"+tc.caddyfile+"\n}\n}\n")
+			wantError(t, err, ", at Caddyfile:3")
+			wantError(t, err, tc.want)
+			wantError(t, validateConfig(t, `{"upstream_diagnostics": {`+tc.json+`}}`), tc.want)
+		})
+	}
+
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]bool)
+	for _, match := range fence.FindAllStringSubmatch(strings.ReplaceAll(string(readme), "\r\n", "\n"), -1) {
+		if match[1] != "caddyfile" || !strings.Contains(match[2], "<") {
+			continue
+		}
+		for line := range strings.Lines(match[2]) {
+			if words := strings.Fields(line); len(words) > 1 && strings.HasPrefix(line, "\t") {
+				documented[words[0]] = true
+			}
+		}
+	}
+	for _, option := range slices.Concat(handlerOptions, brandOptions, appOptions) {
+		if !documented[option] {
+			t.Errorf("the README's syntax has no %s", option)
+		}
+		delete(documented, option)
+	}
+	delete(documented, "upstream_diagnostics")
+	for option := range documented {
+		t.Errorf("the README's syntax has %s, which nobody reads", option)
+	}
 }
