@@ -21,6 +21,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 )
 
 // Values of the fields that are one word of a few.
@@ -28,10 +30,6 @@ const (
 	pagePublic  = "public"
 	pageMinimal = "minimal"
 	pageOff     = "off"
-
-	clientIPFull   = "full"
-	clientIPMasked = "masked"
-	clientIPOff    = "off"
 
 	retryAfterAuto = "auto"
 	retryAfterOff  = "off"
@@ -142,7 +140,7 @@ func checkPage(page string) error {
 }
 
 func checkClientIP(mode string) error {
-	return checkOneOf("client_ip", mode, clientIPFull, clientIPMasked, clientIPOff)
+	return checkOneOf("client_ip", mode, redact.ClientIPFull, redact.ClientIPMasked, redact.ClientIPOff)
 }
 
 // checkOneOf accepts "", the default, too.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/textproto"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +15,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/page"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
@@ -69,7 +69,7 @@ type Handler struct {
 	ClientIP string `json:"client_ip,omitempty"`
 
 	details        *operators // nil for nobody
-	keepHeaders    []string   // canonical
+	redact         *redact.Rules
 	intercepts     func(status int) bool
 	retry          retryPolicy
 	page           *page.Page // nil with `page off`
@@ -257,11 +257,9 @@ func (h *Handler) load(ctx caddy.Context) error {
 		h.Page = pagePublic
 	}
 	if h.ClientIP == "" {
-		h.ClientIP = clientIPFull
+		h.ClientIP = redact.ClientIPFull
 	}
-	for _, field := range h.KeepHeaders {
-		h.keepHeaders = append(h.keepHeaders, textproto.CanonicalMIMEHeaderKey(field))
-	}
+	h.redact = redact.New(h.KeepQuery, h.KeepHeaders, h.ClientIP)
 	h.intercepts = interceptsOf(h.Intercept)
 	var err error
 	if h.retry, err = h.retryAfter(); err != nil {

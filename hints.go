@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 )
 
 // Where the wish behind a wrong option is plain, its error names what to write.
@@ -22,7 +24,7 @@ func didYouMean(meant string) string {
 // otherWords are words that people use for ours.
 var otherWords = map[string]map[string]string{
 	"page":      {"none": pageOff, "no": pageOff, "false": pageOff, "private": pageMinimal, "on": pagePublic, "full": pagePublic},
-	"client_ip": {"none": clientIPOff, "no": clientIPOff, "false": clientIPOff, "anonymized": clientIPMasked, "on": clientIPFull},
+	"client_ip": {"none": redact.ClientIPOff, "no": redact.ClientIPOff, "false": redact.ClientIPOff, "anonymized": redact.ClientIPMasked, "on": redact.ClientIPFull},
 }
 
 // wordMeant is which of words was meant by value.

@@ -18,6 +18,7 @@ var rooms = map[string][]string{
 	"upstreams": {"failure", "listen"},
 	"cause":     {"failure", "host", "listen"},
 	"journal":   {"failure"},
+	"redact":    {"failure"},
 	"report":    {"failure"},
 	"page":      {"failure", "report"},
 	"operator":  {"failure", "cause", "report"},
