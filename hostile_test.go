@@ -265,15 +265,18 @@ func TestCutIsMarked(t *testing.T) {
 		got   string
 		limit int
 	}{
-		"URI":                {f.Request.URI, 2048},
-		"User-Agent":         {strings.Join(f.Request.Headers["User-Agent"], "|"), 2048},
-		"X-Kept":             {strings.Join(f.Request.Headers["X-Kept"], "|"), 2048},
-		"X-Two":              {strings.Join(f.Request.Headers["X-Two"], ""), 2048},
-		"error":              {f.Error, 2048},
-		"an attempt's error": {f.Attempts[0].Error, 256},
+		"URI":        {f.Request.URI, 2048},
+		"User-Agent": {strings.Join(f.Request.Headers["User-Agent"], "|"), 2048},
+		"X-Kept":     {strings.Join(f.Request.Headers["X-Kept"], "|"), 2048},
+		"X-Two":      {strings.Join(f.Request.Headers["X-Two"], ""), 2048},
 	} {
 		if len(test.got) > test.limit || len(test.got) < test.limit-16 || !strings.HasSuffix(test.got, "…") || !strings.Contains(test.got, "aaa") {
 			t.Errorf("%s has %d bytes, want %d with a mark at the end: %.40q … %q", what, len(test.got), test.limit, test.got, test.got[max(0, len(test.got)-20):])
+		}
+	}
+	for _, text := range []string{f.Error, f.Attempts[0].Error} {
+		if quoted := `"` + long[:64] + `"…`; !strings.HasSuffix(text, quoted) {
+			t.Errorf("the error is %q, want %s at its end", text, quoted)
 		}
 	}
 	if got := f.Request.Headers["X-Two"]; got[0] != "first" {

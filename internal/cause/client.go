@@ -24,7 +24,7 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
 		return verdict{}, false
 	}
-	f := found(ClientUploadFailed, "reading the request's body: "+cut(clean(innermost(h.Client.BodyErr)), maxEvidence))
+	f := found(ClientUploadFailed, "reading the request's body: "+errorWords(h.Client.BodyErr))
 	v := verdict{failure.Failed, h.Response.Status, last, f, h.Client.BodyErr}
 	if v.status == 0 {
 		v.status = h.ErrStatus

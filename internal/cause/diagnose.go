@@ -196,10 +196,10 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status)):
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
 	case h.Response.Status == http.StatusBadRequest && saysTLSExpected(last):
-		f := found(TLSExpected, "the answer says: "+quote(last.Body.Start))
+		f := found(TLSExpected, "the answer says: "+said(string(last.Body.Start)))
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 	case h.Response.Status == http.StatusBadRequest && saysCertificateRejected(last):
-		f := found(ClientCertificateRejected, "the answer says: "+quote(last.Body.Start)).at(failure.PhaseHeaders)
+		f := found(ClientCertificateRejected, "the answer says: "+said(string(last.Body.Start))).at(failure.PhaseHeaders)
 		f.proxyError = "proxy_configuration_error" // no alert came
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 	}

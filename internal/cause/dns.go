@@ -41,7 +41,7 @@ func dnsCause(t *try) finding {
 	case errno == syscall.EMFILE || errno == syscall.ENFILE:
 		return found(FileDescriptorsExhausted)
 	case dnsError.Err == "unknown port":
-		return found(DialAddressInvalid, dnsError.Error())
+		return found(DialAddressInvalid, withoutSecrets(dnsError.Error()))
 	case dnsError.IsNotFound && dnsError.Name == "":
 		// HTTP/3's transport looks up even no name; the others dial this machine.
 		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))

@@ -156,7 +156,7 @@ func saidOther(t *try) finding {
 
 // firstLineCause looks at how an answer began.
 func firstLineCause(t *try, line string) finding {
-	evidence := "the answer begins with " + quote([]byte(line))
+	evidence := "the answer begins with " + said(line)
 	switch {
 	case !t.TLS && isTLSAlert(line):
 		return found(TLSExpected, evidence)
@@ -305,7 +305,7 @@ func answerCause(a *listen.Attempt) finding {
 func upgradeCause(a *listen.Attempt) finding {
 	f := found(UpgradeFailed)
 	if upgrade := a.Header.Get("Upgrade"); upgrade != "" {
-		f.evidence = []string{"the upstream's Upgrade: " + quote([]byte(upgrade))}
+		f.evidence = []string{"the upstream's Upgrade: " + said(upgrade)}
 	}
 	return f
 }

@@ -79,7 +79,7 @@ func http2Cause(t *try) finding {
 		// Only what the peer reset is ever tried again; its code stands in the middle.
 		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
 		if parts := strings.Split(code, "; "); len(parts) > 1 {
-			return resetCause(cut(clean(parts[1]), maxEvidence), phase)
+			return resetCause(parts[1], phase)
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
@@ -99,7 +99,7 @@ func openingCause(t *try) finding {
 		return nothing
 	}
 	first := string(t.Connection.Opening)
-	evidence := "the connection begins with " + quote(t.Connection.Opening)
+	evidence := "the connection begins with " + said(first)
 	switch {
 	case isTLSAlert(first), slices.ContainsFunc(tlsPortSays, func(s []byte) bool { return bytes.Contains(t.Connection.Opening, s) }):
 		return found(TLSExpected, evidence)
@@ -123,7 +123,7 @@ func streamCause(stream http2.StreamError, phase, framing failure.Phase) finding
 	case stream.Code == http2.ErrCodeCancel:
 		return nothing // of our own making
 	case stream.Cause != nil:
-		evidence += ": " + cut(clean(stream.Cause.Error()), maxEvidence)
+		evidence += ": " + withoutSecrets(stream.Cause.Error())
 	}
 	return found(HTTPFramingError, evidence).at(framing)
 }
@@ -166,7 +166,7 @@ func fastCGICause(t *try) finding {
 		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	}
 	if noNumber, ok := errors.AsType[*strconv.NumError](t.err); ok {
-		return found(FastCGIMalformed, "where a status belongs, the script says "+quote([]byte(noNumber.Num))).advise(adviceScriptHeader)
+		return found(FastCGIMalformed, "where a status belongs, the script says "+said(noNumber.Num)).advise(adviceScriptHeader)
 	}
 	if _, malformed := errors.AsType[textproto.ProtocolError](t.err); malformed {
 		return found(FastCGIMalformed).advise(adviceScriptHeader)

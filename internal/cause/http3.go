@@ -75,7 +75,7 @@ func http3Cause(t *try) finding {
 	case text == textH3TooMuchBody:
 		return found(ResponseMalformed, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case strings.HasPrefix(text, textH3Invalid):
-		return found(HTTPFramingError, cut(clean(text[len(textH3Invalid):]), maxEvidence))
+		return found(HTTPFramingError, withoutSecrets(text[len(textH3Invalid):]))
 	}
 	return nothing
 }

@@ -2,7 +2,6 @@ package cause
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -14,22 +13,12 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// How much of what others wrote is kept, in bytes.
-const (
-	maxError        = 2 << 10 // a record's error
-	maxAttemptError = 256     // an attempt's error
-	maxEvidence     = 256     // one line of evidence
-	maxField        = 256     // one field of an upstream's answer
-	maxLines        = 16      // lines of evidence
-	maxQuoted       = 64      // bytes quoted of what an upstream sent
-)
-
 // record writes the verdict down.
 func record(h *listen.Heard, v verdict) *failure.Failure {
 	row, a := v.finding.row, v.attempt
-	text, address := errorText(v.err), ""
+	text, address := errorText(h, a, v.err), ""
 	if a != nil {
-		text, address = attemptText(tryOf(h, a), v.err), addressOf(a)
+		address = cut(addressOf(a), maxAddress)
 	}
 	f := &failure.Failure{
 		Outcome:      v.outcome,
@@ -56,16 +45,16 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		f.Side = v.finding.side
 	}
 	if a != nil {
-		f.Upstream = a.Upstream
+		f.Upstream = cut(a.Upstream, maxAddress)
 		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus {
 			f.Received = receivedOf(a)
 		}
 	} else {
-		f.Upstream = h.Selection.Source
+		f.Upstream = cut(h.Selection.Source, maxAddress)
 	}
 	if h.Selection.Rounds > 0 && v.outcome == failure.Failed && (a == nil || a.Limits == h.Selection.Limits) {
 		for _, c := range h.Selection.Pool[:min(len(h.Selection.Pool), failure.MaxUnavailable)] {
-			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: c.Upstream, Reason: c.Reason})
+			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: cut(c.Upstream, maxAddress), Reason: c.Reason})
 		}
 	}
 	f.Evidence = evidence(h, v, address)
@@ -74,7 +63,8 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
 		f.Summary = p.summary(f.Summary)
 	}
-	f.Advice = fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit)
+	f.Summary = cut(f.Summary, maxError)
+	f.Advice = cut(fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit), maxError)
 	return f
 }
 
@@ -158,26 +148,6 @@ func receivedOf(a *listen.Attempt) *failure.Received {
 	}
 }
 
-// errorText is what an error says, valid UTF-8; "" for none.
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return strings.ToValidUTF8(err.Error(), "�")
-}
-
-// attemptText is what an attempt's error says.
-func attemptText(t *try, err error) string {
-	if t.Dialing == nil || t.Connection != nil {
-		return errorText(err)
-	}
-	looked := dialErr(t)
-	if t.Dialing.Lookup != nil {
-		looked = firstError(t.Dialing.Lookup.Err, looked)
-	}
-	return asked(errorText(err), t.resolvers(), err, looked)
-}
-
 // attempts are the attempts as a record has them; text is what the verdict's error
 // says, and address where its attempt led.
 func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attempt {
@@ -190,7 +160,7 @@ func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attemp
 		if a == v.attempt {
 			kept = append(kept, attempt(h, v, text, address, a))
 		} else {
-			kept = append(kept, attempt(h, v, "", addressOf(a), a))
+			kept = append(kept, attempt(h, v, "", cut(addressOf(a), maxAddress), a))
 		}
 	}
 	return kept
@@ -199,7 +169,7 @@ func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attemp
 func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt) failure.Attempt {
 	t := tryOf(h, a)
 	f := failure.Attempt{
-		Upstream:   a.Upstream,
+		Upstream:   cut(a.Upstream, maxAddress),
 		Address:    address,
 		Protocol:   t.protocol,
 		StartMS:    failure.MS(a.Start),
@@ -208,19 +178,19 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		Status:     a.Status,
 	}
 	if c := a.Connection; c != nil {
-		f.LocalAddress = c.LocalAddress
-		f.Reused = &c.Reused
+		f.LocalAddress = cut(c.LocalAddress, maxAddress)
+		f.Reused = new(c.Reused) // a copy, here as below: a pointer into what was heard would keep all of it
 		if c.WasIdle {
 			f.IdleMS = failure.MSPointer(c.Idle)
 		}
 	}
 	if a.RequestBytes >= 0 && connected(a) {
-		f.RequestBytes = &a.RequestBytes
+		f.RequestBytes = new(a.RequestBytes)
 	}
 	if a.Status != 0 && (a.Body.Bytes > 0 || a.Body.Ended || a.Body.Err != nil) {
-		f.ResponseBytes = &a.Body.Bytes
+		f.ResponseBytes = new(a.Body.Bytes)
 		if a.Body.Expected >= 0 {
-			f.ResponseBytesExpected = &a.Body.Expected
+			f.ResponseBytesExpected = new(a.Body.Expected)
 		}
 	}
 	err := t.err
@@ -239,7 +209,7 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		return f
 	}
 	if a != v.attempt {
-		text = attemptText(t, err)
+		text = errorText(h, a, err)
 	}
 	f.Error = cut(text, maxAttemptError)
 	f.Errno = errnoName(errnoFor(t, err))
@@ -352,7 +322,7 @@ func evidence(h *listen.Heard, v verdict, address string) []string {
 	lines := make([]string, 0, 4)
 	if v.attempt != nil {
 		t := tryOf(h, v.attempt)
-		lines = way(lines, t)
+		lines = way(lines, h, t)
 		if throughProxy(v.attempt) && !stoppedAtProxy(t) {
 			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
 		}
@@ -375,11 +345,14 @@ func evidence(h *listen.Heard, v verdict, address string) []string {
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
 	}
+	for i, line := range lines {
+		lines[i] = cut(clean(line), maxEvidence)
+	}
 	return lines
 }
 
 // way adds what was seen of an attempt up to the phase that it reached.
-func way(lines []string, t *try) []string {
+func way(lines []string, h *listen.Heard, t *try) []string {
 	if c := t.Connection; c != nil {
 		switch {
 		case c.WasIdle:
@@ -409,34 +382,34 @@ func way(lines []string, t *try) []string {
 	if l := d.Lookup; l != nil && (l.Err != nil || l.End == 0) {
 		what := "no answer"
 		if l.Err != nil {
-			what = clean(lookupWords(l.Err))
+			what = lookupWords(l.Err)
 		}
 		host := l.Host
 		if servers := t.resolvers(); len(servers) > 0 {
 			host += " on " + serverWords(servers)
 		}
-		lines = append(lines, cut("lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))), maxEvidence))
+		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))))
 	}
 	for _, c := range connects(t.Attempt) {
-		lines = append(lines, cut("connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))), maxEvidence))
+		lines = append(lines, "connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))))
 	}
 	if stoppedAtProxy(t) {
 		lines = append(lines, proxyLine(t))
 	} else if t.TLS && dialled(t.Attempt) {
 		from, what := handshakeStart(t), "not finished"
 		if err := firstError(d.TLSErr, t.err); err != nil {
-			what = clean(err.Error())
+			what = errorText(h, t.Attempt, err)
 		}
-		lines = append(lines, cut("TLS handshake: "+what+" after "+ms(elapsed(from, orElse(d.TLSDone, t.end))), maxEvidence))
+		lines = append(lines, "TLS handshake: "+what+" after "+ms(elapsed(from, orElse(d.TLSDone, t.end))))
 	}
 	return lines
 }
 
 func lookupWords(err error) string {
 	if dnsError, ok := errors.AsType[*net.DNSError](err); ok {
-		return dnsError.Err
+		return withoutSecrets(dnsError.Err)
 	}
-	return err.Error()
+	return withoutSecrets(err.Error())
 }
 
 func connectWords(c listen.Connect) string {
@@ -452,7 +425,7 @@ func connectWords(c listen.Connect) string {
 	if isTimeout(c.Err) {
 		return "no answer"
 	}
-	return clean(innermost(c.Err))
+	return errorWords(c.Err)
 }
 
 // limitLine says which limit ended the attempt, or would have.
@@ -495,9 +468,9 @@ func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
 	case len(words) == 0:
 		return nil
 	case ranOut == nil:
-		return []string{cut("limits in force: "+strings.Join(words, ", "), maxEvidence)}
+		return []string{"limits in force: " + strings.Join(words, ", ")}
 	}
-	return []string{cut("other limits in force: "+strings.Join(words, ", "), maxEvidence)}
+	return []string{"other limits in force: " + strings.Join(words, ", ")}
 }
 
 // nameOf is an upstream as people know it: nobody can connect to a dynamic source or a
@@ -537,37 +510,6 @@ func ms(d time.Duration) string {
 		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
 	}
 	return strconv.FormatFloat(float64(d.Round(100*time.Microsecond))/float64(time.Millisecond), 'f', -1, 64) + " ms"
-}
-
-// quote writes what an upstream sent so that nothing in it can do harm.
-func quote(b []byte) string {
-	if len(b) > maxQuoted {
-		return fmt.Sprintf("%q…", b[:maxQuoted])
-	}
-	return fmt.Sprintf("%q", b)
-}
-
-// clean takes out of a text what could break a line of evidence.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return '�'
-		}
-		return r
-	}, text)
-}
-
-// cut keeps a text to so many bytes, the mark of the cut included.
-func cut(text string, most int) string {
-	const mark = "…"
-	if len(text) <= most {
-		return text
-	}
-	end := most - len(mark)
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + mark
 }
 
 func orElse(d, other time.Duration) time.Duration {

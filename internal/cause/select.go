@@ -51,7 +51,7 @@ func selectCause(s *listen.Selection) finding {
 
 // lookupEvidence is how the dynamic source's lookup failed.
 func lookupEvidence(s *listen.Selection) string {
-	return "lookup of " + s.Source + ": " + cut(asked(s.LookupErr.Error(), s.Resolvers, s.LookupErr), maxEvidence)
+	return "lookup of " + s.Source + ": " + withoutSecrets(asked(s.LookupErr.Error(), s.Resolvers, s.LookupErr))
 }
 
 // poolEvidence says how many upstreams could not be chosen for which reason: which one

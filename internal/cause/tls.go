@@ -63,7 +63,7 @@ func tlsCause(t *try) finding {
 	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
 		return found(TLSTimeout).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
-		return found(TLSVersionUnsupported, innermost(err))
+		return found(TLSVersionUnsupported, errorWords(err))
 	case strings.HasPrefix(innermost(err), textNoServerName):
 		// With proxy_protocol Caddy makes the handshake by itself, without the name
 		// that net/http would take from the address.
@@ -134,7 +134,7 @@ func certificateCause(t *try, err error) finding {
 		return untrustedCause(chain, evidence)
 	}
 	if !outdated {
-		return found(CertificateInvalid, append(evidence, cut(innermost(err), maxEvidence))...)
+		return found(CertificateInvalid, append(evidence, errorWords(err))...)
 	}
 	// Which of the chain it is, and that the one reason has two causes.
 	cert, now := invalid.Cert, t.clock.Add(t.end)

@@ -1,0 +1,247 @@
+package cause
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// How much of what others wrote is kept, in bytes.
+const (
+	maxError        = 2 << 10 // a record's error, its summary and its advice
+	maxAttemptError = 256     // an attempt's error
+	maxEvidence     = 256     // one line of evidence
+	maxField        = 256     // one field of an upstream's answer
+	maxAddress      = 512     // an upstream's name, an address
+	maxLines        = 16      // lines of evidence
+	maxQuoted       = 64      // bytes quoted of what an upstream sent
+	maxName         = 32      // a credential's name: what is longer is more than that
+)
+
+// What is kept of an error. Rules read an error as it is; what a record says of it
+// comes from here, wherever it stands.
+
+// errorText is what a record says of an attempt's error, "" for none; a may be nil.
+func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case ofClient(h, err):
+		return ClientError(err)
+	case a != nil && connectUnanswered(a):
+		return proxyPhrase(err)
+	}
+	text := err.Error()
+	if a != nil && a.Dialing != nil && a.Connection == nil {
+		t := &try{Attempt: a}
+		looked := dialErr(t)
+		if a.Dialing.Lookup != nil {
+			looked = firstError(a.Dialing.Lookup.Err, looked)
+		}
+		text = asked(text, t.resolvers(), err, looked)
+	}
+	return withoutSecrets(text)
+}
+
+// errorWords is the innermost error as a line of evidence has it.
+func errorWords(err error) string { return cut(clean(withoutSecrets(innermost(err))), maxEvidence) }
+
+// ofClient says that an error is of the client's side: reading the request's body
+// failed, which a transport hands on in wrappers of its own, or writing the answer.
+func ofClient(h *listen.Heard, err error) bool {
+	for _, own := range [...]error{h.Client.BodyErr, h.Client.WriteErr} {
+		if own != nil && (errors.Is(err, own) || innermost(err) == innermost(own)) {
+			return true
+		}
+	}
+	return false
+}
+
+// ClientError is what is kept of an error of the client's side: the innermost alone,
+// because the others name the client's address.
+func ClientError(err error) string { return withoutSecrets(innermost(err)) }
+
+// proxyPhrase is a forward proxy's own where it opened no tunnel: net/http makes an
+// error of the reason phrase alone.
+func proxyPhrase(err error) string {
+	text := innermost(err)
+	if statusNamed(text) != 0 {
+		return text
+	}
+	return cut(withoutCredentials(withoutSecrets(text)), maxQuoted)
+}
+
+// said quotes what an upstream sent: not much of it, and nothing that a credential's
+// name stands before.
+func said(text string) string {
+	return quote([]byte(withoutCredentials(withoutURLSecrets(text, true))))
+}
+
+// withoutSecrets takes out of an error's text what is not kept: passwords and queries
+// of URLs, and of what an upstream sent, which errors quote, what said leaves out.
+func withoutSecrets(text string) string {
+	text = strings.ToValidUTF8(text, "�")
+	if own, phrase, ok := strings.Cut(text, textQUICRemote+": "); ok && !strings.Contains(own, `"`) {
+		// What QUIC's peer says of its error is not quoted.
+		return withoutSecrets(own) + textQUICRemote + ": " + cut(withoutCredentials(withoutURLSecrets(phrase, true)), maxQuoted)
+	}
+	if !strings.Contains(text, `"`) {
+		return withoutURLSecrets(text, false)
+	}
+	var b strings.Builder
+	password := false // of a URL that can't be parsed: what comes then repeats parts of it
+	for {
+		before, _, quotes := strings.Cut(text, `"`)
+		b.WriteString(withoutURLSecrets(before, false))
+		if !quotes {
+			return b.String()
+		}
+		text = text[len(before):]
+		quoted, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			quoted = text
+		}
+		inner, err := strconv.Unquote(quoted)
+		if err != nil {
+			inner = quoted[1:]
+		}
+		text = text[len(quoted):]
+		switch {
+		case password, labelled(before):
+			b.WriteString(strconv.Quote(failure.Redacted))
+		case strings.HasSuffix(before, "parse "):
+			inner, password = withoutPassword(inner)
+			b.WriteString(said(inner))
+		default:
+			b.WriteString(said(inner))
+		}
+	}
+}
+
+// withoutPassword takes the password out of a URL that could not be parsed, if it may
+// have one. Go gives none of what comes after a #, where the host may be.
+func withoutPassword(url string) (without string, had bool) {
+	start := 0
+	if scheme := strings.Index(url, "://"); scheme >= 0 {
+		start = scheme + len("://")
+	}
+	if user := strings.LastIndexByte(url[start:], '@'); user >= 0 {
+		return url[:start] + failure.Redacted + url[start+user:], true
+	}
+	host, port, ok := strings.Cut(url[start:], ":")
+	if ok && strings.Trim(port, "0123456789") != "" {
+		return url[:start] + host + ":" + failure.Redacted, true
+	}
+	return url, false
+}
+
+// labelled says that what comes next is a credential, because its name and a colon or
+// an equals sign came before.
+func labelled(before string) bool {
+	before = strings.TrimRight(before, " ")
+	name := strings.TrimRight(before, ":=")
+	if name == before {
+		return false
+	}
+	start := strings.LastIndexFunc(name, func(r rune) bool { return !isNameRune(r) }) + 1
+	return failure.IsCredential(name[start:])
+}
+
+// withoutCredentials takes out what comes after the name of a credential.
+func withoutCredentials(text string) string {
+	for rest := text; rest != ""; {
+		name := rest
+		if end := strings.IndexFunc(rest, func(r rune) bool { return !isNameRune(r) }); end >= 0 {
+			name = rest[:end]
+		}
+		if name == "" {
+			_, size := utf8.DecodeRuneInString(rest)
+			rest = rest[size:]
+			continue
+		}
+		before := text[:len(text)-len(rest)]
+		rest = rest[len(name):]
+		if !failure.IsCredential(name) {
+			continue
+		}
+		if len(name) > maxName {
+			return before + failure.Redacted
+		}
+		value := strings.TrimLeft(rest, " \t\r\n:=")
+		if value == "" {
+			return text
+		}
+		return text[:len(text)-len(value)] + failure.Redacted
+	}
+	return text
+}
+
+func isNameRune(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
+}
+
+// withoutURLSecrets takes user and query out of the URLs in a text. What stands in
+// quotes may have blanks in it, and a password that breaks the rules slashes and more.
+func withoutURLSecrets(text string, quoted bool) string {
+	scheme := strings.Index(text, "://")
+	if scheme < 0 {
+		if quoted && strings.HasPrefix(text, "/") {
+			return withoutQuery(text)
+		}
+		return text
+	}
+	start, end := scheme+len("://"), len(text)
+	if !quoted {
+		if blank := strings.IndexAny(text[start:], " \t\r\n"); blank >= 0 {
+			end = start + blank
+		}
+	}
+	url := text[start:end]
+	if user := strings.LastIndexByte(url, '@'); user >= 0 {
+		url = failure.Redacted + url[user:]
+	}
+	return text[:start] + withoutQuery(url) + withoutURLSecrets(text[end:], quoted)
+}
+
+func withoutQuery(url string) string {
+	if query := strings.IndexAny(url, "?#"); query >= 0 && query+1 < len(url) {
+		return url[:query+1] + failure.Redacted
+	}
+	return url
+}
+
+// quote writes bytes so that nothing in them can do harm, and not many of them.
+func quote(b []byte) string {
+	if len(b) > maxQuoted {
+		return fmt.Sprintf("%q…", b[:maxQuoted])
+	}
+	return fmt.Sprintf("%q", b)
+}
+
+// clean takes out of a text what could break a line of evidence.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '�'
+		}
+		return r
+	}, text)
+}
+
+// cut keeps a text to so many bytes, the mark of the cut included.
+func cut(text string, most int) string {
+	const mark = "…"
+	if len(text) <= most {
+		return text
+	}
+	end := most - len(mark)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + mark
+}

@@ -1,0 +1,31 @@
+package failure
+
+import (
+	"slices"
+	"strings"
+)
+
+// Redacted stands for a value that is not kept.
+const Redacted = "REDACTED"
+
+// credentialWords are what a credential's name has in it, credentialNames are those
+// that have none of these. It is the one list, for a request's fields and for what is
+// quoted of an upstream's answer.
+var (
+	credentialWords = []string{
+		"auth", "bearer", "cookie", "credential", "csrf", "jwt", "key", "pass", "pwd",
+		"secret", "sess", "signature", "token", "xsrf",
+	}
+	credentialNames = []string{
+		"sec-websocket-protocol", // the place of a browser's token, which can set no other field
+		"sid", "sig",
+	}
+)
+
+// IsCredential says that a field or parameter of this name holds a credential, by how
+// it is called: X-Access-Token, Api-Key, PHPSESSID.
+func IsCredential(name string) bool {
+	name = strings.ToLower(name)
+	return slices.Contains(credentialNames, name) ||
+		slices.ContainsFunc(credentialWords, func(word string) bool { return strings.Contains(name, word) })
+}
