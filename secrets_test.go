@@ -1,0 +1,285 @@
+package diagnostics
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/fcgi"
+	"net/http/httptest"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// eachText calls do with every string in v, however deep, and where it is.
+func eachText(v reflect.Value, path string, do func(path, text string)) {
+	switch v.Kind() {
+	case reflect.String:
+		do(path, v.String())
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			eachText(v.Elem(), path, do)
+		}
+	case reflect.Struct:
+		for field, value := range v.Fields() {
+			if field.IsExported() && field.Type != reflect.TypeFor[time.Time]() {
+				eachText(value, path+"."+field.Name, do)
+			}
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			eachText(v.Index(i), path+"[]", do)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			eachText(key, path+"{}", do)
+			eachText(v.MapIndex(key), path+"[]", do)
+		}
+	}
+}
+
+// lacks fails where a text of the record has one of these in it; known are fields that may.
+func lacks(t *testing.T, f *failure.Failure, secrets []string, known ...string) {
+	t.Helper()
+	eachText(reflect.ValueOf(f), "", func(path, text string) {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) && !strings.Contains(strings.Join(known, " "), path) {
+				t.Errorf("%s has %q in it: %s", path, secret, text)
+			}
+		}
+	})
+}
+
+// uploadTakers are upstreams that read a request's body, over each transport, with
+// what its block has.
+func uploadTakers(t *testing.T) map[string]string {
+	read := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler) // who broke its upload off gets no answer
+		}
+	})
+	plain := httptest.NewUnstartedServer(read)
+	plain.Config.Protocols = new(http.Protocols)
+	plain.Config.Protocols.SetHTTP1(true)
+	plain.Config.Protocols.SetUnencryptedHTTP2(true)
+	plain.Start()
+	t.Cleanup(plain.Close)
+	secure := httptest.NewUnstartedServer(read)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	script, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = fcgi.Serve(script, read) }()
+	t.Cleanup(func() { script.Close() })
+	cert, key := certificateFiles(t)
+	certificate, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	datagrams, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quic := &http3.Server{Handler: read, TLSConfig: http3.ConfigureTLSConfig(&tls.Config{Certificates: []tls.Certificate{certificate}})}
+	go func() { _ = quic.Serve(datagrams) }()
+	t.Cleanup(func() { quic.Close(); datagrams.Close() })
+
+	return map[string]string{
+		"http1":    plain.Listener.Addr().String(),
+		"http1tls": secure.Listener.Addr().String() + " {\ntransport http {\ntls_insecure_skip_verify\nversions 1.1\n}\n}",
+		"h2":       secure.Listener.Addr().String() + " {\ntransport http {\ntls_insecure_skip_verify\n}\n}",
+		"h2c":      plain.Listener.Addr().String() + " {\ntransport http {\nversions h2c\n}\n}",
+		"h3":       datagrams.LocalAddr().String() + " {\ntransport http {\ntls_insecure_skip_verify\nversions 3\n}\n}",
+		"fastcgi":  script.Addr().String() + " {\ntransport fastcgi {\nroot /srv\n}\n}",
+		"buffered": plain.Listener.Addr().String() + " {\nrequest_buffers 1MB\n}",
+	}
+}
+
+// uploader is a client at an address of its own, whose uploads break off.
+type uploader struct{ from, plain, secure string }
+
+// dial connects to the plain or the secure site.
+func (u uploader) dial(address string) (*net.TCPConn, error) {
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(u.from)}}).Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), conn.SetDeadline(time.Now().Add(20 * time.Second))
+}
+
+const halfOfIt = "half of it"
+
+// http1 sends a part of a body over HTTP/1, then does what how says.
+func (u uploader) http1(secure bool, path, how string) error {
+	address := u.plain
+	if secure {
+		address = u.secure
+	}
+	tcp, err := u.dial(address)
+	if err != nil {
+		return err
+	}
+	defer tcp.Close()
+	conn := net.Conn(tcp)
+	if secure {
+		conn = tls.Client(tcp, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // the certificate is the test's own
+	}
+	length, body := "Content-Length: 20", halfOfIt
+	if how == "malformed" {
+		length, body = "Transfer-Encoding: chunked", "5\r\nhello\r\nzz\r\n"
+	}
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n%s", path, address, length, body); err != nil {
+		return err
+	}
+	switch how {
+	case "resets":
+		_ = tcp.SetLinger(0)
+		return tcp.Close()
+	case "leaves":
+		return conn.Close()
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err == nil {
+		res.Body.Close()
+	}
+	return err
+}
+
+// http2 is http1 over HTTP/2.
+func (u uploader) http2(secure bool, path, how string) error {
+	url, protocols := "http://"+u.plain+path, new(http.Protocols)
+	if secure {
+		url = "https://" + u.secure + path
+	}
+	protocols.SetHTTP2(secure)
+	protocols.SetUnencryptedHTTP2(!secure)
+	var tcp *net.TCPConn
+	transport := &http.Transport{
+		Protocols:       protocols,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the certificate is the test's own
+		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+			conn, err := u.dial(address)
+			tcp = conn
+			return conn, err
+		},
+	}
+	defer transport.CloseIdleConnections()
+	body, part := io.Pipe()
+	defer part.Close()
+	go func() {
+		_, _ = io.WriteString(part, halfOfIt)
+		switch how {
+		case "resets":
+			_ = tcp.SetLinger(0)
+			_ = tcp.Close()
+		case "leaves", "malformed":
+			_ = part.CloseWithError(errors.New("no more of it")) // RST_STREAM
+		}
+	}()
+	r, err := http.NewRequest(http.MethodPost, url, body)
+	if err != nil {
+		return err
+	}
+	r.ContentLength = 20
+	res, err := transport.RoundTrip(r)
+	if err == nil {
+		_, err = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+	return err
+}
+
+// Whatever becomes of an upload, nothing of the record but the fields made for it has
+// the client's address in it, and no line of our log.
+func TestUploadsTellNoClientAddress(t *testing.T) {
+	recordsAbandoned(t)
+	const from = "127.0.0.5"
+	if ln, err := net.Listen("tcp", from+":0"); err != nil {
+		t.Skip("this machine has no second address:", err)
+	} else {
+		ln.Close()
+	}
+	for _, mode := range []string{"off", "masked", "full"} {
+		t.Run(mode, func(t *testing.T) {
+			takers, l := uploadTakers(t), newLogFile(t)
+			handlers := "upstream_diagnostics {\nclient_ip " + mode + "\n}\n"
+			for name, block := range takers {
+				handlers += "reverse_proxy /" + name + "/* " + block + "\n"
+			}
+			cert, key := certificateFiles(t)
+			secure := "127.0.0.1:" + itoa(freePort(t))
+			c := startCaddyWith(t, l.ofOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 200ms\n}\n}",
+				handlers+"}\nhttps://"+secure+" {\ntls "+cert+" "+key+"\n"+handlers)
+			u := uploader{from, strings.TrimPrefix(c.url, "http://"), secure}
+			var group sync.WaitGroup
+			for name := range takers {
+				for _, how := range []string{"stalls", "resets", "leaves", "malformed"} {
+					for _, secure := range []bool{false, true} {
+						path := fmt.Sprintf("/%s/%s/%t", name, how, secure)
+						group.Go(func() { _ = u.http1(secure, path+"/1", how) })
+						group.Go(func() { _ = u.http2(secure, path+"/2", how) })
+					}
+				}
+			}
+			group.Wait()
+			var list []*failure.Failure
+			eventually(t, "uploads of each kind are recorded", func() bool {
+				list = c.failures("limit=1000")
+				kinds := map[string]bool{}
+				for _, f := range list {
+					_, kind, _ := strings.Cut(f.Request.URI[1:], "/")
+					kinds[kind] = true
+				}
+				for _, kind := range []string{"stalls/false/1", "stalls/true/1", "stalls/false/2", "stalls/true/2", "malformed/false/1", "malformed/true/1"} {
+					if !kinds[kind] {
+						return false
+					}
+				}
+				return true
+			})
+			var known []string
+			if mode == "full" {
+				known = []string{".Request.RemoteIP", ".Request.ClientIP"}
+			}
+			timeouts := 0
+			for _, f := range list {
+				lacks(t, f, []string{from}, known...)
+				if f.Error == "i/o timeout" {
+					timeouts++
+				}
+			}
+			if timeouts == 0 {
+				t.Errorf("none of %d records has the error of an upload that stalled", len(list))
+			}
+			eventually(t, "the records are logged", func() bool { return len(l.entries(logMessage)) > 0 })
+			content, err := os.ReadFile(l.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(content)) {
+				if mode == "full" {
+					line = strings.NewReplacer(`"remote_ip":"`+from+`"`, "", `"client_ip":"`+from+`"`, "").Replace(line)
+				}
+				if strings.Contains(line, from) {
+					t.Errorf("the log has the client's address: %s", line)
+				}
+			}
+			t.Logf("%d records, %d of them of uploads that stalled", len(list), timeouts)
+		})
+	}
+}
