@@ -8,15 +8,11 @@ import (
 	"net/netip"
 	"net/textproto"
 	"net/url"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
-
-// redacted stands for a value that is not kept.
-const redacted = "REDACTED"
 
 // maxKeptBytes bounds a URI, and all values of a header field, that are kept.
 const maxKeptBytes = 2048
@@ -31,8 +27,9 @@ const cutMark = "…"
 // maxHostBytes is the longest host name (RFC 1035), and a port.
 const maxHostBytes = 253 + len(":65535")
 
-// credentials are the request fields whose values are never kept.
-var credentials = []string{"Authorization", "Cookie", "Proxy-Authorization", "Set-Cookie", "X-Api-Key", "X-Auth-Token", "X-Csrf-Token"}
+// maxKeyBytes is the longest query key that shows: what is longer is more likely a
+// token than a name.
+const maxKeyBytes = 64
 
 // How much of the client's address is kept.
 const (
@@ -54,7 +51,7 @@ type Rules struct {
 func New(keepQuery, keepHeaders []string, clientIP string) *Rules {
 	r := &Rules{keepQuery: keepQuery, clientIP: clientIP}
 	for _, field := range keepHeaders {
-		r.keepHeaders = append(r.keepHeaders, textproto.CanonicalMIMEHeaderKey(field))
+		r.keepHeaders = append(r.keepHeaders, strings.Clone(textproto.CanonicalMIMEHeaderKey(field))) // records have it as a key
 	}
 	return r
 }
@@ -94,8 +91,8 @@ func (rules *Rules) Request(r *http.Request, clientIP string) failure.Request {
 				keep(field, cutMark)
 				break
 			}
-			if slices.Contains(credentials, field) {
-				value = redacted
+			if failure.IsCredential(field) {
+				value = failure.Redacted
 			}
 			value = clean(value, room-len(cutMark))
 			keep(field, value)
@@ -103,41 +100,6 @@ func (rules *Rules) Request(r *http.Request, clientIP string) failure.Request {
 		}
 	}
 	return kept
-}
-
-// uri is the path and the query, in which only the values that are kept show.
-func (rules *Rules) uri(u *url.URL) string {
-	var b strings.Builder
-	b.WriteString(u.EscapedPath())
-	if u.RawQuery == "" {
-		return b.String()
-	}
-	separator := byte('?')
-	for pair := range strings.SplitSeq(u.RawQuery, "&") {
-		if b.Len() > maxKeptBytes {
-			break
-		}
-		b.WriteByte(separator)
-		separator = '&'
-		name, value, hasValue := strings.Cut(pair, "=")
-		// A key without a value may be the secret itself. Behind a semicolon is what
-		// some upstreams take for another pair (Go doesn't, golang/go#25192).
-		key, err := url.QueryUnescape(name)
-		known := err == nil && slices.Contains(rules.keepQuery, key)
-		if strings.Contains(name, ";") || !hasValue && name != "" && !known {
-			b.WriteString(redacted)
-			continue
-		}
-		if !known || strings.Contains(value, ";") {
-			value = redacted
-		}
-		b.WriteString(name)
-		if hasValue {
-			b.WriteByte('=')
-			b.WriteString(value)
-		}
-	}
-	return b.String()
 }
 
 // originOf is scheme and host of a URL, "" where it has none.
