@@ -11,11 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
@@ -33,10 +35,34 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
 		f.Incident = incidentID(f)
 	}
+	h.takeOutSent(r, heard, f)
 	h.learn(f)
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
 	}
+}
+
+// takeOutSent takes out of a record what the client sent and a placeholder made a
+// part of an upstream's address.
+func (h *Handler) takeOutSent(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+	value := func(placeholder string) string {
+		repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		if !ok {
+			return ""
+		}
+		text, _ := repl.GetString(placeholder)
+		return text
+	}
+	var sent redact.Sent
+	source := heard.Selection.Source
+	for i := range heard.Attempts {
+		a := &heard.Attempts[i]
+		if a.Upstream != source {
+			sent.Add(h.redact, a.Upstream, a.Address, value)
+		}
+	}
+	sent.Add(h.redact, source, "", value) // what it led to is its own
+	sent.TakeOutOf(f)
 }
 
 // passedOn is the status that the client gets where nothing of ours is answered.

@@ -283,3 +283,60 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 		})
 	}
 }
+
+// What a placeholder in an upstream's address reads of what the client sent stands in
+// nothing that is kept, logged or shown.
+func TestPlaceholdersTellNoSecret(t *testing.T) {
+	const secret = "hunter2hunter2"
+	ports := dead(t)[len("127.0.0.1"):]
+	fields := []string{"X-Upstream: " + secret, "Cookie: upstream=" + secret}
+	for _, test := range []struct {
+		name, block, directive, path, body, cause string
+		kept                                      bool
+	}{
+		{name: "a query", directive: "reverse_proxy {query.u}" + ports, path: "/?u=" + secret},
+		{name: "a query that is named", block: "keep_query u", directive: "reverse_proxy {query.u}" + ports, path: "/?u=" + secret, kept: true},
+		{name: "a part of a name", directive: "reverse_proxy x{query.u}x" + ports, path: "/?u=" + secret},
+		{name: "an address", directive: "reverse_proxy {query.u}" + ports, path: "/?u=127.99.88.77", cause: "connection_refused"},
+		{name: "an address and port", directive: "reverse_proxy {query.u}", path: "/?u=" + secret + ports},
+		{name: "no address", directive: "reverse_proxy {query.u}" + ports, path: "/?u=" + secret + ":" + secret + ":" + secret},
+		{name: "a port", directive: "reverse_proxy 127.0.0.1:{query.u}", path: "/?u=" + secret, cause: "dial_address_invalid"},
+		{name: "a cookie", directive: "reverse_proxy {cookie.upstream}" + ports},
+		{name: "a field", directive: "reverse_proxy {header.X-Upstream}" + ports},
+		{name: "a field that is kept", block: "keep_headers X-Upstream", directive: "reverse_proxy {header.X-Upstream}" + ports, kept: true},
+		{name: "the body", directive: "reverse_proxy {http.request.body}" + ports, body: secret},
+		{name: "a socket", directive: "reverse_proxy unix/{query.u}", path: "/?u=/tmp/" + secret + "/" + secret + ".sock", cause: "socket_not_found"},
+		{name: "HTTP/3", directive: "reverse_proxy {query.u}" + ports + " {\ntransport http {\ntls\nversions 3\n}\n}", path: "/?u=" + secret},
+		{name: "FastCGI", directive: "reverse_proxy {query.u}" + ports + " {\ntransport fastcgi\n}", path: "/?u=" + secret},
+		{name: "with retries", directive: "reverse_proxy {query.u}" + ports + " {query.u}.internal" + ports + " {\nlb_retries 1\n}", path: "/?u=" + secret},
+		{name: "with active checks", directive: "reverse_proxy {query.u}" + ports + " {\nhealth_port 1\nhealth_interval 1h\nhealth_fails 100000\n}", path: "/?u=" + secret},
+		{name: "a dynamic source", directive: "reverse_proxy {\ndynamic a {\nname {query.u}\nport 80\n}\n}", path: "/?u=" + secret},
+		{name: "rewritten meanwhile", directive: "reverse_proxy {query.u}" + ports + " {\nrewrite /x?u=other\n}", path: "/?u=" + secret},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLogFile(t)
+			c := startCaddyWith(t, l.ofOurs(), "@operator header X-Operator yes\nupstream_diagnostics {\ndetails @operator\nproxy_status_name edge\n"+test.block+"\n}\n"+
+				test.directive)
+			if test.path == "" {
+				test.path = "/"
+			}
+			a := c.do("POST", test.path, strings.NewReader(test.body), append(fields, "X-Operator: yes", "Accept: text/plain")...)
+			f := c.failure()
+			if a.status < 500 || test.cause != "" && f.Cause != test.cause || !strings.Contains(f.Upstream, "{http.request.") {
+				t.Errorf("got %d, %s of %s: %s", a.status, f.Cause, f.Upstream, f.Error)
+			}
+			l.wait(logMessage, 1)
+			log, err := os.ReadFile(l.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record := c.adminDo("GET", "/failures/latest?format=text").body
+			shown := map[string]string{"record": fmt.Sprintf("%+v %+v", *f, f.Attempts), "log": string(log), "admin": record, "answer": a.body, "fields": fmt.Sprint(a.header)}
+			for face, text := range shown {
+				if has := strings.Contains(text, secret) || strings.Contains(text, "127.99.88.77"); has != test.kept && (has || face == "record" || face == "log") {
+					t.Errorf("%s: the value shows: %t, want %t: %s", face, has, test.kept, text)
+				}
+			}
+		})
+	}
+}
