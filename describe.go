@@ -40,6 +40,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
 	}
+	f.Own()
 }
 
 // takeOutSent takes out of a record what the client sent and a placeholder made a
