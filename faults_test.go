@@ -66,6 +66,9 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 			if row == nil {
 				t.Fatalf("%s is no row", f.Cause)
 			}
+			if f.RequestSent == failure.SentYes && (f.Category == failure.CategoryUnavailable || f.Category == failure.CategoryUnreachable) {
+				t.Errorf("%s answered, and visitors are told: %s", f.Cause, f.Public().Detail)
+			}
 			status := fault.Status
 			switch {
 			case row.Status != 0 && f.Outcome == failure.Failed:

@@ -1236,7 +1236,7 @@ var (
 		},
 	})
 	TLSExpected = row(Row{
-		Name: "tls_expected", Category: failure.CategoryUnreachable, ProxyError: "http_protocol_error",
+		Name: "tls_expected", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 		Phase: failure.PhaseHeaders, Side: failure.SideProxy,
 		Summary:      "{upstream} expects TLS, and was sent plain HTTP.",
 		Advice:       "Use https:// in reverse_proxy, or tls in its transport.",
@@ -1511,7 +1511,7 @@ var (
 		},
 	})
 	UpstreamStatus = row(Row{
-		Name: "upstream_status", Category: failure.CategoryUnavailable,
+		Name: "upstream_status", Category: failure.CategoryErrorResponse,
 		Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 		Summary:      "{upstream} itself answered with an error status.",
 		Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
@@ -1537,7 +1537,7 @@ var (
 		},
 	})
 	Unknown = row(Row{
-		Name: "unknown", Category: failure.CategoryUnavailable,
+		Name: "unknown", Category: failure.CategoryUnknown,
 		Summary:      "A request to {upstream} failed for a reason that has no name yet.",
 		Advice:       "Read the error and the evidence; please report them, so that the cause gets a name.",
 		Meaning:      "The request failed, and nothing that was heard proves one of the other causes. No name is better than a wrong one.",

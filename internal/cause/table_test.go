@@ -58,7 +58,7 @@ stream_reset interrupted connection_terminated wait upstream =
 goaway interrupted connection_terminated wait upstream =
 response_cut_in_headers interrupted http_response_incomplete headers upstream =
 not_http invalid_response http_protocol_error headers upstream =
-tls_expected unreachable http_protocol_error headers proxy =
+tls_expected invalid_response http_protocol_error headers proxy =
 http_version_mismatch invalid_response http_protocol_error headers proxy =
 response_malformed invalid_response http_protocol_error headers upstream =
 response_headers_too_large invalid_response http_response_header_section_size headers upstream =
@@ -70,8 +70,8 @@ response_truncated interrupted http_response_incomplete body upstream =
 response_stalled timeout connection_read_timeout body upstream =
 content_coding_invalid invalid_response http_response_content_coding body upstream =
 client_closed_request request – – client =
-upstream_status unavailable – headers upstream =
-unknown unavailable – – – =
+upstream_status error_response – headers upstream =
+unknown unknown – – – =
 `
 
 func TestTheTableIsTheCatalogue(t *testing.T) {

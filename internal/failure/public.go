@@ -11,8 +11,10 @@ const (
 	CategoryUnreachable     Category = "unreachable"
 	CategoryTimeout         Category = "timeout"
 	CategoryInvalidResponse Category = "invalid_response"
+	CategoryErrorResponse   Category = "error_response"
 	CategoryInterrupted     Category = "interrupted"
 	CategoryRequest         Category = "request"
+	CategoryUnknown         Category = "unknown"
 )
 
 // CategoryWords is what a visitor reads of a category.
@@ -22,15 +24,21 @@ type CategoryWords struct {
 	Title, Detail string
 }
 
-// Categories is the table of categories, in the order in which they are documented.
+// Categories is the table of categories, in the order in which they are documented. What
+// it says has to be true of each cause of the category.
 var Categories = []CategoryWords{
-	{CategoryUnavailable, "This service is unavailable", "The server behind this site is not taking requests at the moment."},
-	{CategoryUnreachable, "This service cannot be reached", "This site could not connect to the server behind it."},
-	{CategoryTimeout, "This service did not answer in time", "The server behind this site took too long."},
-	{CategoryInvalidResponse, "This service gave an unusable answer", "The server behind this site answered in a way that could not be understood."},
+	{CategoryUnavailable, "This service is unavailable", "This site cannot hand requests to the server behind it at the moment."},
+	{CategoryUnreachable, "The connection to this service failed", "This site could not set up a working connection to the server behind it."},
+	{CategoryTimeout, "This service did not answer in time", "This site waited too long for the server behind it."},
+	{CategoryInvalidResponse, "This service gave an unusable answer", "The server behind this site answered in a way that could not be used."},
+	{CategoryErrorResponse, "This service answered with an error", "The server behind this site answered with an error of its own."},
 	{CategoryInterrupted, "This service was interrupted", "The connection to the server behind this site ended before the answer was complete."},
-	{CategoryRequest, "The request did not arrive complete", "The request ended before all of it was received."},
+	{CategoryRequest, "This request was not completed", "The request ended, or could not be read, before it was answered."},
+	unknown,
 }
+
+// unknown stands for every cause of which nothing more is known.
+var unknown = CategoryWords{CategoryUnknown, "This request could not be answered", "Something went wrong behind this site."}
 
 // Words returns the row of c.
 func (c Category) Words() CategoryWords {
@@ -39,7 +47,7 @@ func (c Category) Words() CategoryWords {
 			return words
 		}
 	}
-	return Categories[0]
+	return unknown
 }
 
 // Public is all of a failure that anyone may see: no address, no port, no path,

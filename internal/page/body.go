@@ -125,7 +125,7 @@ const firstMark = '\uE000'
 const builtPages = (categories + 1) * int(methodClasses) * sentStates * 2
 
 const (
-	categories = 6 // a test holds it against failure.Categories
+	categories = 8 // a test holds it against failure.Categories
 	sentStates = 4
 )
 

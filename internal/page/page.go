@@ -324,11 +324,13 @@ func (p *Page) data(method string, public failure.Public) Data {
 		Words:             p.words,
 		Style:             style,
 	}
-	d.Became = p.words.became(class, public.RequestSent, d.RetryAfterSeconds > 0)
+	d.Became = p.words.became(public.Category, class, public.RequestSent, d.RetryAfterSeconds > 0)
 	if d.RetryAfterSeconds > 0 {
 		d.ComeBack = fmt.Sprintf(p.words.ComeBack, p.words.about(public.RetryAfter))
 	}
-	if public.Category != "" && public.Category != failure.CategoryRequest {
+	switch public.Category {
+	case "", failure.CategoryRequest, failure.CategoryUnknown:
+	default:
 		d.YourSide = p.words.YourSideIsFine
 	}
 	return d

@@ -15,11 +15,16 @@ type words struct {
 
 	// MinimalTitle and MinimalDetail stand in for those of every category.
 	MinimalTitle, MinimalDetail string
-	// YourSideIsFine is said unless the request itself was at fault.
+	// YourSideIsFine is said unless the request itself was at fault, or may have been.
 	YourSideIsFine string
 
-	// What became of the request.
-	ReadAgain, NotSent, MaybeReceived, Received string
+	// What became of the request. Each has to go along with the detail of the category:
+	// where that tells of a service that was not got at, an earlier attempt was received;
+	// a request that did not arrive complete was not sent on complete.
+	ReadAgain, NotCarriedOut                        string
+	MaybeReceived, MaybeReceivedBefore, MaybeInPart string
+	Received, ReceivedBefore, ReceivedInPart        string
+	AnsweredWithError                               string
 	// ComeBack has a %s for the time until then.
 	ComeBack                string
 	Second, Minute, Hour    string
@@ -41,22 +46,28 @@ var english = words{
 	MinimalDetail:  "Something went wrong behind this site.",
 	YourSideIsFine: "Your own connection and device are fine.",
 
-	ReadAgain:     "You can try again now, or a little later.",
-	NotSent:       "Your request was not sent on, so it is safe to try again.",
-	MaybeReceived: "Your request may have been received. Check whether it took effect before you send it again.",
-	Received:      "Your request was received; it may have been carried out. Check before you send it again.",
-	ComeBack:      "Please try again in about %s.",
-	Second:        "1 second", Minute: "1 minute", Hour: "1 hour",
+	ReadAgain:           "You can try again now, or a little later.",
+	NotCarriedOut:       "Your request was not carried out, so it is safe to try again.",
+	MaybeReceived:       "Your request may have been received. Check whether it took effect before you send it again.",
+	MaybeReceivedBefore: "Your request may already have been received. Check whether it took effect before you send it again.",
+	MaybeInPart:         "A part of your request may have been sent on. Check whether it took effect before you send it again.",
+	Received:            "Your request was received; it may have been carried out. Check before you send it again.",
+	ReceivedBefore:      "Your request had already been received; it may have been carried out. Check before you send it again.",
+	ReceivedInPart:      "A part of your request was sent on; it may have taken effect. Check before you send it again.",
+	AnsweredWithError:   "Your request was received; the answer was an error. Check whether it took effect before you send it again.",
+	ComeBack:            "Please try again in about %s.",
+	Second:              "1 second", Minute: "1 minute", Hour: "1 hour",
 	Seconds: "%d seconds", Minutes: "%d minutes", Hours: "%d hours",
 
 	HopsLabel: "The way of your request", You: "You", Gateway: "Gateway", Service: "Service",
-	Connected: "connected", Answering: "working", NotComplete: "request incomplete",
+	Connected: "connected", Answering: "answering", NotComplete: "request incomplete",
 	NoFaultKnown: "no fault known",
 	Broken: map[failure.Category]string{
 		failure.CategoryUnavailable:     "not available",
-		failure.CategoryUnreachable:     "not reached",
+		failure.CategoryUnreachable:     "no connection",
 		failure.CategoryTimeout:         "no answer in time",
 		failure.CategoryInvalidResponse: "unusable answer",
+		failure.CategoryErrorResponse:   "error",
 		failure.CategoryInterrupted:     "interrupted",
 	},
 	TryAgain: "Try again", Support: "Get help", StatusPage: "Service status", Logo: "Logo",
@@ -85,21 +96,30 @@ func classOf(method string) methodClass {
 	}
 }
 
-// became says what became of the request. Where it isn't known whether it was
-// sent, it may have been.
-func (t *words) became(class methodClass, sent failure.Sent, retry bool) string {
+// became says what became of the request, in words that go along with the category's.
+// Where it isn't known whether it was sent, it may have been.
+func (t *words) became(category failure.Category, class methodClass, sent failure.Sent, retry bool) string {
 	switch {
 	case class != changes && retry:
 		return "" // when to come back says it all
 	case class != changes:
 		return t.ReadAgain
 	case sent == failure.SentNo:
-		return t.NotSent
-	case sent == failure.SentYes:
-		return t.Received
-	default:
-		return t.MaybeReceived
+		return t.NotCarriedOut
 	}
+	maybe, yes := t.MaybeReceived, t.Received
+	switch category {
+	case failure.CategoryUnavailable, failure.CategoryUnreachable:
+		maybe, yes = t.MaybeReceivedBefore, t.ReceivedBefore
+	case failure.CategoryRequest:
+		maybe, yes = t.MaybeInPart, t.ReceivedInPart
+	case failure.CategoryErrorResponse:
+		yes = t.AnsweredWithError
+	}
+	if sent == failure.SentYes {
+		return yes
+	}
+	return maybe
 }
 
 // about says d in one unit.
@@ -131,12 +151,12 @@ type Hop struct {
 	Broken      bool
 }
 
-// hops shows where the way is broken; nil where that isn't to be told.
+// hops shows where the way is broken; nil where that isn't known, or not to be told.
 func (t *words) hops(category failure.Category) []Hop {
-	if category == "" {
+	switch category {
+	case "", failure.CategoryUnknown:
 		return nil
-	}
-	if category == failure.CategoryRequest {
+	case failure.CategoryRequest:
 		return []Hop{{t.You, t.NotComplete, true}, {t.Gateway, t.Answering, false}, {t.Service, t.NoFaultKnown, false}}
 	}
 	return []Hop{{t.You, t.Connected, false}, {t.Gateway, t.Answering, false}, {t.Service, t.Broken[category], true}}

@@ -78,3 +78,14 @@ func CompactCSS(sheet string) string {
 	}
 	return compact.String()
 }
+
+// CauseHeading is a cause's heading in there, its words joined by separator: " " as it
+// stands, "-" for a link. The name alone is a category's heading where it has the same.
+func CauseHeading(cause, separator string) string {
+	for _, words := range failure.Categories {
+		if string(words.Category) == cause {
+			return cause + separator + "cause"
+		}
+	}
+	return cause
+}

@@ -9,6 +9,7 @@ import (
 	"text/template"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
 //go:embed causes.md.tmpl
@@ -18,6 +19,8 @@ var causesTemplate string
 func causesPage() ([]byte, error) {
 	page, err := template.New("causes.md").Funcs(template.FuncMap{
 		"cell":   cell,
+		"title":  title,
+		"anchor": anchor,
 		"status": status,
 		"words":  words,
 		"rival":  rival,
@@ -57,5 +60,11 @@ func rival(name string) string {
 	if cause.ByName(name) == nil {
 		return name
 	}
-	return "[`" + name + "`](#" + name + ")"
+	return "[`" + name + "`](#" + anchor(name) + ")"
 }
+
+// title is a cause's heading.
+func title(name string) string { return report.CauseHeading(name, " ") }
+
+// anchor is where a link finds it.
+func anchor(name string) string { return report.CauseHeading(name, "-") }

@@ -113,8 +113,9 @@ func coveragePage() ([]byte, error) {
 		lines = append(lines, line)
 	}
 	page, err := template.New("coverage.md").Funcs(template.FuncMap{
-		"inc":  func(i int) int { return i + 1 },
-		"join": strings.Join,
+		"anchor": anchor,
+		"inc":    func(i int) int { return i + 1 },
+		"join":   strings.Join,
 	}).Parse(coverageTemplate)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func TestPagesAreFresh(t *testing.T) {
 
 var (
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	anchor  = regexp.MustCompile(`(?:causes\.md|\]\()#([a-z_]+)\)`)
+	links   = regexp.MustCompile(`(?:causes\.md|\]\()#([a-z_-]+)\)`)
 )
 
 // Whatever names a cause or a category by its anchor finds it.
@@ -46,12 +46,13 @@ func TestAnchorsExist(t *testing.T) {
 	}
 	headings := make(map[string]bool)
 	for _, h := range heading.FindAllSubmatch(page, -1) {
-		if headings[string(h[1])] {
+		at := strings.ReplaceAll(string(h[1]), " ", "-") // as GitHub makes it
+		if headings[at] {
 			t.Errorf("the heading %s is there twice", h[1])
 		}
-		headings[string(h[1])] = true
+		headings[at] = true
 	}
-	for _, link := range anchor.FindAllSubmatch(page, -1) {
+	for _, link := range links.FindAllSubmatch(page, -1) {
 		if !headings[string(link[1])] {
 			t.Errorf("causes.md has no heading %s", link[1])
 		}
