@@ -345,6 +345,43 @@ func TestPlaceholders(t *testing.T) {
 	}
 }
 
+// Where nothing failed, or not yet, they are empty; a name that isn't ours stays as it is.
+func TestPlaceholdersWhereNothingFailed(t *testing.T) {
+	l := newLogFile(t)
+	c := startCaddy(t, "log "+l.block("")+`
+		log_append failed {http.upstream_diagnostics.cause}
+		log_append count {http.upstream_diagnostics.attempt_count}
+		header >X-Deferred "[{http.upstream_diagnostics.id}]"
+		route {
+			upstream_diagnostics
+			header X-Now "[{http.upstream_diagnostics.id}]"
+			header X-No-Such "[{http.upstream_diagnostics.no_such}]"
+			reverse_proxy /down `+dead(t)+`
+			reverse_proxy `+good(t)+`
+		}
+		handle_errors {
+			respond "[{http.upstream_diagnostics.id}]"
+		}`)
+	check := func(path string, status int, deferred string) {
+		t.Helper()
+		a := c.get(path)
+		for field, want := range map[string]string{"X-Deferred": deferred, "X-Now": "[]", "X-No-Such": "[{http.upstream_diagnostics.no_such}]"} {
+			if got := a.header.Get(field); got != want || a.status != status {
+				t.Errorf("%s: %d, %s is %q, want %q", path, a.status, field, got, want)
+			}
+		}
+	}
+	check("/", 200, "[]")
+	entry := l.wait("handled request", 1)[0]
+	if entry["failed"] != "" || entry["count"] != "" {
+		t.Errorf("logged %q and %q", entry["failed"], entry["count"])
+	}
+	a := c.get("/down")
+	if f := c.failure(); a.header.Get("X-Deferred") != "["+f.ID+"]" || a.header.Get("X-Now") != "[]" {
+		t.Errorf("got %v", a.header)
+	}
+}
+
 // With the page, {err.*} are there for who logs after us.
 func TestErrorPlaceholdersBehindThePage(t *testing.T) {
 	l := newLogFile(t)

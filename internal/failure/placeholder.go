@@ -1,8 +1,13 @@
 package failure
 
 // Placeholder is the value of {http.upstream_diagnostics.<name>}. Of these an owner
-// shows to the public what Public has, and no more.
+// shows to the public what Public has, and no more. Where nothing failed, f is nil and
+// every value empty.
 func (f *Failure) Placeholder(name string) (any, bool) {
+	if f == nil {
+		_, known := new(Failure).Placeholder(name)
+		return "", known
+	}
 	switch name {
 	// what the public may see
 	case "id":

@@ -38,10 +38,7 @@ func (s *seat) replace(key string) (any, bool) {
 	if key == seatKey {
 		return s, true
 	}
-	if f := s.failure.Load(); f != nil {
-		return f.Placeholder(name)
-	}
-	return nil, false
+	return s.failure.Load().Placeholder(name)
 }
 
 // String implements fmt.Stringer for the Replacer: nothing is to be seen.

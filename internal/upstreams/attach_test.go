@@ -48,7 +48,10 @@ func TestSeat(t *testing.T) {
 	listens(outer)
 	inner := attach()
 	listens(inner)
-	placeholder("cause", "unset")
+	placeholder("cause", "unset") // known, and empty
+	if value, known := repl.GetString("http.upstream_diagnostics.cause"); !known || value != "" {
+		t.Errorf("cause is %q, known: %v, before anything failed", value, known)
+	}
 	Tell(r, &failure.Failure{Cause: "dial_timeout"})
 	placeholder("cause", "dial_timeout")
 	inner.Seal(nil, 0, false)
@@ -58,6 +61,9 @@ func TestSeat(t *testing.T) {
 	placeholder("cause", "connection_refused")
 	placeholder("listener", "unset") // it has nothing to print
 	placeholder("no_such_name", "unset")
+	if _, known := repl.Get("http.upstream_diagnostics.no_such_name"); known {
+		t.Error("a name that isn't ours is known")
+	}
 	outer.Seal(nil, 0, false)
 	Detach(r, outer)
 	listens(nil)
