@@ -117,7 +117,7 @@ func BenchmarkStep(b *testing.B) {
 		{"expose", func() { h.expose(r, f) }},
 		{"answer", func() {
 			w.Body.Reset()
-			h.answer(w, r, heard, f)
+			h.answer(w, r, heard, f, false)
 		}},
 	} {
 		b.Run(step.name, func(b *testing.B) {

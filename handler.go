@@ -136,11 +136,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
 		return err
 	}
-	h.nameProxy(w, r, heard, f) // Proxy-Status, where the owner gave us a name
+	details := h.seesDetails(r)
+	h.nameProxy(w, heard, f, details) // Proxy-Status, where the owner gave us a name
 	if h.page == nil {
 		return err
 	}
-	h.answer(w, r, heard, f)
+	h.answer(w, r, heard, f, details)
 	return nil
 }
 
@@ -190,34 +191,34 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	}
 }
 
-// nameProxy says in the Proxy-Status field who we are and what failed.
-func (h *Handler) nameProxy(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure) {
-	if h.ProxyStatusName == "" {
+// nameProxy says in the Proxy-Status field who we are and what failed. The error's type is more than
+// `page minimal` tells the public.
+func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failure.Failure, details bool) {
+	if h.ProxyStatusName == "" || h.Page == pageMinimal && !details {
 		return
 	}
+	var received []string
 	if n := len(heard.Attempts); heard.Response.Intercepted && n > 0 {
-		for _, members := range heard.Attempts[n-1].Header.Values("Proxy-Status") {
-			w.Header().Add("Proxy-Status", members)
-		}
+		received = heard.Attempts[n-1].Header.Values(proxyStatus)
 	}
-	if err := addProxyStatus(w.Header(), h.ProxyStatusName, f, h.seesDetails(r)); err != nil {
+	if err := addProxyStatus(w.Header(), h.ProxyStatusName, received, f, details); err != nil {
 		h.say(zapcore.WarnLevel, "writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }
 
 // answer gives the client our answer, in place of the error, and does for the
 // error what Caddy would have done.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure) {
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure, details bool) {
 	if heard.Err != nil {
 		r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, heard.Err)
 	}
 	public := f.Public()
 	public.RetryAfter = h.retryAfterOf(f)
-	var details *failure.Failure
-	if h.seesDetails(r) {
-		details = f
+	var shown *failure.Failure
+	if details {
+		shown = f
 	}
-	if err := h.page.Answer(w, r, public, details); err != nil {
+	if err := h.page.Answer(w, r, public, shown); err != nil {
 		h.say(zapcore.WarnLevel, "answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
 	}
 }

@@ -2,16 +2,28 @@ package diagnostics
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/dunglas/httpsfv"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
+const proxyStatus = "Proxy-Status"
+
+// How much of the Proxy-Status of an answer that was replaced is passed on.
+const (
+	maxReceived        = 1 << 10 // bytes, to the public
+	maxReceivedDetails = 4 << 10 // bytes, to who sees the details
+	maxReceivedMembers = 16
+	maxReceivedRead    = 16 << 10 // what is longer isn't even read
+)
+
 // addProxyStatus adds our member to the Proxy-Status field (RFC 9209) of an answer
-// that is yet to be written. Members of those nearer to the upstream stay before it.
-// A field that is malformed is dropped, as Caddy does where it sends one itself.
-func addProxyStatus(header http.Header, name string, f *failure.Failure, details bool) error {
+// that is yet to be written. Members of those nearer to the upstream stay before it:
+// those that were received in the answer that ours replaces as far as they may be
+// told. A field that is malformed is dropped, as Caddy does where it sends one itself.
+func addProxyStatus(header http.Header, name string, received []string, f *failure.Failure, details bool) error {
 	member := httpsfv.NewItem(httpsfv.Token(name))
 	if _, err := httpsfv.Marshal(member); err != nil {
 		member.Value = name // what is no token can be a string
@@ -22,23 +34,81 @@ func addProxyStatus(header http.Header, name string, f *failure.Failure, details
 	if f.Received != nil {
 		member.Params.Add("received-status", int64(f.Received.Status))
 	}
-	if len(member.Params.Names()) == 0 {
-		return nil // it would say nothing
-	}
-	if details {
+	if len(member.Params.Names()) > 0 && details {
 		addProxyDetails(member.Params, f)
 	}
 
-	list, err := httpsfv.UnmarshalList(header.Values("Proxy-Status"))
+	list, err := httpsfv.UnmarshalList(header.Values(proxyStatus))
 	if err != nil {
 		list = nil
 	}
-	value, err := httpsfv.Marshal(append(list, member))
+	list = append(list, receivedMembers(received, details)...)
+	if len(member.Params.Names()) > 0 { // else it would say nothing
+		list = append(list, member)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	value, err := httpsfv.Marshal(list)
 	if err != nil {
 		return err
 	}
-	header.Set("Proxy-Status", value)
+	header.Set(proxyStatus, value)
 	return nil
+}
+
+// receivedMembers are those that are passed on: to the public of each its name and the
+// type of its error, for next-hop and details tell what is inside.
+func receivedMembers(values []string, details bool) (passed httpsfv.List) {
+	size := 0
+	for _, value := range values {
+		size += len(value)
+	}
+	if size > maxReceivedRead {
+		return nil
+	}
+	list, err := httpsfv.UnmarshalList(values)
+	if err != nil {
+		return nil
+	}
+	room := maxReceived
+	if details {
+		room = maxReceivedDetails
+	}
+	for _, member := range list[:min(len(list), maxReceivedMembers)] {
+		item, ok := member.(httpsfv.Item)
+		if !ok {
+			continue
+		}
+		switch item.Value.(type) {
+		case httpsfv.Token, string:
+		default:
+			continue // no name of a proxy
+		}
+		if !details {
+			reduced := httpsfv.NewItem(item.Value)
+			if kind, ok := item.Params.Get("error"); ok && isErrorType(kind) {
+				reduced.Params.Add("error", kind)
+			}
+			item = reduced
+		}
+		text, err := httpsfv.Marshal(item)
+		if err != nil {
+			continue
+		}
+		if room -= len(text) + len(", "); room < 0 {
+			break
+		}
+		passed = append(passed, item)
+	}
+	return passed
+}
+
+// isErrorType says whether an error parameter has the form of a registered type: a
+// token can hold an address, too.
+func isErrorType(value any) bool {
+	token, ok := value.(httpsfv.Token)
+	return ok && strings.Trim(string(token), "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
 // addProxyDetails adds what only those may know who see the details.

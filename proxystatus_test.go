@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -34,7 +35,7 @@ func TestProxyStatus(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			header := http.Header{"Proxy-Status": test.before}
-			if err := addProxyStatus(header, test.proxy, test.failure, test.details); err != nil {
+			if err := addProxyStatus(header, test.proxy, nil, test.failure, test.details); err != nil {
 				t.Fatal(err)
 			}
 			if got := header.Get("Proxy-Status"); got != test.want || len(header["Proxy-Status"]) > 1 {
@@ -65,6 +66,70 @@ func TestProxyStatusSent(t *testing.T) {
 			a := startCaddy(t, test.site).get("/")
 			if got := a.header.Get("Proxy-Status"); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// Of what an upstream's own answer, which is replaced, says in Proxy-Status, the public
+// gets names and types of errors alone, and nobody gets it without a bound.
+func TestProxyStatusReceived(t *testing.T) {
+	const inside = `next-hop="10.0.0.7:8080"`
+	for _, test := range []struct {
+		name             string
+		sent             []string
+		public, operator string // before our own member; "" for none
+	}{
+		{"an inner proxy", []string{`inner;error=connection_timeout;` + inside + `;details="secret"`}, `inner;error=connection_timeout`, `inner;error=connection_timeout;` + inside + `;details="secret"`},
+		{"several, in two fields", []string{`a;` + inside + `, "b";received-status=500`, `c`}, `a, "b", c`, `a;` + inside + `, "b";received-status=500, c`},
+		{"an error that is no type", []string{`a;error="10.0.0.7"`, `b;error=h10.0.0.7:8080`, `c;error=Secret`}, `a, b, c`, ""},
+		{"no names", []string{`7;` + inside + `, (a b), ?1, d`}, `d`, `d`},
+		{"malformed", []string{`inner;next-hop=`}, "", ""},
+		{"many", []string{strings.Repeat("a, ", 100) + "a"}, strings.TrimSuffix(strings.Repeat("a, ", 16), ", "), strings.TrimSuffix(strings.Repeat("a, ", 16), ", ")},
+		{"long names", []string{strings.Repeat("a", 700), strings.Repeat("b", 700)}, strings.Repeat("a", 700), strings.Repeat("a", 700) + ", " + strings.Repeat("b", 700)},
+		{"long details", []string{`a, b;details="` + strings.Repeat("x", 5000) + `"`}, `a, b`, `a`},
+		{"too long to be read", []string{strings.Repeat("a", 20000)}, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Proxy-Status"] = test.sent
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+busy)
+			before := func(members string) string {
+				if members == "" {
+					return "edge;received-status=503"
+				}
+				return members + ", edge;received-status=503"
+			}
+			if got := c.get("/").header.Values("Proxy-Status"); len(got) != 1 || got[0] != before(test.public) {
+				t.Errorf("the public gets %.200q, want %.200q", got, before(test.public))
+			}
+			got := c.get("/", "X-Key: right").header.Get("Proxy-Status")
+			if test.operator != "" && !strings.HasPrefix(got, before(test.operator)) || len(got) > 5<<10 {
+				t.Errorf("the operator gets %d bytes, %.200q, want %.200q", len(got), got, before(test.operator))
+			}
+		})
+	}
+}
+
+// `page minimal` doesn't tell the public the error's type in a header either.
+func TestProxyStatusMinimal(t *testing.T) {
+	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Proxy-Status", "inner;error=connection_timeout")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	for name, test := range map[string]struct{ to, want string }{
+		"failed":                     {dead(t), "edge;error=connection_refused;next-hop="},
+		"an answer that is replaced": {busy, "inner;error=connection_timeout, edge;received-status=503;next-hop="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\npage minimal\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+test.to)
+			if a := c.get("/"); a.header.Get("Proxy-Status") != "" || a.header.Get("Upstream-Failure-Id") == "" {
+				t.Errorf("the public gets %v", a.header)
+			}
+			if got := c.get("/", "X-Key: right").header.Get("Proxy-Status"); !strings.HasPrefix(got, test.want) {
+				t.Errorf("the operator gets %q", got)
 			}
 		})
 	}
