@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -76,6 +77,7 @@ type Handler struct {
 	place          upstreams.Place
 	serving        *listen.Serving
 	site           *site
+	unreached      *sync.Once
 	process        *process
 	abandonedAfter time.Duration
 	where          string       // the site, for what is wrong with the config
@@ -107,6 +109,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It is the whole way of a
 // request; each step has its place elsewhere.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	from := originFrom(r)
 	l := listen.To(w, r, h.intercepts)
 	r = upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
@@ -136,12 +139,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
 		return err
 	}
-	details := h.seesDetails(r)
-	h.nameProxy(w, heard, f, details) // Proxy-Status, where the owner gave us a name
+	details := h.seesDetails(r) && !from.foreign() && h.reaches(w)
+	named := h.nameProxy(w, heard, f, details) // Proxy-Status, where the owner gave us a name
 	if h.page == nil {
 		return err
 	}
-	h.answer(w, r, heard, f, details)
+	h.answer(w, r, heard, f, details, named...)
 	return nil
 }
 
@@ -191,11 +194,12 @@ func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	}
 }
 
-// nameProxy says in the Proxy-Status field who we are and what failed. The error's type is more than
-// `page minimal` tells the public.
-func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failure.Failure, details bool) {
+// nameProxy says in the Proxy-Status field who we are and what failed, and returns the
+// field's name where it did. The error's type is more than `page minimal` tells the
+// public.
+func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failure.Failure, details bool) (named []string) {
 	if h.ProxyStatusName == "" || h.Page == pageMinimal && !details {
-		return
+		return nil
 	}
 	var received []string
 	if n := len(heard.Attempts); heard.Response.Intercepted && n > 0 {
@@ -204,11 +208,12 @@ func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failu
 	if err := addProxyStatus(w.Header(), h.ProxyStatusName, received, f, details); err != nil {
 		h.say(zapcore.WarnLevel, "writing Proxy-Status", zap.String("err_id", f.ID), zap.Error(err))
 	}
+	return []string{proxyStatus}
 }
 
 // answer gives the client our answer, in place of the error, and does for the
-// error what Caddy would have done.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure, details bool) {
+// error what Caddy would have done. named are the fields that are set already.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure, details bool, named ...string) {
 	if heard.Err != nil {
 		r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, heard.Err)
 	}
@@ -218,9 +223,22 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.H
 	if details {
 		shown = f
 	}
-	if err := h.page.Answer(w, r, public, shown); err != nil {
+	if err := h.page.Answer(w, r, public, shown, named...); err != nil {
 		h.say(zapcore.WarnLevel, "answering for an upstream", zap.String("err_id", f.ID), zap.Error(err))
 	}
+}
+
+// reaches says whether an operator's answer reaches the client as it is. Where a handler
+// in front could make it cacheable, or another site's to read, nobody gets one.
+func (h *Handler) reaches(w http.ResponseWriter) bool {
+	if h.page == nil || page.Shieldable(w) {
+		return true
+	}
+	h.unreached.Do(func() {
+		h.logger.Warn("the operator's view is not shown: a handler in front wraps the response in a way that could change its header; put upstream_diagnostics in front of it, or turn the access log on",
+			zap.String("wrapper", fmt.Sprintf("%T", w)))
+	})
+	return false
 }
 
 // statusOf is the status that an error stands for, as Caddy's server sees it.
@@ -274,7 +292,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.site, h.serving, h.abandonedAfter = new(site), new(listen.Serving), abandonedAfter
+	h.site, h.unreached, h.serving, h.abandonedAfter = new(site), new(sync.Once), new(listen.Serving), abandonedAfter
 	h.process, h.release, err = acquireProcess()
 	return err
 }

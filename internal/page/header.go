@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -24,14 +25,50 @@ func dropStale(h http.Header) {
 	}
 }
 
-// fieldSetter sets canonical fields of h, in one piece of memory for all their values:
-// an answer has about ten.
-func fieldSetter(h http.Header) func(name, value string) {
-	values := make([]string, 0, 12)
-	return func(name, value string) {
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
+// own are the fields of an answer that must leave as they are. What describes the body
+// as it is sent (its length, its coding) is not among them: `encode` changes that.
+type own struct {
+	fields []field
+	// operators says that only the operator may see the answer.
+	operators bool
+}
+
+type field struct{ name, value string }
+
+// set adds a field; its name is canonical.
+func (o *own) set(name, value string) { o.fields = append(o.fields, field{name, value}) }
+
+// apply sets the fields in h, and takes out what would undo them.
+func (o *own) apply(h http.Header) {
+	for name := range h {
+		if o.undoneBy(name) {
+			delete(h, name)
+		}
 	}
+	values := make([]string, len(o.fields)) // one piece of memory for all
+	for i, f := range o.fields {
+		values[i] = f.value
+		h[f.name] = values[i : i+1 : i+1]
+	}
+	if !o.operators { // whose Vary is among the fields
+		addVary(h, "Accept")
+		addVary(h, "Sec-Fetch-Dest")
+	}
+}
+
+// undoneBy says whether a field of that name would change what ours say: the same in
+// other letters, one that caches heed before Cache-Control (RFC 9213), or what shows an
+// operator's answer to the pages of other sites.
+func (o *own) undoneBy(name string) bool {
+	canonical := http.CanonicalHeaderKey(name)
+	if canonical != name && slices.ContainsFunc(o.fields, func(f field) bool { return f.name == canonical }) {
+		return true
+	}
+	switch canonical {
+	case "Surrogate-Control", "X-Accel-Expires":
+		return true
+	}
+	return strings.HasSuffix(canonical, "-Cache-Control") || o.operators && strings.HasPrefix(canonical, "Access-Control-")
 }
 
 // addVary adds a field's name to Vary unless it is there.

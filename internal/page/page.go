@@ -195,9 +195,10 @@ func (p *Page) tryMethods(methods []string, sample failure.Public) error {
 }
 
 // Answer writes the answer to r: public for everybody, with details, the whole
-// failure, only for who may see it. An error says that writing failed, or that a
-// template did and a plain text was written instead.
-func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Public, details *failure.Failure) error {
+// failure, only for who may see it (and only where w is Shieldable). set are the fields
+// that the caller has set already and that belong to the answer. An error says that
+// writing failed, or that a template did and a plain text was written instead.
+func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Public, details *failure.Failure, set ...string) error {
 	if public.Status < 400 || public.Status > 599 {
 		public.Status = http.StatusBadGateway // WriteHeader panics on what is no status
 	}
@@ -214,15 +215,22 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 
 	h := w.Header()
 	dropStale(h)
-	addVary(h, "Accept")
-	addVary(h, "Sec-Fetch-Dest")
-	set := fieldSetter(h)
-	set("Cache-Control", "no-store")
-	set("X-Robots-Tag", "noindex")
-	set("X-Content-Type-Options", "nosniff")
-	set("Upstream-Failure-Id", d.ID)
+	o := &own{fields: make([]field, 0, 12), operators: details != nil}
+	for _, name := range set {
+		if value := h.Get(name); value != "" {
+			o.set(name, value)
+		}
+	}
+	o.set("Cache-Control", "no-store")
+	o.set("X-Robots-Tag", "noindex")
+	o.set("X-Content-Type-Options", "nosniff")
+	o.set("Upstream-Failure-Id", d.ID)
 	if d.RetryAfterSeconds > 0 {
-		set("Retry-After", strconv.FormatInt(d.RetryAfterSeconds, 10))
+		o.set("Retry-After", strconv.FormatInt(d.RetryAfterSeconds, 10))
+	}
+	if details != nil {
+		o.set("Vary", "*")
+		o.set("Referrer-Policy", "no-referrer")
 	}
 
 	status := d.Status
@@ -230,26 +238,28 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	case formBare:
 		h.Del("Content-Type")
 	case formHTML:
-		set("Content-Type", "text/html; charset=utf-8")
+		o.set("Content-Type", "text/html; charset=utf-8")
 		switch {
 		case details != nil:
-			set("Content-Security-Policy", p.operatorPolicy)
+			o.set("Content-Security-Policy", p.operatorPolicy)
 		case p.owner == nil:
 			// Anybody may frame it: there is nothing in it to be tricked into, and a
 			// frame that shows it is better than one that the browser blanks.
-			set("Content-Security-Policy", p.policy)
+			o.set("Content-Security-Policy", p.policy)
 		}
 	case formProblem:
-		set("Content-Type", "application/problem+json")
+		o.set("Content-Type", "application/problem+json")
 	case formGRPC:
 		status = http.StatusOK
-		set("Content-Type", grpcType(r.Header.Get("Content-Type")))
-		set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
-		set("Grpc-Message", percentEncoded(d.Title))
+		o.set("Content-Type", grpcType(r.Header.Get("Content-Type")))
+		o.set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
+		o.set("Grpc-Message", percentEncoded(d.Title))
 	default:
-		set("Content-Type", "text/plain; charset=utf-8")
+		o.set("Content-Type", "text/plain; charset=utf-8")
 	}
-	set("Content-Length", strconv.Itoa(body.Len()))
+	o.apply(h)
+	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
+	shielded(w, o)
 	w.WriteHeader(status)
 	if r.Method == http.MethodHead || body.Len() == 0 {
 		return failed

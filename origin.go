@@ -1,0 +1,51 @@
+package diagnostics
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// origin is what a request says of the page that made a browser send it, kept as it
+// came: handlers behind us may change the request.
+type origin struct {
+	origin, host string
+	count        int
+	tls          bool
+}
+
+func originFrom(r *http.Request) origin {
+	o := origin{host: r.Host, count: len(r.Header["Origin"]), tls: r.TLS != nil}
+	if o.count > 0 {
+		o.origin = r.Header["Origin"][0]
+	}
+	return o
+}
+
+// foreign says whether a page of another site made the browser send the request: it
+// comes with the visitor's address and credentials, and its answer is the other site's
+// to read where CORS lets it. Without TLS the scheme is left open, for a proxy in front
+// may have ended it.
+func (o origin) foreign() bool {
+	if o.count == 0 {
+		return false
+	}
+	from, err := url.Parse(o.origin)
+	if err != nil || o.count > 1 || from.Host == "" || (&url.URL{Scheme: from.Scheme, Host: from.Host}).String() != o.origin {
+		return true // "null" among them
+	}
+	port, known := defaultPorts[from.Scheme]
+	if !known || o.tls && from.Scheme != "https" {
+		return true
+	}
+	own := url.URL{Host: o.host}
+	portOf := func(u *url.URL) string {
+		if p := u.Port(); p != "" {
+			return p
+		}
+		return port
+	}
+	return !strings.EqualFold(from.Hostname(), own.Hostname()) || portOf(from) != portOf(&own)
+}
+
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
