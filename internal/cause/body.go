@@ -128,3 +128,98 @@ func received(t *try) string {
 	}
 	return fmt.Sprintf("%d of %d bytes of the answer came", t.Body.Bytes, t.Body.Expected)
 }
+
+var TransferCodingInvalid = &Row{
+	Name: "transfer_coding_invalid", Category: failure.CategoryInvalidResponse, ProxyError: "http_response_transfer_coding",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "The answer of {upstream} is not framed as its Transfer-Encoding says.",
+	Advice:       "Let the application's server set Transfer-Encoding and Content-Length, not the application.",
+	Meaning:      "The answer's framing is broken: a Transfer-Encoding that Caddy does not know, or chunks that are none.",
+	RecognisedBy: "The header's Transfer-Encoding was refused (phase headers), or a chunk's length or a trailer could not be read (phase body, outcome truncated).",
+	UsualReasons: []string{
+		"the application writes chunks by hand, or sets Transfer-Encoding itself",
+		"something printed into the connection between two chunks",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: what cannot be read cannot be repaired.",
+		Docker:      nothingToChange,
+		Application: "Let its server frame the answer; set neither Transfer-Encoding nor Content-Length.",
+	},
+	Rivals: []Rival{
+		{"response_truncated", "what came is no chunk; an answer that is cut lacks one"},
+		{"response_malformed", "the error is about Transfer-Encoding or a chunk"},
+	},
+}
+
+var ResponseTruncated = &Row{
+	Name: "response_truncated", Category: failure.CategoryInterrupted, ProxyError: "http_response_incomplete",
+	Phase: failure.PhaseBody, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the connection before its answer was complete.",
+	Advice:       "Look at the application's log for a crash or a timeout while it was sending.",
+	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended. The client has a part of the answer, with the status of a whole one.",
+	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error.",
+	UsualReasons: []string{
+		"the application crashed, or its worker was killed, while it was sending",
+		"a server or balancer on the way with a limit for the whole answer",
+		"a wrong Content-Length, larger than what is sent",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: the status is sent already, and a part cannot be taken back.",
+		Docker:      "Look at docker events and docker inspect (OOMKilled), and at memory limits in the compose file.",
+		Application: "Look at its log at this time for a crash or a timeout while it was sending (max_execution_time, worker timeouts).",
+	},
+	Rivals: []Rival{
+		{"client_closed_request", "writing to the client had no error; and a client that leaves after the headers makes no record"},
+		{"response_cut_in_headers", "the headers were complete: the attempt has a status"},
+		{"transfer_coding_invalid", "something is missing; nothing that came was malformed"},
+		{"content_coding_invalid", "the connection ended before the body did"},
+		{"response_stalled", "the connection ended; no time ran out"},
+		{"an answer without a length that ends too early", "nothing: where neither a length nor chunks are used, the end of the connection is the end of the answer, and no record is made"},
+	},
+}
+
+var ResponseStalled = &Row{
+	Name: "response_stalled", Category: failure.CategoryTimeout, ProxyError: "connection_read_timeout",
+	Phase: failure.PhaseBody, Side: failure.SideUpstream,
+	Summary:      "{upstream} stopped sending in the middle of its answer, for {limit}.",
+	Advice:       "Find out what the application waits for; if it may pause that long, raise read_timeout in the transport.",
+	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows.",
+	RecognisedBy: "Reading the body timed out. The evidence says how many bytes had come, and names the limit.",
+	UsualReasons: []string{
+		"an event stream or a long export with a pause longer than the limit",
+		"the application waits for something in the middle of its answer",
+	},
+	Fix: Fix{
+		Caddy:       "If it may pause so long, raise the limit.",
+		Caddyfile:   inTransport("read_timeout 10m"),
+		Docker:      "Look at the container's CPU limit and use (docker stats).",
+		Application: "Let event streams send a comment line now and then; prepare exports before sending.",
+	},
+	Rivals: []Rival{
+		{"read_timeout", "the headers had come: the phase is body"},
+		{"response_truncated", "the connection had not ended; the time ran out"},
+		{"connection_lost", "errno is left out: the limit of Caddy's ran out, the system had not given up"},
+	},
+}
+
+var ContentCodingInvalid = &Row{
+	Name: "content_coding_invalid", Category: failure.CategoryInvalidResponse, ProxyError: "http_response_content_coding",
+	Phase: failure.PhaseBody, Side: failure.SideUpstream,
+	Summary:      "The answer of {upstream} is not compressed as it says.",
+	Advice:       "Check the upstream's compression: a Content-Encoding that is set twice, or for a body that is not compressed.",
+	Meaning:      "The answer says that it is compressed with gzip, Caddy had asked for that itself, and what came cannot be decoded.",
+	RecognisedBy: "The decoder refused the body, or its stream ended while the answer was whole. Caddy decodes only where it had asked for gzip by itself.",
+	UsualReasons: []string{
+		"Content-Encoding: gzip on a body that is not compressed, or compressed twice",
+		"a cache that holds a part of a compressed body",
+	},
+	Fix: Fix{
+		Caddy:       "Do not ask the upstream for compression; encode compresses for the client.",
+		Caddyfile:   "encode\n" + inTransport("compression off"),
+		Docker:      nothingToChange,
+		Application: "Let only one part of it compress; remove Content-Encoding from what is not.",
+	},
+	Rivals: []Rival{
+		{"response_truncated", "the answer came whole: its bytes are as many as promised, or the connection had not ended"},
+	},
+}

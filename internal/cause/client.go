@@ -107,3 +107,55 @@ func underWay(h *listen.Heard, last *listen.Attempt) bool {
 	// request up when the client does.
 	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || h.ErrStatus == listen.StatusClientClosedRequest || last.Protocol == protocolFastCGI
 }
+
+var ClientUploadFailed = &Row{
+	Name: "client_upload_failed", Category: failure.CategoryRequest, ProxyError: "http_request_error",
+	Phase: failure.PhaseSend, Side: failure.SideClient,
+	Summary:      "The client's request broke off, stalled or was malformed while it was passed to {upstream}.",
+	Advice:       "Nothing to do for single ones; if slow clients are cut off, raise read_body of the server's timeouts.",
+	Meaning:      "The client's request body broke off, stalled, or was framed wrongly while it was passed on. The upstream did nothing wrong.",
+	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned.",
+	UsualReasons: []string{
+		"a visitor on a phone lost the network, or closed the page",
+		"an upload slower than read_body allows",
+		"a client that announces another length than it sends, or sends bad chunks",
+	},
+	Fix: Fix{
+		Caddy:       "If slow clients are cut off, give them longer.",
+		Caddyfile:   "{\n\tservers {\n\t\ttimeouts {\n\t\t\tread_body 10m\n\t\t}\n\t}\n}",
+		Docker:      nothingToChange,
+		Application: "Let large uploads be sent in parts that can be taken up again.",
+	},
+	Rivals: []Rival{
+		{"request_write_failed", "the error in the evidence is one of reading from the client"},
+		{"request_write_timeout", "the error in the evidence is one of reading from the client"},
+		{"client_closed_request", "the body had not been read to its end"},
+	},
+}
+
+var ClientClosedRequest = &Row{
+	Name: "client_closed_request", Category: failure.CategoryRequest,
+	Side:         failure.SideClient,
+	Summary:      "The client left while it waited for {upstream}.",
+	Advice:       "If clients often give up here, find out why the upstream is slow; a limit in the transport lets Caddy answer first.",
+	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
+	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set.",
+	UsualReasons: []string{
+		"a visitor who closed the page, or clicked again",
+		"a client, or a balancer in front of Caddy, with a shorter timeout than the application needs",
+		"an upstream that hangs, with no limit in Caddy that would end it",
+	},
+	Fix: Fix{
+		Caddy:       "Set a limit, so that Caddy answers before clients give up.",
+		Caddyfile:   inTransport("response_header_timeout 20s", "tls_timeout 5s"),
+		Docker:      nothingToChange,
+		Application: "Find out why the answer takes so long, in the phase that the record names.",
+	},
+	Rivals: []Rival{
+		{"client_upload_failed", "reading the request from the client had no error"},
+		{"response_timeout", "no limit of Caddy's had run out"},
+		{"tls_timeout", "no limit of Caddy's had run out"},
+		{"response_truncated", "no header of an answer had been passed on"},
+		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
+	},
+}

@@ -311,3 +311,25 @@ func hasText(err error, text string) bool {
 
 // elapsed is the time from one moment to another, 0 if they are in no order.
 func elapsed(from, to time.Duration) time.Duration { return max(0, to-from) }
+
+var Unknown = &Row{
+	Name: "unknown", Category: failure.CategoryUnknown,
+	Summary:      "A request to {upstream} failed for a reason that has no name yet.",
+	Advice:       "Read the error and the evidence; please report them, so that the cause gets a name.",
+	Meaning:      "The request failed, and nothing that was heard proves one of the other causes. No name is better than a wrong one.",
+	RecognisedBy: "No rule applies. The raw error and the phase are kept.",
+	UsualReasons: []string{
+		"an error that a new version of Go or Caddy words differently",
+		"a reverse_proxy inside another plugin, of which only a part can be heard",
+		"EADDRNOTAVAIL without a proof that the local ports are used up",
+		"over HTTP/2, headers that are far too large: they end as broken frames do",
+		"over HTTP/2, a connection that was closed before its first request was sent",
+	},
+	Fix: Fix{
+		Caddy:       "Read the error and the evidence; debug in the global options makes Caddy log each attempt.",
+		Caddyfile:   "{\n\tdebug\n}",
+		Docker:      "Look at docker compose logs of both containers at this time.",
+		Application: "Look at its log at this time.",
+	},
+	Rivals: []Rival{},
+}

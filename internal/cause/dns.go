@@ -121,3 +121,82 @@ func firstError(errs ...error) error {
 	}
 	return nil
 }
+
+var DNSNameNotFound = &Row{
+	Name: "dns_name_not_found", Category: failure.CategoryUnreachable, ProxyError: "dns_error",
+	Phase: failure.PhaseDNS, Side: failure.SideNetwork,
+	Summary:      "The name of {upstream} does not exist, or has no address.",
+	Advice:       "Correct the host in reverse_proxy, or create the name; in Docker, both containers must be on one network.",
+	Meaning:      "The resolver answered that the upstream's name does not exist, or that it has no IPv4 or IPv6 address.",
+	RecognisedBy: "The lookup's typed error says not found. The evidence names what was looked up, and how long it took.",
+	UsualReasons: []string{
+		"a typo in the host, or a name that only another network knows",
+		"the container is not running, or is on another Docker network",
+		"the record has been deleted, or is not there yet",
+	},
+	Fix: Fix{
+		Caddy:       "Correct the host, or name a resolver that knows the zone.",
+		Caddyfile:   inTransport("resolvers 10.0.0.2"),
+		Docker:      "Put both containers on one network that you have made (networks: in the compose file): on the default bridge names do not resolve. A container that has stopped has no name.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"dns_server_failed", "the evidence says no such host: the resolver did answer"},
+		{"dns_timeout", "the evidence says no such host: the resolver did answer"},
+		{"upstream_lookup_failed", "the phase is dns: an upstream had been chosen"},
+		{"dial_address_invalid", "the evidence has the name that was looked up"},
+	},
+}
+
+var DNSServerFailed = &Row{
+	Name: "dns_server_failed", Category: failure.CategoryUnreachable, ProxyError: "dns_error",
+	Phase: failure.PhaseDNS, Side: failure.SideNetwork,
+	Summary:      "The resolver could not look up the name of {upstream}.",
+	Advice:       "Check the resolver of this machine, or name others with resolvers in the transport.",
+	Meaning:      "A lookup of the upstream's name gave no answer that says yes or no: the resolver reported a failure, refused, knew nothing, or could not be reached.",
+	RecognisedBy: "The lookup's typed error is neither not found nor a timeout. The evidence quotes it: server misbehaving (SERVFAIL, REFUSED), lame referral, or connection refused by the resolver.",
+	UsualReasons: []string{
+		"the machine's resolver is down or restarting",
+		"the resolver cannot reach the servers of the zone, or DNSSEC fails there",
+		"/etc/resolv.conf or the resolvers line names a machine that is no resolver",
+	},
+	Fix: Fix{
+		Caddy:       "Name a resolver that works, and use an address instead of a name if the upstream has a fixed one.",
+		Caddyfile:   inTransport("resolvers 10.0.0.2 10.0.0.3"),
+		Docker:      "Look at what Docker's resolver passes on to: dns: in the compose file, or the host's /etc/resolv.conf.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"dns_name_not_found", "the error in the evidence is not no such host"},
+		{"dns_timeout", "the error in the evidence came from the resolver or the system, and no time ran out"},
+		{"file_descriptors_exhausted", "the error's text does not end in too many open files"},
+		{"connection_refused", "the lookup failed, and no connect is in the evidence: what is refused is the resolver's port"},
+		{"upstream_lookup_failed", "the phase is dns: an upstream had been chosen"},
+	},
+}
+
+var DNSTimeout = &Row{
+	Name: "dns_timeout", Category: failure.CategoryTimeout, ProxyError: "dns_timeout",
+	Phase: failure.PhaseDNS, Side: failure.SideNetwork, Status: 504,
+	Summary:      "No resolver answered for the name of {upstream} in time.",
+	Advice:       "Check that the resolver of this machine can be reached, or name others with resolvers in the transport.",
+	Meaning:      "Nobody answered for the upstream's name before dial_timeout, or the resolver's own time, was over.",
+	RecognisedBy: "The lookup's typed error is a timeout, or dialling timed out while the lookup was still going on. The evidence has the lookup's time and the limit that ran out.",
+	UsualReasons: []string{
+		"the resolver's machine is down, or a firewall drops UDP port 53",
+		"/etc/resolv.conf lists a dead server first",
+		"a dial_timeout so short that a second try of the resolver has no time",
+	},
+	Fix: Fix{
+		Caddy:       "Name resolvers that can be reached; a slow one needs a longer dial_timeout.",
+		Caddyfile:   inTransport("resolvers 10.0.0.2", "dial_timeout 10s"),
+		Docker:      "Check dns: in the compose file, and whether the container may reach that address.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"connect_timeout", "the evidence has an unanswered lookup, and no connect"},
+		{"dns_server_failed", "the time ran out; no server said anything"},
+		{"dns_name_not_found", "the time ran out; no server said anything"},
+		{"upstream_lookup_failed", "the phase is dns: an upstream had been chosen"},
+	},
+}

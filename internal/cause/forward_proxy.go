@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -167,4 +168,28 @@ func statusNamed(phrase string) int {
 		}
 	}
 	return 0
+}
+
+var ForwardProxyFailed = &Row{
+	Name: "forward_proxy_failed", Category: failure.CategoryUnreachable,
+	Phase: failure.PhaseConnect, Side: failure.SideNetwork,
+	Summary:      "The forward proxy on the way to {upstream} could not be used.",
+	Advice:       "Check the proxy that network_proxy names, or HTTP_PROXY and HTTPS_PROXY in Caddy's environment.",
+	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used. The upstream itself was not asked.",
+	RecognisedBy: "The transport names the operation proxyconnect. The evidence has the cause at the forward proxy, which also gives proxy_error.",
+	UsualReasons: []string{
+		"the forward proxy is down, or its address is wrong",
+		"HTTP_PROXY or HTTPS_PROXY is set in Caddy's environment without being meant for this",
+		"the forward proxy refuses the host or the port",
+	},
+	Fix: Fix{
+		Caddy:       "Name the right proxy, or none.",
+		Caddyfile:   inTransport("network_proxy none"),
+		Docker:      "Look for HTTP_PROXY in the environment of Caddy's container; Docker's client sets it from its own config.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"connection_refused", "the error speaks of proxyconnect, and the address in the evidence is the forward proxy's"},
+		{"tls_closed", "the address that was dialled is the forward proxy's, and no handshake had begun in a tunnel"},
+	},
 }

@@ -309,3 +309,195 @@ func upgradeCause(a *listen.Attempt) finding {
 	}
 	return f
 }
+
+var ResponseCutInHeaders = &Row{
+	Name: "response_cut_in_headers", Category: failure.CategoryInterrupted, ProxyError: "http_response_incomplete",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the connection in the middle of its answer's headers.",
+	Advice:       "Look at the application's log for a crash at this time.",
+	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
+	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
+	UsualReasons: []string{
+		"the application crashed or was killed while it answered",
+		"a server in front of it that gave up in between",
+		"an interim answer (103) came, and then no final one",
+	},
+	Fix: Fix{
+		Caddy:       "A GET may be tried again at another upstream.",
+		Caddyfile:   inProxyTo("app1:8080 app2:8080", "lb_retries 1"),
+		Docker:      "Look at docker events and docker inspect (OOMKilled, RestartCount).",
+		Application: "Look at its log at this time for a crash.",
+	},
+	Rivals: []Rival{
+		{"closed_before_response", "a byte of an answer had come"},
+		{"response_malformed", "the connection ended in the middle of a line; over TLS, where bytes are not heard, nothing tells a cut within a line"},
+		{"response_truncated", "the headers were not complete: the attempt has no status"},
+	},
+}
+
+var NotHTTP = &Row{
+	Name: "not_http", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "{upstream} speaks another protocol than HTTP.",
+	Advice:       "Correct the port in reverse_proxy: a mail, SSH or database server answers there.",
+	Meaning:      "What answers at this port speaks another protocol than HTTP.",
+	RecognisedBy: "The first bytes are those of another protocol or binary, or it spoke before the request was written; the evidence quotes them where they were heard.",
+	UsualReasons: []string{
+		"the port of SSH, mail, a database or a cache instead of the application's",
+		"a FastCGI, uwsgi or AJP port that is addressed as HTTP",
+	},
+	Fix: Fix{
+		Caddy:       "Correct the port; for PHP use php_fastcgi.",
+		Caddyfile:   "reverse_proxy app:8080",
+		Docker:      "Use the port on which the container serves HTTP (docker compose ps shows which it has).",
+		Application: "Turn on its HTTP port, if it has one.",
+	},
+	Rivals: []Rival{
+		{"response_malformed", "it greeted before it was asked, or its first bytes are those of another protocol"},
+		{"tls_expected", "the first bytes are no TLS record"},
+		{"http_version_mismatch", "the first bytes are not HTTP/2's"},
+		{"tls_not_spoken", "no TLS was spoken to it"},
+	},
+}
+
+var TLSExpected = &Row{
+	Name: "tls_expected", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideProxy,
+	Summary:      "{upstream} expects TLS, and was sent plain HTTP.",
+	Advice:       "Use https:// in reverse_proxy, or tls in its transport.",
+	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
+	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache), or a TLS alert came instead of an answer; the evidence quotes it.",
+	UsualReasons: []string{
+		"port 443 or 8443 without https:// in reverse_proxy",
+		"the application turned TLS on",
+	},
+	Fix: Fix{
+		Caddy:       "Speak TLS to it.",
+		Caddyfile:   "reverse_proxy https://app:8443",
+		Docker:      "Or use the container's port without TLS: inside a Docker network TLS can end at Caddy.",
+		Application: "Or let it serve plain HTTP on a port for Caddy.",
+	},
+	Rivals: []Rival{
+		{"not_http", "the first bytes are a TLS alert, or the answer says itself that TLS is expected"},
+		{"closed_before_response", "something came back; a port that closes without a word cannot be told from here"},
+		{"upstream_status", "the answer has the sentence of a TLS port, which the evidence quotes"},
+	},
+}
+
+var HTTPVersionMismatch = &Row{
+	Name: "http_version_mismatch", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideProxy,
+	Summary:      "Caddy and {upstream} speak different versions of HTTP.",
+	Advice:       "Set versions in the transport to what the upstream speaks: h2c for HTTP/2 without TLS.",
+	Meaning:      "Caddy and the upstream speak different versions of HTTP: HTTP/1.1 was sent to a server of HTTP/2, or the reverse.",
+	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream sent alert 120, no application protocol.",
+	UsualReasons: []string{
+		"a gRPC server without TLS, which needs h2c",
+		"h2c:// for an application that speaks HTTP/1.1",
+	},
+	Fix: Fix{
+		Caddy:       "Use the version that the upstream speaks: h2c:// for HTTP/2 without TLS, http:// for HTTP/1.1.",
+		Caddyfile:   "reverse_proxy h2c://app:50051",
+		Docker:      nothingToChange,
+		Application: "Let it speak HTTP/1.1 as well, or offer both in TLS (ALPN).",
+	},
+	Rivals: []Rival{
+		{"not_http", "the first bytes are those of the other version"},
+		{"reset_before_response", "something came back"},
+	},
+}
+
+var ResponseMalformed = &Row{
+	Name: "response_malformed", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "The answer of {upstream} is not valid HTTP.",
+	Advice:       "Look at what the application writes as status line and header fields; the error quotes the place.",
+	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length.",
+	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard.",
+	UsualReasons: []string{
+		"a script that prints before its headers, or a line break in a header value",
+		"two different Content-Length fields, or one that is no number",
+		"a home-made server",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: what cannot be read cannot be repaired.",
+		Docker:      nothingToChange,
+		Application: "Correct what it writes as status line and header fields; set no Content-Length by hand.",
+	},
+	Rivals: []Rival{
+		{"response_cut_in_headers", "the connection had not ended within a line; over TLS, where bytes are not heard, nothing tells a cut within a line"},
+		{"not_http", "the first bytes are not known to be those of another protocol"},
+		{"transfer_coding_invalid", "the error is not about Transfer-Encoding"},
+	},
+}
+
+var ResponseHeadersTooLarge = &Row{
+	Name: "response_headers_too_large", Category: failure.CategoryInvalidResponse, ProxyError: "http_response_header_section_size",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "The headers of the answer of {upstream} are too large.",
+	Advice:       "Find the field that grows, mostly cookies; or raise max_response_header in the transport.",
+	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set.",
+	RecognisedBy: "The transport's own error, which names the limit in bytes.",
+	UsualReasons: []string{
+		"cookies or debugging fields that grow with each answer",
+		"max_response_header is set too low",
+	},
+	Fix: Fix{
+		Caddy:       "Raise the limit, if such headers are meant.",
+		Caddyfile:   inTransport("max_response_header 1MiB"),
+		Docker:      nothingToChange,
+		Application: "Find the field that grows, mostly Set-Cookie; keep sessions on the server.",
+	},
+	Rivals: []Rival{
+		{"http_framing_error", "the error names the limit; headers that are far too large over HTTP/2 end as an error code that broken frames have, too, and are then unknown"},
+	},
+}
+
+var UpgradeFailed = &Row{
+	Name: "upgrade_failed", Category: failure.CategoryInvalidResponse, ProxyError: "http_upgrade_failed",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream, Status: 502,
+	Summary:      "{upstream} switched to another protocol than the client asked for.",
+	Advice:       "Check the Upgrade field of the upstream's 101 answer, and what header_up does to Upgrade and Connection.",
+	Meaning:      "The upstream answered 101, Switching Protocols, but to another protocol than the client asked for, or unasked. Caddy does not pass that on.",
+	RecognisedBy: "The upstream's status was 101, and the client was given no 101. The evidence has the upstream's Upgrade field.",
+	UsualReasons: []string{
+		"header_up changes or removes Upgrade or Connection",
+		"an application that upgrades to something else, or whatever it is asked",
+	},
+	Fix: Fix{
+		Caddy:       "Remove what header_up does to Upgrade and Connection; or refuse upgrades altogether.",
+		Caddyfile:   inProxy("header_up -Connection", "header_up -Upgrade"),
+		Docker:      nothingToChange,
+		Application: "Answer 101 only to a request with that Upgrade, and repeat its value.",
+	},
+	Rivals: []Rival{
+		{"upstream_status", "the upstream's status is 101"},
+	},
+}
+
+var UpstreamStatus = &Row{
+	Name: "upstream_status", Category: failure.CategoryErrorResponse,
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "{upstream} itself answered with an error status.",
+	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
+	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, or what intercept names.",
+	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status.",
+	UsualReasons: []string{
+		"the application is in maintenance, or overloaded",
+		"the upstream is itself a gateway, and what is behind it fails",
+	},
+	Fix: Fix{
+		Caddy:       "Show the visitor your own page instead.",
+		Caddyfile:   "upstream_diagnostics {\n\tintercept 5xx\n}\nreverse_proxy app:8080",
+		Docker:      "If a proxy runs in between, look at its container's log first.",
+		Application: "Look at its log at this time; the answer is its own.",
+	},
+	Rivals: []Rival{
+		{"tls_expected", "the answer does not have the sentence of a TLS port"},
+		{"client_certificate_rejected", "the answer does not have the sentence about a client certificate"},
+		{"upgrade_failed", "the upstream's status is not 101"},
+		{"upstreams_full", "an upstream was asked, and answered: received is there"},
+		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
+		{"a gateway behind the upstream", "received: Server, Via and Proxy-Status, where that gateway names itself"},
+	},
+}

@@ -199,3 +199,98 @@ func refusedUnprocessed(err error) bool {
 	text = strings.TrimPrefix(text, textCannotRetry)
 	return text == textNotEstablished || strings.HasPrefix(text, textReceivedGoaway) || strings.HasPrefix(text, textGracefulGoaway)
 }
+
+var StreamReset = &Row{
+	Name: "stream_reset", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream,
+	Summary:      "{upstream} ended the request's stream with an error.",
+	Advice:       "Look at the application's log; the error's code is in the evidence.",
+	Meaning:      "Over HTTP/2 or HTTP/3, the upstream ended this request alone, with an error code; the connection goes on.",
+	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code. REFUSED_STREAM means that the request was not processed.",
+	UsualReasons: []string{
+		"the application's handler crashed (INTERNAL_ERROR)",
+		"too many streams at once, or a restart (REFUSED_STREAM)",
+		"the upstream gave the request up for its own timeout (CANCEL)",
+	},
+	Fix: Fix{
+		Caddy:       "HTTP/1.1 shows whether it is the protocol or the application.",
+		Caddyfile:   inTransportTo("https://app:8443", "versions 1.1"),
+		Docker:      nothingToChange,
+		Application: "Look at its log at this time; the code says which part of it gave up.",
+	},
+	Rivals: []Rival{
+		{"http_framing_error", "the reset was received from the upstream; the error says so"},
+		{"goaway", "the error is about one stream, not the connection"},
+	},
+}
+
+var Goaway = &Row{
+	Name: "goaway", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the HTTP/2 connection before it answered.",
+	Advice:       "Usually a restart of the upstream; let it drain its connections before it stops.",
+	Meaning:      "The upstream ended the whole HTTP/2 connection before it had answered this request.",
+	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one.",
+	UsualReasons: []string{
+		"the upstream is restarting or was deployed anew",
+		"it closes connections after a number of requests or an age",
+		"it disliked what was sent on the connection (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)",
+	},
+	Fix: Fix{
+		Caddy:       "A GET is tried again by itself; more upstreams and lb_retries save more.",
+		Caddyfile:   inProxyTo("h2c://app1:8080 h2c://app2:8080", "lb_retries 1"),
+		Docker:      "Give the container time to end its requests: stop_grace_period.",
+		Application: "Send GOAWAY with NO_ERROR first, finish what runs, and close then.",
+	},
+	Rivals: []Rival{
+		{"stream_reset", "the error is about the connection, not one stream"},
+		{"closed_before_response", "the error names GOAWAY"},
+		{"http_framing_error", "the GOAWAY was received from the upstream"},
+	},
+}
+
+var HTTPFramingError = &Row{
+	Name: "http_framing_error", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "{upstream} broke the rules of HTTP/2 or HTTP/3.",
+	Advice:       "Report it to whoever makes the upstream's server; versions 1.1 in the transport avoids it.",
+	Meaning:      "The upstream sent HTTP/2 or HTTP/3 frames that break the protocol's rules, and Caddy's side ended the stream or the connection.",
+	RecognisedBy: "An error of the protocol that this side raised: it was not received from the upstream. The evidence has its code.",
+	UsualReasons: []string{
+		"a server or a box on the way with a broken implementation",
+		"header fields that HTTP/2 forbids, such as Connection, or names with capital letters",
+	},
+	Fix: Fix{
+		Caddy:       "Speak HTTP/1.1 to it.",
+		Caddyfile:   inTransportTo("https://app:8443", "versions 1.1"),
+		Docker:      nothingToChange,
+		Application: "Update its HTTP server; report what the error says to whoever makes it.",
+	},
+	Rivals: []Rival{
+		{"stream_reset", "the error does not say that it was received from the upstream"},
+		{"goaway", "the error does not say that it was received from the upstream"},
+		{"response_headers_too_large", "max_response_header is not set, or the error code in the evidence is not one that headers which are too large have; else the cause is unknown"},
+	},
+}
+
+var FastCGIMalformed = &Row{
+	Name: "fastcgi_malformed", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
+	Summary:      "The answer of {upstream} breaks the rules of FastCGI or CGI.",
+	Advice:       "Check that a FastCGI server listens at this address; for an HTTP server use reverse_proxy without transport fastcgi.",
+	Meaning:      "The upstream answered, and its answer is not FastCGI, or its headers are not what CGI allows.",
+	RecognisedBy: "FastCGI's reader refused the record, the header or the Status field; the error says which.",
+	UsualReasons: []string{
+		"an HTTP server behind php_fastcgi or transport fastcgi",
+		"a script that prints before its headers",
+	},
+	Fix: Fix{
+		Caddy:       "Use php_fastcgi for a FastCGI server alone, and plain reverse_proxy for one that speaks HTTP.",
+		Caddyfile:   "php_fastcgi unix//run/php/php-fpm.sock",
+		Docker:      "The images php:fpm speak FastCGI on port 9000; php:apache speak HTTP on port 80.",
+		Application: "Let the script print its headers first, each in a line of its own.",
+	},
+	Rivals: []Rival{
+		{"closed_before_response", "something came back that is no FastCGI"},
+	},
+}

@@ -77,3 +77,125 @@ func addressIsEmpty(a *listen.Attempt) bool {
 	}
 	return port == "" || port == "0" || host == "" && strings.HasPrefix(a.Upstream, "{")
 }
+
+var UpstreamsUnhealthy = &Row{
+	Name: "upstreams_unhealthy", Category: failure.CategoryUnavailable, ProxyError: "destination_unavailable",
+	Phase: failure.PhaseSelect, Side: failure.SideUpstream,
+	Summary:      "No upstream is healthy, so none was tried.",
+	Advice:       "Look at the last failure of each upstream in the list; fail_duration and max_fails say how long one stays out.",
+	Meaning:      "Every upstream of the pool is marked as unhealthy, so Caddy answered without trying one. The fault that counts is the one that marked them.",
+	RecognisedBy: "reverse_proxy chose nobody, and each upstream of the pool is out by max_fails, by its active check or by its circuit breaker; the record lists each one's reason.",
+	UsualReasons: []string{
+		"the application is down, or failed max_fails times within fail_duration",
+		"the health check asks for a path that the application does not serve, or with a Host that it refuses",
+		"one slow or broken request after another counts against a single upstream, with max_fails at its default of 1",
+	},
+	Fix: Fix{
+		Caddy:       "Raise max_fails or shorten fail_duration if single failures put a good upstream out; let the request wait for one with lb_try_duration.",
+		Caddyfile:   inProxy("max_fails 3", "fail_duration 10s", "lb_try_duration 5s"),
+		Docker:      "Look with docker compose ps whether the container runs or restarts in a loop, and let Caddy start after it: depends_on with condition: service_healthy.",
+		Application: "Repair what the last failure of each upstream says; make the path of the health check cheap, and let it answer 200 without a login.",
+	},
+	Rivals: []Rival{
+		{"upstreams_full", "no upstream in unavailable has the reason full"},
+		{"upstreams_missing", "unavailable lists at least one upstream"},
+	},
+}
+
+var UpstreamsFull = &Row{
+	Name: "upstreams_full", Category: failure.CategoryUnavailable, ProxyError: "connection_limit_reached",
+	Phase: failure.PhaseSelect, Side: failure.SideProxy,
+	Summary:      "Every healthy upstream has as many requests as it may have.",
+	Advice:       "Raise unhealthy_request_count, add upstreams, or let requests wait with lb_try_duration.",
+	Meaning:      "At least one upstream is healthy, but has as many requests in flight as it may have, and all others are full or unhealthy. Nobody was tried.",
+	RecognisedBy: "reverse_proxy chose nobody, and at least one upstream of the pool had reached unhealthy_request_count; the record lists each one's reason.",
+	UsualReasons: []string{
+		"more visitors than usual, or a slow application whose requests pile up",
+		"unhealthy_request_count is lower than what the application can do",
+		"long-lived requests (WebSocket, event streams) fill the slots",
+	},
+	Fix: Fix{
+		Caddy:       "Raise unhealthy_request_count, add upstreams, or let requests wait for a free slot.",
+		Caddyfile:   inProxy("unhealthy_request_count 200", "lb_try_duration 5s"),
+		Docker:      "Run more containers of the service (docker compose up --scale app=3) and let dynamic a find them.",
+		Application: "Find out which requests take long; give the application more workers.",
+	},
+	Rivals: []Rival{
+		{"upstreams_unhealthy", "at least one upstream in unavailable has the reason full"},
+		{"upstream_status", "the request was sent to nobody: attempts is empty and received is left out"},
+	},
+}
+
+var UpstreamsMissing = &Row{
+	Name: "upstreams_missing", Category: failure.CategoryUnavailable, ProxyError: "destination_not_found",
+	Phase: failure.PhaseSelect, Side: failure.SideProxy,
+	Summary:      "There is no upstream to choose from.",
+	Advice:       "Name an upstream in reverse_proxy, or look at what its dynamic source returns.",
+	Meaning:      "The pool was empty: no upstream is configured, or the dynamic source found none.",
+	RecognisedBy: "reverse_proxy chose nobody, its pool was empty, and no lookup of a dynamic source failed.",
+	UsualReasons: []string{
+		"the DNS name of a dynamic source exists, but has no records of the kind asked for",
+		"a service that is scaled to zero",
+		"a config made by a generator, without upstreams",
+	},
+	Fix: Fix{
+		Caddy:       "Name an upstream, or correct the name that the dynamic source looks up.",
+		Caddyfile:   inProxyTo("", "dynamic a app 8080"),
+		Docker:      "Start the service (docker compose up -d app); the name of a service without running containers has no addresses.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"upstream_lookup_failed", "the lookup gave no error, and the evidence has none"},
+		{"upstreams_unhealthy", "unavailable is left out, for there was nobody to list"},
+	},
+}
+
+var UpstreamLookupFailed = &Row{
+	Name: "upstream_lookup_failed", Category: failure.CategoryUnreachable, ProxyError: "dns_error",
+	Phase: failure.PhaseSelect, Side: failure.SideNetwork,
+	Summary:      "Looking up the upstreams of {upstream} failed.",
+	Advice:       "Ask the resolver for the name by hand, and check the name and the resolvers of dynamic.",
+	Meaning:      "The upstreams come from a dynamic source, and its lookup failed. Caddy had no earlier result to go on with, and tried nobody.",
+	RecognisedBy: "The dynamic source returned an error, and the pool was empty; the evidence quotes the lookup and its error.",
+	UsualReasons: []string{
+		"the name does not exist, often just after a deployment",
+		"the resolver is down, or refuses to answer",
+		"the resolvers line names a server that does not know the internal zone",
+	},
+	Fix: Fix{
+		Caddy:       "Correct the name or the resolvers; for SRV records, grace_period keeps the last result while lookups fail.",
+		Caddyfile:   inProxyTo("", "dynamic srv _http._tcp.app.internal {", "\tresolvers 10.0.0.2", "\tgrace_period 1m", "}"),
+		Docker:      "Put Caddy on the network of the service: Docker's resolver, 127.0.0.11, answers only for names of networks that the container is on.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"upstreams_missing", "the evidence has the lookup's error; an empty answer has none"},
+		{"dns_name_not_found", "the phase is select and attempts is empty: no upstream had been chosen"},
+		{"dns_server_failed", "the phase is select and attempts is empty: no upstream had been chosen"},
+		{"dns_timeout", "the phase is select and attempts is empty: no upstream had been chosen"},
+	},
+}
+
+var DialAddressInvalid = &Row{
+	Name: "dial_address_invalid", Category: failure.CategoryUnavailable, ProxyError: "proxy_configuration_error",
+	Phase: failure.PhaseSelect, Side: failure.SideProxy,
+	Summary:      "{upstream} does not give an address that can be dialled.",
+	Advice:       "Check the placeholder in the upstream's address in reverse_proxy: it is empty, or not one host and port.",
+	Meaning:      "The upstream's address could not be made into one host and one port, mostly because a placeholder in it was empty. Nothing was connected.",
+	RecognisedBy: "reverse_proxy refused to make dial info of the address, or the address that was dialled has no host or port 0; the evidence quotes it.",
+	UsualReasons: []string{
+		"an environment variable or a map that sets no value for this request",
+		"a placeholder that holds a whole URL, or a range of ports",
+		"a header of the client's that is used as an address and is missing",
+	},
+	Fix: Fix{
+		Caddy:       "Give the placeholder a default, so that it is never empty.",
+		Caddyfile:   "reverse_proxy {$APP_HOST:app}:8080",
+		Docker:      "Set the variable in the environment of Caddy's container, not of the application's.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"dns_name_not_found", "no name was looked up: attempts has no dns phase"},
+		{"connection_refused", "the address in the evidence has no host or port 0, on which nobody can listen"},
+	},
+}

@@ -163,3 +163,76 @@ func uploadExplains(err error) bool {
 	return err != nil && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose) &&
 		innermost(err) != textBodyClosedH2 && layer(err, textH3Cancelled) == "" && layer(err, textH3NoError) == ""
 }
+
+var RequestWriteTimeout = &Row{
+	Name: "request_write_timeout", Category: failure.CategoryTimeout, ProxyError: "connection_write_timeout",
+	Phase: failure.PhaseSend, Side: failure.SideUpstream, Status: 504,
+	Summary:      "{upstream} did not take the request within {limit}.",
+	Advice:       "Find out why the upstream reads so slowly; if it may, raise write_timeout in the transport.",
+	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
+	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
+	UsualReasons: []string{
+		"the application reads the body slowly, or not before something else is done",
+		"it hangs: the system takes what fits into its buffers, and no more",
+	},
+	Fix: Fix{
+		Caddy:       "If it may be so slow, raise write_timeout; request_buffers lets Caddy take a slow upload first.",
+		Caddyfile:   inTransport("write_timeout 1m"),
+		Docker:      "Look at the container's CPU and memory limits (docker stats).",
+		Application: "Read the body as it comes; refuse what is too large before reading it.",
+	},
+	Rivals: []Rival{
+		{"client_upload_failed", "the error is one of writing to the upstream; reading from the client had none"},
+		{"request_write_failed", "the time ran out: errno is left out"},
+		{"connection_lost", "the limit of Caddy's ran out; the system had not given up (ETIMEDOUT)"},
+	},
+}
+
+var RequestWriteFailed = &Row{
+	Name: "request_write_failed", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseSend, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the connection while the request was being sent.",
+	Advice:       "Look at the upstream's log and its limit for the size of a request: many close instead of answering 413.",
+	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
+	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
+	UsualReasons: []string{
+		"the body is larger than the upstream allows, and it closes instead of answering 413",
+		"the application crashed on the first part of it",
+		"the connection was used again just when the upstream had ended it",
+	},
+	Fix: Fix{
+		Caddy:       "Refuse what is too large before it is sent on, so that the client gets a 413.",
+		Caddyfile:   "request_body {\n\tmax_size 10MB\n}\nreverse_proxy app:8080",
+		Docker:      "Look for a container that was killed for its memory (docker inspect: OOMKilled).",
+		Application: "Raise its limit (client_max_body_size, post_max_size), or let it read to the end before it answers 413.",
+	},
+	Rivals: []Rival{
+		{"client_upload_failed", "the upstream's connection ended; reading from the client had no error"},
+		{"request_write_timeout", "errno names a connection that ended; no time ran out"},
+		{"reset_before_response", "the request had not been written whole"},
+		{"keepalive_race", "the connection was new, or died later than one round trip"},
+		{"an early answer, such as 413, that was lost", "nothing from here: a reset destroys what had come before it; look at the upstream's log"},
+	},
+}
+
+var RequestNotSendable = &Row{
+	Name: "request_not_sendable", Category: failure.CategoryUnavailable, ProxyError: "proxy_configuration_error",
+	Phase: failure.PhaseSend, Side: failure.SideProxy,
+	Summary:      "Caddy's own transport refused to send the request to {upstream}.",
+	Advice:       "Check what header_up sets; where a length is missing, set request_buffers.",
+	Meaning:      "The transport refused to send the request: it has a header field, a method or a length that must not be sent, or no name is known to check the certificate by. Nothing of the request left this machine.",
+	RecognisedBy: "The transport's own refusal, before any byte of the request was written; the error names the field.",
+	UsualReasons: []string{
+		"header_up builds a name or a value from a placeholder that holds a line break or a control character",
+		"a FastCGI application, and a request whose length is not known",
+		"an upstream with a scheme that the transport does not speak",
+		"proxy_protocol to a TLS port without tls_server_name (phase tls)",
+	},
+	Fix: Fix{
+		Caddy:       "Correct what header_up sets; where a length is missing, buffer the request.",
+		Caddyfile:   inProxy("request_buffers 10MiB"),
+		Docker:      nothingToChange,
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{},
+}

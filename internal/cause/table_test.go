@@ -1,6 +1,8 @@
 package cause
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -146,6 +148,26 @@ func TestEveryRowHasItsWords(t *testing.T) {
 	}
 	if ByName("no_such_cause") != nil {
 		t.Error("a name that is none was found")
+	}
+}
+
+// A row that isn't in the table would be found and never documented.
+func TestEveryRowIsInTheTable(t *testing.T) {
+	declaration := regexp.MustCompile(`(?m)^var \w+ = &Row\{$`)
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		declared += len(declaration.FindAll(source, -1))
+	}
+	if listed := slices.Collect(Rows()); declared != len(listed) {
+		t.Errorf("%d rows are declared, %d are in the table", declared, len(listed))
 	}
 }
 

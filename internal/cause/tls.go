@@ -241,3 +241,295 @@ func dialStart(t *try) time.Duration {
 	}
 	return t.Dialing.Start
 }
+
+var TLSNotSpoken = &Row{
+	Name: "tls_not_spoken", Category: failure.CategoryUnreachable, ProxyError: "tls_protocol_error",
+	Phase: failure.PhaseTLS, Side: failure.SideProxy,
+	Summary:      "{upstream} does not speak TLS on this port.",
+	Advice:       "Use http:// in reverse_proxy, or the port on which the upstream speaks TLS.",
+	Meaning:      "Caddy began a TLS handshake, and what came back is no TLS: the port speaks something else.",
+	RecognisedBy: "The first bytes of the answer are no TLS record; the evidence quotes them, so that it shows what speaks there.",
+	UsualReasons: []string{
+		"https:// for a port that speaks plain HTTP",
+		"port 443 in the address of an upstream without TLS",
+		"a mail or database server that starts TLS only when it is asked (STARTTLS)",
+	},
+	Fix: Fix{
+		Caddy:       "Use plain HTTP to this port, or the port with TLS.",
+		Caddyfile:   "reverse_proxy http://app:8080",
+		Docker:      "Inside a Docker network most applications speak plain HTTP: TLS ends at Caddy.",
+		Application: "If it is to speak TLS, give it a certificate and turn TLS on for this port.",
+	},
+	Rivals: []Rival{
+		{"tls_closed", "bytes came back, and the evidence quotes them"},
+		{"not_http", "the phase is tls: no HTTP had been sent"},
+	},
+}
+
+var TLSClosed = &Row{
+	Name: "tls_closed", Category: failure.CategoryUnreachable, ProxyError: "tls_protocol_error",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the connection during the TLS handshake.",
+	Advice:       "Look at the upstream's TLS log: a name it does not serve (tls_server_name), or a port that speaks no TLS.",
+	Meaning:      "The connection came about, and the upstream ended it in the middle of the TLS handshake, without an alert that says why.",
+	RecognisedBy: "The handshake ended with end of file or a reset, after the connect had worked and before there was a connection to send on.",
+	UsualReasons: []string{
+		"the server has no certificate for the name, and closes",
+		"the port speaks no TLS, and closes on what it cannot read",
+		"the port expects a PROXY protocol header first",
+		"a balancer whose backend is down",
+	},
+	Fix: Fix{
+		Caddy:       "Ask for the name that the upstream serves; where a large ClientHello does not get through, send a smaller one.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_server_name app.internal", "tls_curves x25519"),
+		Docker:      "Use the port on which the container speaks TLS.",
+		Application: "Look at its TLS log at this time.",
+	},
+	Rivals: []Rival{
+		{"a box on the way that drops a large ClientHello", "nothing from here: try with tls_curves x25519"},
+		{"tls_not_spoken", "no byte came back"},
+		{"tls_alert", "no alert came: tls_alert is left out of the attempt"},
+		{"closed_before_response", "the handshake had not finished: the phase is tls"},
+		{"forward_proxy_failed", "a handshake with the upstream had begun: the evidence has how it ended"},
+		{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
+	},
+}
+
+var TLSTimeout = &Row{
+	Name: "tls_timeout", Category: failure.CategoryTimeout, ProxyError: "connection_timeout",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream, Status: 504,
+	Summary:      "{upstream} did not finish the TLS handshake within {limit}.",
+	Advice:       "Check that the upstream speaks TLS on this port and is not overloaded; a slow one needs a longer tls_timeout.",
+	Meaning:      "The connection came about, but the TLS handshake did not finish in time.",
+	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit.",
+	UsualReasons: []string{
+		"the port speaks another protocol, and waits for the client to say something it knows",
+		"the upstream is overloaded, or a balancer accepts and has no backend",
+		"packets of the handshake are lost: an MTU that is too large on the way",
+	},
+	Fix: Fix{
+		Caddy:       "If the upstream is slow, give it longer.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_timeout 20s"),
+		Docker:      "With a VPN or overlay network, set the network's MTU (com.docker.network.driver.mtu).",
+		Application: "Check that it speaks TLS on this port, and what it does at this time.",
+	},
+	Rivals: []Rival{
+		{"connect_timeout", "the evidence has a connect that says connected"},
+		{"a box on the way that drops a large ClientHello", "nothing from here: try with tls_curves x25519"},
+		{"client_closed_request", "the limit that ran out is tls_timeout; the client was still there"},
+	},
+}
+
+var CertificateUntrusted = &Row{
+	Name: "certificate_untrusted", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
+	Phase: failure.PhaseTLS, Side: failure.SideProxy,
+	Summary:      "The certificate of {upstream} is from an authority that Caddy does not trust.",
+	Advice:       "Name the authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
+	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
+	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
+	UsualReasons: []string{
+		"an internal authority, or a self-signed certificate",
+		"the upstream sends its own certificate without the intermediate",
+		"a container image without ca-certificates",
+	},
+	Fix: Fix{
+		Caddy:       "Trust the authority's certificate.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_trust_pool file /etc/caddy/app-ca.pem"),
+		Docker:      "Mount the authority's certificate into Caddy's container; install ca-certificates in a bare image.",
+		Application: "Let it send the whole chain (fullchain.pem, not cert.pem).",
+	},
+	Rivals: []Rival{
+		{"an intermediate certificate that is missing", "the evidence says how many certificates came, and that the intermediate is missing where the certificate tells"},
+		{"a box on the way that intercepts TLS", "the issuer in the evidence"},
+		{"certificate_invalid", "the error says unknown authority"},
+		{"certificate_expired", "the error says unknown authority; dates are checked before"},
+		{"certificate_name_mismatch", "the error says unknown authority; the name is checked before"},
+		{"client_certificate_rejected", "Caddy ended the handshake: it is about the upstream's certificate, and tls_alert is left out"},
+	},
+}
+
+var CertificateExpired = &Row{
+	Name: "certificate_expired", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "The certificate of {upstream} has expired.",
+	Advice:       "Renew the upstream's certificate and reload the upstream.",
+	Meaning:      "A certificate in the upstream's chain was valid only until a time that has passed, as this machine's clock has it.",
+	RecognisedBy: "The verification's typed error says expired, and the time here is after the end. The evidence has the certificate, both dates and the time here.",
+	UsualReasons: []string{
+		"the renewal failed, or the server was not reloaded after it",
+		"an intermediate in the chain has expired",
+		"this machine's clock is wrong",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: trusting an expired certificate would end the check for all others as well.",
+		Docker:      "Mount the folder of the certificates, not single files: a renewal replaces the files.",
+		Application: "Renew the certificate, and reload the server.",
+	},
+	Rivals: []Rival{
+		{"this machine's clock", "the time here, in the evidence, is the true one"},
+		{"certificate_not_yet_valid", "the time here is after the end, not before the start"},
+		{"certificate_untrusted", "the error says expired"},
+	},
+}
+
+var CertificateNotYetValid = &Row{
+	Name: "certificate_not_yet_valid", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "The certificate of {upstream} is not valid yet.",
+	Advice:       "Check the clock of this machine, and of the one that made the certificate.",
+	Meaning:      "A certificate in the upstream's chain becomes valid only later, as this machine's clock has it.",
+	RecognisedBy: "The verification's typed error says that a date does not fit, and the time here is before the start. The evidence has the certificate, both dates and the time here.",
+	UsualReasons: []string{
+		"this machine's clock is behind, as after a boot without a battery or NTP",
+		"the certificate was made by a machine whose clock is ahead",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing in the Caddyfile; set this machine's clock (timedatectl, chronyc).",
+		Docker:      "A container has its host's clock: set that.",
+		Application: "Make the certificate again with a start that lies in the past.",
+	},
+	Rivals: []Rival{
+		{"this machine's clock", "the time here, in the evidence, is the true one"},
+		{"certificate_expired", "the time here is before the start, not after the end"},
+	},
+}
+
+var CertificateNameMismatch = &Row{
+	Name: "certificate_name_mismatch", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
+	Phase: failure.PhaseTLS, Side: failure.SideProxy,
+	Summary:      "The certificate of {upstream} is for another name.",
+	Advice:       "Set tls_server_name in the transport to a name that the certificate has.",
+	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
+	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate.",
+	UsualReasons: []string{
+		"reverse_proxy names an address or a container, and the certificate is for the public name",
+		"a certificate with a common name and no names of the modern kind (SAN)",
+		"the server sends its default certificate, for it does not know the name",
+	},
+	Fix: Fix{
+		Caddy:       "Ask for a name that the certificate has.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_server_name www.example.com"),
+		Docker:      "Keep the service's name in reverse_proxy, and the certificate's name in tls_server_name.",
+		Application: "Make a certificate that has the name under which Caddy asks as SAN.",
+	},
+	Rivals: []Rival{
+		{"another server at this address", "the names in the certificate, in the evidence"},
+		{"tls_server_name_rejected", "a certificate came; no alert did"},
+		{"certificate_untrusted", "the error is about the name; whether the authority is trusted had not been checked yet"},
+	},
+}
+
+var CertificateInvalid = &Row{
+	Name: "certificate_invalid", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "The certificate of {upstream} may not be used for a server.",
+	Advice:       "Give the upstream a certificate for server authentication that breaks none of its authority's constraints.",
+	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or its authority: what it may be used for, or a constraint of its chain.",
+	RecognisedBy: "The verification's typed error has another reason; the evidence quotes it.",
+	UsualReasons: []string{
+		"a certificate for clients that is used by a server (extended key usage)",
+		"a certificate that signs others without being an authority, or more than its authority allows",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: the certificate has to be made again.",
+		Docker:      nothingToChange,
+		Application: "Make a certificate with the usage server authentication, within its authority's constraints.",
+	},
+	Rivals: []Rival{
+		{"certificate_untrusted", "the reason in the evidence is not unknown authority"},
+	},
+}
+
+var ClientCertificateRejected = &Row{
+	Name: "client_certificate_rejected", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
+	Phase: failure.PhaseTLS, Side: failure.SideProxy,
+	Summary:      "{upstream} wants a client certificate and did not accept what Caddy presented.",
+	Advice:       "Set tls_client_auth in the transport to a certificate from an authority that the upstream trusts.",
+	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
+	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
+	UsualReasons: []string{
+		"tls_client_auth is not set",
+		"the certificate is from another authority, has expired, or is not meant for clients",
+	},
+	Fix: Fix{
+		Caddy:       "Present a certificate that the upstream accepts.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_client_auth /etc/caddy/client.pem /etc/caddy/client.key"),
+		Docker:      "Mount certificate and key into Caddy's container, readable for its user.",
+		Application: "Let it trust the authority of Caddy's certificate; its log says what it disliked.",
+	},
+	Rivals: []Rival{
+		{"tls_alert", "the alert's number, tls_alert in the attempt, speaks of a certificate"},
+		{"upstream_status", "the answer has the sentence about the certificate, which the evidence quotes"},
+		{"certificate_untrusted", "the alert came from the upstream: it is about Caddy's certificate"},
+	},
+}
+
+var TLSServerNameRejected = &Row{
+	Name: "tls_server_name_rejected", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
+	Phase: failure.PhaseTLS, Side: failure.SideProxy,
+	Summary:      "{upstream} does not serve the name that was asked for in the TLS handshake.",
+	Advice:       "Set tls_server_name in the transport to a name that the upstream serves.",
+	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for.",
+	RecognisedBy: "The upstream sent alert 112, unrecognized name.",
+	UsualReasons: []string{
+		"reverse_proxy names a container or an internal host, and the upstream serves its public name only",
+		"the upstream has no site for this name yet",
+	},
+	Fix: Fix{
+		Caddy:       "Ask for a name that the upstream serves. An upstream that is written as an IP address is asked for no name at all.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_server_name www.example.com"),
+		Docker:      nothingToChange,
+		Application: "Add the name to its sites, or give it a default certificate.",
+	},
+	Rivals: []Rival{
+		{"tls_alert", "tls_alert in the attempt is 112"},
+		{"certificate_name_mismatch", "an alert came, and no certificate"},
+	},
+}
+
+var TLSVersionUnsupported = &Row{
+	Name: "tls_version_unsupported", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "Caddy and {upstream} have no version of TLS in common.",
+	Advice:       "Turn on TLS 1.2 or newer at the upstream.",
+	Meaning:      "Caddy speaks TLS 1.2 and 1.3 to upstreams, and this one speaks neither.",
+	RecognisedBy: "The upstream sent alert 70, protocol version, or chose a version that Caddy does not speak.",
+	UsualReasons: []string{
+		"an old device or library with TLS 1.0 or 1.1 only",
+		"a server that is set to TLS 1.3 only, behind a box that allows less",
+	},
+	Fix: Fix{
+		Caddy:       "Nothing: older versions cannot be turned on. If the network between is yours, plain HTTP is the honest choice.",
+		Caddyfile:   "reverse_proxy http://app:8080",
+		Docker:      nothingToChange,
+		Application: "Turn on TLS 1.2 or newer.",
+	},
+	Rivals: []Rival{
+		{"tls_alert", "tls_alert in the attempt is 70, or the error names the version"},
+	},
+}
+
+var TLSAlert = &Row{
+	Name: "tls_alert", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
+	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
+	Summary:      "{upstream} refused the TLS handshake with an alert.",
+	Advice:       "Look at the upstream's TLS log for the alert's reason.",
+	Meaning:      "The upstream ended the handshake with an alert that has no cause of its own here. Its number says as much as the upstream told.",
+	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
+	UsualReasons: []string{
+		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
+		"alert 80, internal error: the server's own TLS setup is broken",
+	},
+	Fix: Fix{
+		Caddy:       "Ask for the name that the upstream serves; present a client certificate if it wants one.",
+		Caddyfile:   inTransportTo("https://app:8443", "tls_server_name app.internal"),
+		Docker:      nothingToChange,
+		Application: "Look at its TLS log: the alert is its own, and it alone knows the reason.",
+	},
+	Rivals: []Rival{
+		{"client_certificate_rejected", "nothing for alert 40: before TLS 1.3 it is also sent where a client certificate is missing; any other number rules it out"},
+		{"tls_server_name_rejected", "nothing for alert 40: some servers send it for a name that they do not serve; any other number rules it out"},
+		{"tls_version_unsupported", "nothing for alert 40: some servers send it where versions differ; any other number rules it out"},
+		{"tls_closed", "an alert came"},
+	},
+}

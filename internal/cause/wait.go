@@ -189,3 +189,165 @@ func isReadTimeout(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "read" && isTimeout(err)
 }
+
+var KeepaliveRace = &Row{
+	Name: "keepalive_race", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideProxy,
+	Summary:      "{upstream} closed an idle connection at the moment when it was used again.",
+	Advice:       "Set keepalive in the transport to less than the upstream's own idle timeout.",
+	Meaning:      "Caddy used an idle connection again at the very moment when the upstream closed it. The application most likely never saw the request.",
+	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted). The evidence has how long it was idle.",
+	UsualReasons: []string{
+		"the upstream's idle timeout is shorter than Caddy's keepalive, which is 2 minutes by default: Node closes after 5 s, gunicorn after 2 s, uvicorn after 5 s",
+		"a balancer or NAT on the way that closes idle connections",
+		"the upstream was restarted",
+	},
+	Fix: Fix{
+		Caddy:       "Close idle connections before the upstream does: a little less than its own idle timeout.",
+		Caddyfile:   inTransport("keepalive 4s"),
+		Docker:      "Swarm's load balancing forgets idle connections after 15 minutes: stay below that.",
+		Application: "Or let it keep idle connections longer than Caddy: keepAliveTimeout of Node above 120000, --keep-alive of gunicorn above 120.",
+	},
+	Rivals: []Rival{
+		{"closed_before_response", "the connection was reused (idle_ms), and died within one round trip: too soon for work to have been done"},
+		{"reset_before_response", "the connection was reused (idle_ms), and died within one round trip: too soon for work to have been done"},
+		{"request_write_failed", "the connection was reused (idle_ms), and died within one round trip"},
+		{"an application that crashes at once upon a request", "nothing where it dies within one round trip on a reused connection; on a new one it shows as closed_before_response"},
+	},
+}
+
+var ClosedBeforeResponse = &Row{
+	Name: "closed_before_response", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream,
+	Summary:      "{upstream} closed the connection without an answer.",
+	Advice:       "Look at the application's log for a crash or a killed worker at this time.",
+	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
+	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after.",
+	UsualReasons: []string{
+		"the application crashed, or its worker was killed for its time or its memory",
+		"nginx's return 444, or a firewall in the application's own server",
+		"the port speaks TLS and closes on plain HTTP, or expects a PROXY protocol header",
+		"php-fpm's request_terminate_timeout",
+	},
+	Fix: Fix{
+		Caddy:       "A GET may be tried again at another upstream.",
+		Caddyfile:   inProxyTo("app1:8080 app2:8080", "lb_retries 1"),
+		Docker:      "Look at docker events and docker inspect (OOMKilled, RestartCount), and at memory limits in the compose file.",
+		Application: "Look at its log at this time for a crash, a killed worker or its own timeout (--timeout of gunicorn is 30 s by default).",
+	},
+	Rivals: []Rival{
+		{"keepalive_race", "the connection was new, or died later than one round trip after the request"},
+		{"reset_before_response", "the end was end of file: errno is not ECONNRESET"},
+		{"response_cut_in_headers", "no byte of an answer came"},
+		{"tls_closed", "the handshake had finished, or there was none"},
+		{"tls_expected", "nothing from here: some TLS ports close on plain HTTP without a word"},
+		{"goaway", "nothing over HTTP/2, where a connection that is dropped says no more; over HTTP/1.1 there is none"},
+		{"fastcgi_malformed", "the error is end of file"},
+		{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
+	},
+}
+
+var ResetBeforeResponse = &Row{
+	Name: "reset_before_response", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream,
+	Summary:      "{upstream} reset the connection without an answer.",
+	Advice:       "Look at the application's log for a crash or a killed worker at this time.",
+	Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
+	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
+	UsualReasons: []string{
+		"the application's process was killed with the request unread",
+		"a balancer whose backend has gone",
+		"a firewall that resets connections it does not know",
+		"a server that speaks only HTTP/2, and was sent HTTP/1.1",
+	},
+	Fix: Fix{
+		Caddy:       "A GET may be tried again at another upstream.",
+		Caddyfile:   inProxyTo("app1:8080 app2:8080", "lb_retries 1"),
+		Docker:      "Look at docker events and docker inspect (OOMKilled, RestartCount); give it time to end by stop_grace_period.",
+		Application: "Look at its log at this time for a crash or a killed worker; let it finish its requests before it stops.",
+	},
+	Rivals: []Rival{
+		{"keepalive_race", "the connection was new, or died later than one round trip after the request"},
+		{"closed_before_response", "errno names a reset"},
+		{"request_write_failed", "the request had been written"},
+		{"connection_lost", "errno is not ETIMEDOUT or EHOSTUNREACH"},
+		{"http_version_mismatch", "nothing from here: a server that speaks HTTP/2 alone may reset what it cannot read"},
+		{"a firewall that resets connections", "nothing from here: capture on the upstream's machine"},
+	},
+}
+
+var ConnectionLost = &Row{
+	Name: "connection_lost", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
+	Phase: failure.PhaseWait, Side: failure.SideNetwork,
+	Summary:      "The connection to {upstream} was lost on the way.",
+	Advice:       "Look for a NAT, balancer or firewall that forgets idle connections; set keepalive in the transport shorter than its time.",
+	Meaning:      "The connection had worked, and then nothing came through any more: this machine gave it up. Nobody closed it.",
+	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout.",
+	UsualReasons: []string{
+		"a NAT, balancer or firewall that forgot the idle connection",
+		"the upstream's machine lost its power or its network",
+		"packets that are too large for a part of the way (MTU)",
+	},
+	Fix: Fix{
+		Caddy:       "Close idle connections sooner than the box on the way forgets them, and probe them.",
+		Caddyfile:   inTransport("keepalive 30s", "keepalive_interval 10s"),
+		Docker:      "With a VPN or overlay network, set the network's MTU (com.docker.network.driver.mtu).",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"read_timeout", "the system gave the connection up; no limit of Caddy's ran out"},
+		{"reset_before_response", "errno is not that of a reset"},
+		{"host_unreachable", "the connection had come about"},
+		{"request_write_timeout", "the system gave the connection up; no limit of Caddy's ran out"},
+		{"response_stalled", "the system gave the connection up; no limit of Caddy's ran out"},
+	},
+}
+
+var ResponseTimeout = &Row{
+	Name: "response_timeout", Category: failure.CategoryTimeout, ProxyError: "http_response_timeout",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream, Status: 504,
+	Summary:      "{upstream} did not begin to answer within {limit}.",
+	Advice:       "Find out what the application waits for; if it may take that long, raise response_header_timeout in the transport.",
+	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
+	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
+	UsualReasons: []string{
+		"a slow query, a lock, or a service that the application waits for",
+		"all workers are busy, and the request waits in the application's queue",
+		"the limit is shorter than this request takes",
+	},
+	Fix: Fix{
+		Caddy:       "If it may take so long, raise the limit.",
+		Caddyfile:   inTransport("response_header_timeout 2m"),
+		Docker:      "Look at the container's CPU limit and use (docker stats).",
+		Application: "Log slow requests; answer long work at once with 202 and let the client ask for the result.",
+	},
+	Rivals: []Rival{
+		{"read_timeout", "the limit in the evidence is response_header_timeout"},
+		{"client_closed_request", "Caddy's limit ran out; the client was still there"},
+		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
+	},
+}
+
+var ReadTimeout = &Row{
+	Name: "read_timeout", Category: failure.CategoryTimeout, ProxyError: "connection_read_timeout",
+	Phase: failure.PhaseWait, Side: failure.SideUpstream, Status: 504,
+	Summary:      "{upstream} sent nothing for {limit}.",
+	Advice:       "Find out what the application waits for; if it may take that long, raise read_timeout in the transport.",
+	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
+	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
+	UsualReasons: []string{
+		"a slow query, a lock, or a service that the application waits for",
+		"an event stream or long poll with a pause longer than the limit",
+	},
+	Fix: Fix{
+		Caddy:       "If it may pause so long, raise the limit.",
+		Caddyfile:   inTransport("read_timeout 5m"),
+		Docker:      "Look at the container's CPU limit and use (docker stats).",
+		Application: "Log slow requests; let event streams send a comment line now and then.",
+	},
+	Rivals: []Rival{
+		{"response_timeout", "the limit in the evidence is read_timeout"},
+		{"response_stalled", "no response header had come: the phase is wait or headers"},
+		{"connection_lost", "errno is left out: the limit of Caddy's ran out, the system had not given up"},
+	},
+}
