@@ -119,7 +119,10 @@ func slotOf(wrapper reflect.Value, inner http.ResponseWriter, depth int) (reflec
 			}
 			continue
 		}
-		if wrapper.Type().Field(i).Anonymous && depth > 0 {
+		if kind := field.Kind(); depth == 0 || kind != reflect.Pointer && kind != reflect.Struct {
+			continue
+		}
+		if wrapper.Type().Field(i).Anonymous {
 			if slot, ok := slotOf(field, inner, depth-1); ok {
 				return slot, true
 			}
