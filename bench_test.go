@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +52,30 @@ func BenchmarkRequest(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// What requests cost that come at once, over many connections: what they have to wait
+// for each other. Nothing is asked of an upstream, so that nothing else hides it.
+func BenchmarkRequestsAtOnce(b *testing.B) {
+	for _, with := range []struct{ name, directive string }{{"bare", ""}, {"listened", "upstream_diagnostics"}} {
+		b.Run(with.name, func(b *testing.B) {
+			server := benchServer(b, with.directive+"\nrespond ok")
+			var port atomic.Int32
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/", nil)
+					r.RemoteAddr = "192.0.2.1:" + strconv.Itoa(int(uint16(port.Add(1))))
+					w := httptest.NewRecorder()
+					server.ServeHTTP(w, r)
+					if w.Code != http.StatusOK {
+						b.Errorf("got %d", w.Code)
+						return
+					}
+				}
+			})
+		})
 	}
 }
 

@@ -33,8 +33,9 @@ type Listener struct {
 	ctx    context.Context
 	remote string
 
-	// next and previous are its neighbours in Serving.
-	next, previous *Listener
+	// shard and index are where it is in Serving.
+	shard *shard
+	index int
 
 	// outer listens to the same request, from further out; yielded says that one
 	// inside of us has told of it already.

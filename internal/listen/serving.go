@@ -1,77 +1,233 @@
 package listen
 
 import (
+	"cmp"
+	"hash/maphash"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"time"
 )
 
 // Serving knows the requests that one handler is serving. Its zero value is ready.
+//
+// Every request comes by here twice, so that they are spread by the connection over
+// which they came: those of different connections hardly ever wait for each other.
 type Serving struct {
-	mu    sync.Mutex
-	first *Listener
+	shards [servingShards]shard
+}
+
+const servingShards = 64
+
+// shard is a part of the requests that are being served.
+type shard struct {
+	mu sync.Mutex
+	// served are in the order in which they came; who has left has left a gap.
+	served []servedRequest
+	gaps   int
+
+	// room is that of the first ones, beside the lock. No two shards share a line of a
+	// processor's cache.
+	room [5]servedRequest
+	_    [8]byte
+}
+
+// servedRequest is one that is being served.
+type servedRequest struct {
+	*Listener               // nil for a gap
+	came      time.Duration // since epoch; no two of a shard have the same
+}
+
+// epoch is what the requests' time counts from; seed is what spreads them.
+var (
+	epoch = time.Now()
+	seed  = maphash.MakeSeed()
+)
+
+// shardOf is where the requests are that came from that end of a connection.
+func (s *Serving) shardOf(remote string) *shard {
+	return &s.shards[maphash.String(seed, remote)%servingShards]
 }
 
 // Enter adds l, until Leave.
 func (s *Serving) Enter(l *Listener) {
+	l.shard = s.shardOf(l.remote)
+	if len(l.remote) <= len("@") { // a unix socket's clients have no names: any shard will do
+		l.shard = &s.shards[uint(l.start.Nanosecond())%servingShards]
+	}
+	l.shard.enter(l)
+}
+
+func (s *shard) enter(l *Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.next = s.first
-	if l.next != nil {
-		l.next.previous = l
+	came := l.start.Sub(epoch)
+	if n := len(s.served); n > 0 {
+		came = max(came, s.served[n-1].came+1)
 	}
-	s.first = l
+	if s.served == nil {
+		s.served = s.room[:0]
+	}
+	l.index = len(s.served)
+	s.served = append(s.served, servedRequest{l, came})
 }
 
 // Leave takes l out.
-func (s *Serving) Leave(l *Listener) {
+func (s *Serving) Leave(l *Listener) { l.shard.leave(l) }
+
+func (s *shard) leave(l *Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.previous != nil {
-		l.previous.next = l.next
-	} else {
-		s.first = l.next
+	s.served[l.index].Listener = nil
+	s.gaps++
+	for n := len(s.served); n > 0 && s.served[n-1].Listener == nil; n-- {
+		s.served = s.served[:n-1]
+		s.gaps--
 	}
-	if l.next != nil {
-		l.next.previous = l.previous
+	if s.gaps > len(s.served)/2 {
+		s.closeGaps()
 	}
-	l.next, l.previous = nil, nil
+}
+
+// closeGaps is called once as many have left as it has to move. The caller holds the
+// lock.
+func (s *shard) closeGaps() {
+	s.served = slices.DeleteFunc(s.served, func(r servedRequest) bool { return r.Listener == nil })
+	s.gaps = 0
+	for i, r := range s.served {
+		r.index = i
+	}
+}
+
+// since is where the requests begin that came at that time or later. The caller holds
+// the lock.
+func (s *shard) since(came time.Duration) int {
+	i, _ := slices.BinarySearchFunc(s.served, came, func(r servedRequest, came time.Duration) int {
+		return cmp.Compare(r.came, came)
+	})
+	return i
 }
 
 // maxNeighbours is how many requests Loops looks at that came before its own, and how
 // many that came after: a request that comes back does so within the time of a dial.
-// All that are being served can be ten thousand streams, and everybody who comes or
-// goes waits for whoever looks.
+// All that are being served can be ten thousand streams.
 const maxNeighbours = 250
+
+// sameTime is how far apart two may be that came at the same time of a coarse clock.
+const sameTime = time.Microsecond
 
 // Loops says whether it is proven that a request goes round in a circle: the
 // connection of its last attempt is the one by which another request came to this
 // same handler, or it came by the connection of another one's. It is only asked once
 // there is a failure, and while l is being served.
 func (s *Serving) Loops(l *Listener, h *Heard) bool {
-	var ours ends
+	came := l.shard.came(l)
 	if n := len(h.Attempts); n > 0 && h.Attempts[n-1].Connection != nil {
 		c := h.Attempts[n-1].Connection
-		ours = ends{c.LocalAddress, c.RemoteAddress}
-	}
-	from, _ := netip.ParseAddrPort(l.remote)
-	loops := func(other *Listener) bool {
-		return ours.cameBack(other) || other.ends(from).cameBack(l)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for newer, n := l.previous, 0; newer != nil && n < maxNeighbours; newer, n = newer.previous, n+1 {
-		if loops(newer) {
+		if s.cameBack(l, came, ends{c.LocalAddress, c.RemoteAddress}) {
 			return true
 		}
 	}
-	for older, n := l.next, 0; older != nil && n < maxNeighbours; older, n = older.next, n+1 {
-		if loops(older) {
+	return s.cameFromAnother(l, came)
+}
+
+func (s *shard) came(l *Listener) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served[l.index].came
+}
+
+// cameBack says that a request came by our connection: it is where all are that came by
+// that one. It has mostly come after l, which came at that time.
+func (s *Serving) cameBack(l *Listener, came time.Duration, ours ends) bool {
+	shard := s.shardOf(ours.local)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	now := shard.since(came)
+	near := shard.served[max(0, now-maxNeighbours):min(len(shard.served), now+maxNeighbours)]
+	return slices.ContainsFunc(near, func(r servedRequest) bool {
+		return r.Listener != nil && r.Listener != l && ours.cameBack(r.Listener)
+	})
+}
+
+// cameFromAnother says that l, which came at that time, came by the connection of
+// another one's attempt. That one came before it, and may be anywhere: the latest of
+// all are looked at.
+func (s *Serving) cameFromAnother(l *Listener, came time.Duration) bool {
+	from, err := netip.ParseAddrPort(l.remote)
+	if err != nil {
+		return false
+	}
+	var shards [servingShards]earlier
+	for i := range shards {
+		shards[i].shard = &s.shards[i]
+		shards[i].read(came + sameTime)
+	}
+	before := 0
+	for range 2 * maxNeighbours {
+		latest := &shards[0]
+		for i := range shards {
+			if shards[i].latest > latest.latest {
+				latest = &shards[i]
+			}
+		}
+		if latest.latest < came {
+			before++
+		}
+		r := latest.next()
+		if r == nil || before > maxNeighbours {
+			return false
+		}
+		if r != l && r.ends(from).cameBack(l) {
 			return true
 		}
 	}
 	return false
+}
+
+// earlier are requests of one shard that came before some time, the latest first. They
+// are read a few at a time, so that nobody waits long who comes or goes meanwhile.
+type earlier struct {
+	shard  *shard
+	latest time.Duration // when the next one came; before epoch if there is none
+	few    [8]servedRequest
+	at, n  int
+}
+
+// read reads some that came before that time.
+func (e *earlier) read(before time.Duration) {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	e.at, e.n, e.latest = 0, 0, -1
+	for i := e.shard.since(before) - 1; i >= 0 && e.n < len(e.few); i-- {
+		if r := e.shard.served[i]; r.Listener != nil {
+			e.few[e.n] = r
+			e.n++
+		}
+	}
+	if e.n > 0 {
+		e.latest = e.few[0].came
+	}
+}
+
+// next is the next one, nil if there is none.
+func (e *earlier) next() *Listener {
+	if e.at == e.n {
+		return nil
+	}
+	r := e.few[e.at]
+	e.at++
+	switch {
+	case e.at < e.n:
+		e.latest = e.few[e.at].came
+	case e.n == len(e.few):
+		e.read(r.came)
+	default:
+		e.latest = -1
+	}
+	return r.Listener
 }
 
 // ends are those of a connection that we made, "" for none.

@@ -2,13 +2,19 @@ package listen
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func tcp(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
@@ -29,6 +35,20 @@ func connectTo(l *Listener, local, remote net.Addr) *Listener {
 
 func connect(l *Listener, local net.Addr) *Listener { return connectTo(l, local, tcp(80)) }
 
+// come is Enter of one that comes now.
+func (s *Serving) come(l *Listener) {
+	l.start = time.Now()
+	s.Enter(l)
+}
+
+// count is how many are being served.
+func (s *Serving) count() (n int) {
+	for i := range s.shards {
+		n += len(s.shards[i].served) - s.shards[i].gaps
+	}
+	return n
+}
+
 func TestServing(t *testing.T) {
 	tests := []struct {
 		name string
@@ -48,7 +68,7 @@ func TestServing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var s Serving
 			for _, l := range append(test.all, test.ours) {
-				s.Enter(l)
+				s.come(l)
 			}
 			if got := s.Loops(test.ours, test.ours.Seal(nil, 0, false)); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
@@ -57,25 +77,26 @@ func TestServing(t *testing.T) {
 			for _, l := range test.all {
 				s.Leave(l)
 			}
-			if s.first != nil {
-				t.Error("somebody is left")
+			if left := s.count(); left > 0 {
+				t.Errorf("%d are left", left)
 			}
 		})
 	}
 }
 
-// A request that came back is found among thousands of others, and no more of them
-// are looked at than its neighbours.
+// A request that came back is found among thousands of others: from the outside wherever
+// it is, because it is looked for where the requests of our connection are; from the
+// inside, where it may be anybody's connection, among its neighbours.
 func TestServingThousands(t *testing.T) {
 	enter := func(s *Serving, others int) {
 		for i := range others {
-			s.Enter(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
+			s.come(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
 		}
 	}
 	for _, test := range []struct {
 		name    string
 		between int
-		want    bool
+		inside  bool
 	}{
 		{"at once", 0, true},
 		{"as late as can be", maxNeighbours - 1, true},
@@ -85,16 +106,149 @@ func TestServingThousands(t *testing.T) {
 			var s Serving
 			outer, inner := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
 			enter(&s, 2000)
-			s.Enter(outer)
+			s.come(outer)
 			enter(&s, test.between)
-			s.Enter(inner)
+			s.come(inner)
 			enter(&s, 2000)
-			for _, l := range []*Listener{outer, inner} {
-				if got := s.Loops(l, l.Seal(nil, 0, false)); got != test.want {
-					t.Errorf("from %s: got %v, want %v", l.remote, got, test.want)
-				}
+			if !s.Loops(outer, outer.Seal(nil, 0, false)) {
+				t.Error("not found from the outside")
+			}
+			if got := s.Loops(inner, inner.Seal(nil, 0, false)); got != test.inside {
+				t.Errorf("found from the inside: %v, want %v", got, test.inside)
 			}
 		})
+	}
+}
+
+// All that came by one connection are in one place, and no less found: a page's images,
+// by HTTP/2.
+func TestServingOneConnection(t *testing.T) {
+	var s Serving
+	var outer []*Listener
+	for i := range maxNeighbours {
+		outer = append(outer, connect(from("127.0.0.1:1000"), tcp(2000+i)))
+		s.come(outer[i])
+	}
+	first := from("127.0.0.1:2000")
+	s.come(first)
+	if !s.Loops(first, first.Seal(nil, 0, false)) {
+		t.Error("not found from the inside")
+	}
+	if !s.Loops(outer[0], outer[0].Seal(nil, 0, false)) {
+		t.Error("not found from the outside")
+	}
+}
+
+// Who comes and who leaves in any order leaves nothing behind, and who stays is found.
+func TestServingInAnyOrder(t *testing.T) {
+	var s Serving
+	random := rand.New(rand.NewPCG(1, 2))
+	outer, inner := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
+	s.come(outer)
+	var others []*Listener
+	for i := range 20000 {
+		if len(others) < 1000 || random.IntN(2) == 0 {
+			l := connectTo(from("127.0.0.1:"+strconv.Itoa(1002+i%30000)), tcp(40000), tcp(8080))
+			s.come(l)
+			others = append(others, l)
+		} else {
+			n := random.IntN(len(others))
+			s.Leave(others[n])
+			others = slices.Delete(others, n, n+1)
+		}
+		if i == 100 {
+			s.come(inner)
+		}
+	}
+	if want := len(others) + 2; s.count() != want {
+		t.Errorf("%d are being served, want %d", s.count(), want)
+	}
+	for i := range s.shards {
+		if kept, count := len(s.shards[i].served), len(s.shards[i].served)-s.shards[i].gaps; kept > 2*count+1 {
+			t.Errorf("room for %d is kept for %d", kept, count)
+		}
+	}
+	for _, l := range []*Listener{outer, inner} {
+		if !s.Loops(l, l.Seal(nil, 0, false)) {
+			t.Errorf("not found from %s", l.remote)
+		}
+	}
+	for _, l := range append(others, outer, inner) {
+		s.Leave(l)
+	}
+	if left := s.count(); left > 0 {
+		t.Errorf("%d are left", left)
+	}
+}
+
+// comeAndGo lets requests of other connections come and go, and says whether they have
+// in time.
+func comeAndGo(s *Serving, all []*Listener) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, l := range all {
+			s.Enter(l)
+			s.Leave(l)
+		}
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(10 * time.Second):
+		return false
+	}
+}
+
+// Nobody waits for who looks for a loop, however long that takes.
+func TestServingWhileLookedAt(t *testing.T) {
+	var s Serving
+	busy, failed := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
+	s.come(busy)
+	s.come(failed)
+	heard := failed.Seal(nil, 0, false)
+	busy.mu.Lock() // it hears something at this moment
+	looked := make(chan bool, 1)
+	go func() { looked <- s.Loops(failed, heard) }()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		stacks := make([]byte, 1<<20)
+		if strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "listen.(*Listener).ends") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not looked at")
+		}
+	}
+	var all []*Listener
+	for i := range 1000 {
+		all = append(all, from("127.0.0.1:"+strconv.Itoa(2000+i)))
+	}
+	if !comeAndGo(&s, all) {
+		t.Error("they wait")
+	}
+	busy.mu.Unlock()
+	if !<-looked {
+		t.Error("the loop was not found")
+	}
+}
+
+// Requests of different connections don't wait for each other.
+func TestServingConnectionsApart(t *testing.T) {
+	var s Serving
+	held := s.shardOf("127.0.0.1:1000")
+	var apart []*Listener
+	for i := range 1000 {
+		if l := from("127.0.0.1:" + strconv.Itoa(1001+i)); s.shardOf(l.remote) != held {
+			apart = append(apart, l)
+		}
+	}
+	if len(apart) < 900 {
+		t.Errorf("only %d of 1000 are apart", len(apart))
+	}
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	if !comeAndGo(&s, apart) {
+		t.Error("they wait")
 	}
 }
 
@@ -102,8 +256,8 @@ func TestServingThousands(t *testing.T) {
 func TestServingWhileRequestsChange(t *testing.T) {
 	var s Serving
 	failed, changing := connect(from("127.0.0.1:1000"), tcp(1001)), from("127.0.0.1:1001")
-	s.Enter(failed)
-	s.Enter(changing)
+	s.come(failed)
+	s.come(changing)
 	var changes sync.WaitGroup
 	changes.Go(func() {
 		r := changing.request
@@ -126,15 +280,49 @@ func BenchmarkLoops(b *testing.B) {
 			l := connect(from("127.0.0.1:1000"), tcp(1001))
 			for i := range others {
 				if i == others/2 {
-					s.Enter(l)
+					s.come(l)
 				}
-				s.Enter(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
+				s.come(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
 			}
 			heard := l.Seal(nil, 0, false)
 			b.ReportAllocs()
 			for b.Loop() {
 				s.Loops(l, heard)
 			}
+		})
+	}
+}
+
+// What each request pays where many come at once, over many connections, beside a
+// thousand streams: where all go well, and where one of a hundred fails.
+func BenchmarkServing(b *testing.B) {
+	for _, test := range []struct {
+		name string
+		fail int // one of so many fails
+	}{{"well", 0}, {"failing", 100}} {
+		b.Run(test.name, func(b *testing.B) {
+			var s Serving
+			for i := range 1000 {
+				s.Enter(connectTo(from("127.0.0.1:"+strconv.Itoa(10000+i)), tcp(20000+i), tcp(8080)))
+			}
+			var port atomic.Int32
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				var all [100]*Listener
+				var heard [100]*Heard
+				for i := range all {
+					all[i] = from("127.0.0.1:" + strconv.Itoa(1000+int(port.Add(1))))
+					heard[i] = all[i].Seal(nil, 0, false)
+				}
+				for i := 0; pb.Next(); i++ {
+					n := i % len(all)
+					s.Enter(all[n])
+					if test.fail > 0 && i%test.fail == 0 {
+						s.Loops(all[n], heard[n])
+					}
+					s.Leave(all[n])
+				}
+			})
 		})
 	}
 }
