@@ -146,7 +146,7 @@ func (s *Serving) cameBack(l *Listener, came time.Duration, ours ends) bool {
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	now := shard.since(came)
-	near := shard.served[max(0, now-maxNeighbours):min(len(shard.served), now+maxNeighbours)]
+	near := shard.served[max(0, now-maxNeighbours):min(len(shard.served), now+2*maxNeighbours)]
 	return slices.ContainsFunc(near, func(r servedRequest) bool {
 		return r.Listener != nil && r.Listener != l && ours.cameBack(r.Listener)
 	})
