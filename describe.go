@@ -66,15 +66,20 @@ func (h *Handler) takeOutSent(r *http.Request, heard *listen.Heard, f *failure.F
 	sent.TakeOutOf(f)
 }
 
-// passedOn is the status that the client gets where nothing of ours is answered.
+// passedOn is the status that the client gets where nothing of ours is answered, 0
+// where it gets none: Go's servers panic.
 func passedOn(heard *listen.Heard) int {
+	status := heard.Response.Status
 	switch {
 	case heard.Err != nil:
-		return heard.ErrStatus
-	case heard.Response.Status == 0:
-		return http.StatusOK // as net/http does
+		status = heard.ErrStatus
+	case status == 0 && !heard.Panicked:
+		status = http.StatusOK // as net/http does
 	}
-	return heard.Response.Status
+	if listen.Unpassable(status) {
+		return 0
+	}
+	return status
 }
 
 // learn learns from connections that had been idle and were closed, and advises the

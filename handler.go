@@ -111,6 +111,9 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	from := originFrom(r)
 	l := listen.To(w, r, h.intercepts)
+	if h.page != nil {
+		l.Answers()
+	}
 	r = upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
 	defer h.serving.Leave(l)

@@ -54,6 +54,7 @@ var rules = []func(*try) finding{
 	http3Cause,
 	connectCause,
 	tlsCause,
+	portCause,
 	notSendableCause,
 	http2Cause,
 	fastCGICause,

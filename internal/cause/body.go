@@ -49,6 +49,12 @@ func isChunkError(err error) bool {
 
 // bodyCause finds what broke an answer's body, t's error.
 func bodyCause(t *try) finding {
+	if f := portSays(t.Attempt); f.is() {
+		// It reads no more than it needs to know that this is no TLS, so that closing
+		// resets the connection.
+		f.evidence = append(f.evidence, received(t))
+		return f
+	}
 	f := brokenBody(t)
 	if !f.is() {
 		f = found(Unknown)

@@ -18,7 +18,7 @@ func answered(h *listen.Heard) bool {
 // this goes before a client that left.
 func judgeUpload(h *listen.Heard) (verdict, bool) {
 	last := lastAttempt(h)
-	if !uploadExplains(h.Client.BodyErr) || last == nil || last.Sent == 0 || last.Status != 0 || answered(h) || h.Panicked {
+	if !uploadExplains(h.Client.BodyErr) || last == nil || last.Sent == 0 || last.HasAnswer() || answered(h) || h.Panicked {
 		return verdict{}, false
 	}
 	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
@@ -67,8 +67,11 @@ func waitedForConnection(a *listen.Attempt) bool {
 // judgeAbandoned: the client left while an upstream was waited for. One that
 // leaves after the answer's headers is no failure.
 func judgeAbandoned(h *listen.Heard) (verdict, bool) {
-	left := h.Client.Left && !answered(h) || h.Response.Status == listen.StatusClientClosedRequest || h.ErrStatus == listen.StatusClientClosedRequest
 	last := lastAttempt(h)
+	left := h.Client.Left && !answered(h) || h.Response.Status == listen.StatusClientClosedRequest || h.ErrStatus == listen.StatusClientClosedRequest
+	if !h.Client.Left && last != nil && last.Exact && last.Err == nil && last.Status == listen.StatusClientClosedRequest {
+		left = false // the upstream's own answer
+	}
 	if !left || h.Response.Hijacked || h.Panicked || last == nil && h.Selection.Rounds == 0 {
 		return verdict{}, false
 	}

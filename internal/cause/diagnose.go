@@ -86,6 +86,9 @@ func judge(h *listen.Heard) (verdict, bool) {
 	if v, ok := judgeAbandoned(h); ok {
 		return v, true
 	}
+	if v, ok := judgeUnpassable(h); ok {
+		return v, true
+	}
 	switch {
 	case h.Panicked:
 		return judgePanic(h)
@@ -105,6 +108,23 @@ func refusedByCaddy(h *listen.Heard) bool {
 	}
 	return false
 }
+
+// judgeUnpassable: the answer's status is one that no server of Go's passes on. Either
+// it was held back, or the server panicked and the client got nothing.
+func judgeUnpassable(h *listen.Heard) (verdict, bool) {
+	last := lastAttempt(h)
+	if last == nil || !unpassable(last) || last.Status != h.Response.Status || !h.Panicked && !h.Response.Intercepted {
+		return verdict{}, false
+	}
+	v := verdict{failure.Failed, 0, last, answerCause(last), nil}
+	if h.Response.Intercepted {
+		v.status = http.StatusBadGateway
+	}
+	return v, true
+}
+
+// unpassable says that an answer came with a status that can't be passed on.
+func unpassable(a *listen.Attempt) bool { return a.HasAnswer() && listen.Unpassable(a.Status) }
 
 // judgePanic: Caddy breaks an answer off by a panic. It was an upstream's doing if
 // the answer's body had an error and the client none.
@@ -153,8 +173,12 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 	if last.Sent == 0 {
 		return verdict{}, false // refused before the transport was asked
 	}
-	if last.Status != 0 && hasText(h.Err, textRetryMatch) {
-		return verdict{failure.Failed, statusOf(UpstreamStatus, h.ErrStatus), last, answerCause(last), returned(h.Err)}, true
+	if last.HasAnswer() && hasText(h.Err, textRetryMatch) {
+		f := portSays(last)
+		if !f.is() {
+			f = answerCause(last)
+		}
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, returned(h.Err)}, true
 	}
 	if worked(last) || refusedByTransport(h, last) {
 		return verdict{}, false
@@ -195,13 +219,11 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 		return verdict{failure.Failed, UpgradeFailed.Status, last, upgradeCause(last), nil}, true
 	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status)):
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
-	case h.Response.Status == http.StatusBadRequest && saysTLSExpected(last):
-		f := found(TLSExpected, "the answer says: "+said(string(last.Body.Start)))
-		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
-	case h.Response.Status == http.StatusBadRequest && saysCertificateRejected(last):
-		f := found(ClientCertificateRejected, "the answer says: "+said(string(last.Body.Start))).at(failure.PhaseHeaders)
-		f.proxyError = "proxy_configuration_error" // no alert came
-		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+	}
+	if h.Response.Status == http.StatusBadRequest {
+		if f := portSays(last); f.is() {
+			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+		}
 	}
 	failed := lastFailed(h, last.Limits)
 	if failed == nil {
@@ -222,6 +244,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 // statusOf is the status that the client gets: the row's instead of Caddy's, but
 // never instead of one that blames the client.
 func statusOf(r *Row, caddys int) int {
+	if caddys != 0 && listen.Unpassable(caddys) { // that of an answer which lb_retry_match found
+		return http.StatusBadGateway
+	}
 	if r.Status != 0 && (caddys == 0 || caddys >= 500) {
 		return r.Status
 	}
@@ -272,9 +297,10 @@ func failed(h *listen.Heard, a *listen.Attempt) bool {
 	return a.Dialing != nil && !dialled(a)
 }
 
-// worked says that an attempt is known to have brought an answer.
+// worked says that an attempt is known to have brought an answer. A 499 that an ear
+// heard is the upstream's own; Caddy writes one for a client that left.
 func worked(a *listen.Attempt) bool {
-	return a.Err == nil && !a.Silent && a.Status != listen.StatusClientClosedRequest && (a.Exact || a.Status != 0)
+	return a.Err == nil && !a.Silent && (a.Exact || a.Status != 0 && a.Status != listen.StatusClientClosedRequest)
 }
 
 // returned is the error below the one that gives it a status.

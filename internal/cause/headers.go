@@ -279,25 +279,72 @@ func greeted(t *try) bool {
 
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
 
-// saysTLSExpected says that a 400 is that of a TLS port.
-func saysTLSExpected(a *listen.Attempt) bool {
-	return !a.TLS && says400(a, tlsPortSays)
+// portCause finds the cause where the answer could not be read, or writing the request
+// failed, and what had come is a TLS port's own sentence.
+func portCause(t *try) finding { return portSays(t.Attempt) }
+
+// portSays finds the cause where a port itself answered with a 400 and a sentence: that
+// it expects TLS, or another certificate. Whatever comes after it, it was heard.
+func portSays(a *listen.Attempt) finding {
+	page := badRequest(a)
+	if !a.TLS {
+		if says := sentenceIn(page, tlsPortSays); says != "" {
+			return found(TLSExpected, says)
+		}
+		return nothing
+	}
+	if says := sentenceIn(page, certificatePortSays); says != "" {
+		f := found(ClientCertificateRejected, says).at(failure.PhaseHeaders)
+		f.proxyError = "proxy_configuration_error" // no alert came
+		return f
+	}
+	return nothing
 }
 
-// saysCertificateRejected says that a 400 is about the certificate that was sent, or
-// wasn't.
-func saysCertificateRejected(a *listen.Attempt) bool {
-	return a.TLS && says400(a, certificatePortSays)
+// sentenceIn gives the evidence that one of these is on a page, "" for none.
+func sentenceIn(page []byte, sentences [][]byte) string {
+	for _, sentence := range sentences {
+		if i := bytes.Index(page, sentence); i >= 0 {
+			line := page[i:]
+			if end := bytes.IndexAny(line, "<\r\n"); end >= 0 {
+				line = line[:end]
+			}
+			return "the answer says: " + said(string(line))
+		}
+	}
+	return ""
 }
 
-func says400(a *listen.Attempt, sentences [][]byte) bool {
-	return a.Status == http.StatusBadRequest && slices.ContainsFunc(sentences, func(sentence []byte) bool {
-		return bytes.Contains(a.Body.Start, sentence)
-	})
+// badRequest is how the body of an answer with the status 400 begins, whether somebody
+// read it or it was only heard on the connection.
+func badRequest(a *listen.Attempt) []byte {
+	if a.Status == http.StatusBadRequest && len(a.Body.Start) > 0 {
+		return a.Body.Start
+	}
+	head := (&try{Attempt: a}).head()
+	if head == "" && a.Connection != nil {
+		head = string(a.Connection.Opening)
+	}
+	line, rest, _ := strings.Cut(head, "\r\n")
+	version, status, _ := strings.Cut(line, " ")
+	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(status, "400") {
+		return nil
+	}
+	_, page, _ := strings.Cut(rest, "\r\n\r\n")
+	if strings.HasPrefix(rest, "\r\n") { // no field at all
+		page = rest[len("\r\n"):]
+	}
+	return []byte(page)
 }
+
+// adviceStatus is for a status that is none.
+const adviceStatus = "Look at what {upstream} writes as status: one of HTTP's own, from 200 to 599."
 
 // answerCause is that of an upstream's own answer.
 func answerCause(a *listen.Attempt) finding {
+	if unpassable(a) {
+		return found(ResponseMalformed, "the upstream answered with the status "+strconv.Itoa(a.Status)+": one has three digits, from 100 to 999").advise(adviceStatus)
+	}
 	return found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 }
 
@@ -381,6 +428,7 @@ var TLSExpected = &Row{
 		{"not_http", "the first bytes are a TLS alert, or the answer says itself that TLS is expected"},
 		{"closed_before_response", "something came back; a port that closes without a word cannot be told from here"},
 		{"upstream_status", "the answer has the sentence of a TLS port, which the evidence quotes"},
+		{"response_truncated", "the sentence came before the connection was reset: such a port reads less than a browser sends, and what is left unread resets it"},
 	},
 }
 
@@ -412,10 +460,11 @@ var ResponseMalformed = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The answer of {upstream} is not valid HTTP.",
 	Advice:       "Look at what the application writes as status line and header fields; the error quotes the place.",
-	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length.",
-	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard.",
+	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
+	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	UsualReasons: []string{
 		"a script that prints before its headers, or a line break in a header value",
+		"a number of the application's own where the status belongs: 0, 42, 1000",
 		"two different Content-Length fields, or one that is no number",
 		"a home-made server",
 	},

@@ -46,7 +46,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	if a != nil {
 		f.Upstream = cut(a.Upstream, maxAddress)
-		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus {
+		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus || unpassable(a) {
 			f.Received = receivedOf(a)
 		}
 	} else {
@@ -94,7 +94,7 @@ func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
-	case a.Status != 0:
+	case a.HasAnswer():
 		return failure.SentYes
 	case a.FirstByte > 0 && greeted(&try{Attempt: a, protocol: a.Protocol}):
 		return failure.SentMaybe // what came is no answer to it

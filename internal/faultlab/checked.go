@@ -8,7 +8,7 @@ import (
 // checked are faults that are made with active health checks as well: with them, a
 // transport must be listened to in another way, that of HTTP/3 and FastCGI not at all.
 var checked = []string{
-	"cut_in_header", "upstream_never_reads",
+	"cut_in_header", "upstream_never_reads", "status_042", "http_to_tls_go_browser", "http_to_tls_apache", "answers_499",
 	"h2_stream_reset", "h2_stream_refused_post", "h2_goaway_unprocessed", "h2_hpack_broken", "h2c_to_http1", "h2_body_stream_reset",
 	"forward_proxy_closes", "forward_proxy_forbids", "socks_unreachable",
 	"h3_certificate_untrusted", "h3_stream_reset", "h3_data_before_headers", "h3_moved",

@@ -67,6 +67,9 @@ func fastCGIFaults() []Fault {
 		failed("fastcgi_speaks_http", "fastcgi_malformed", "headers", "upstream", 502, overTCP(responds(saysRaw("HTTP/1.1 400 Bad Request\r\n\r\n")), fastCGI())),
 		failed("fastcgi_header_without_colon", "fastcgi_malformed", "headers", "upstream", 502, overTCP(responds(saysOut("no colon here\r\n\r\n")), fastCGI())),
 		failed("fastcgi_status_malformed", "fastcgi_malformed", "headers", "upstream", 502, overTCP(responds(saysOut("Status: fine\r\n\r\n")), fastCGI())),
+		failed("fastcgi_status_0", "response_malformed", "headers", "upstream", 502, overTCP(responds(saysOut("Status: 0\r\n\r\nhello")), fastCGI())),
+		failed("fastcgi_status_42", "response_malformed", "headers", "upstream", 502, overTCP(responds(saysOut("Status: 42 Answer\r\n\r\nhello")), fastCGI())),
+		failed("fastcgi_status_1000", "response_malformed", "headers", "upstream", 502, overTCP(responds(saysOut("Status: 1000\r\n\r\nhello")), fastCGI())),
 		// A field's name that ends where the answer does may be cut, or be all there is.
 		failed("fastcgi_cut_in_header", "unknown", "headers", "", 502, overTCP(responds(cutsOut("Content-Type: text/plain\r\nX-Po")), fastCGI())),
 		{

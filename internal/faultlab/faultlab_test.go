@@ -133,6 +133,10 @@ var proofs = map[string]check{
 	"reset_in_header":          as[textproto.ProtocolError](),
 	"stalled_in_headers":       text("timeout awaiting response headers"),
 	"status_malformed":         text("malformed HTTP status code"),
+	"status_000":               answered(0),
+	"status_042":               answered(42),
+	"status_042_tls":           answered(42),
+	"status_1000":              text("malformed HTTP status code"),
 	"http_version_malformed":   text("malformed HTTP version"),
 	"header_without_colon":     as[textproto.ProtocolError](),
 	"header_with_nul":          as[textproto.ProtocolError](),
@@ -151,9 +155,12 @@ var proofs = map[string]check{
 	"speaks_http2":             text("malformed HTTP response"),
 	"http_to_tls_alert":        text(`malformed HTTP response "\x15\x03`),
 	"http_to_tls_go":           answeredWith(400, "Client sent an HTTP request to an HTTPS server."),
+	"http_to_tls_go_browser":   cutAfter("Client sent an HTTP request to an HTTPS server."),
+	"http_to_tls_apache":       answeredWith(400, "speaking plain HTTP to an SSL-enabled server port"),
 	"http_to_tls_nginx":        answeredWith(400, nginxPlainToTLS),
 	"upgrade_to_other":         answered(101),
 	"upgrade_unasked":          answered(101),
+	"answers_499":              answered(499),
 	"answers_502":              answered(502),
 	"answers_503":              answered(503),
 	"answers_503_unix":         answered(503),
@@ -220,6 +227,9 @@ var proofs = map[string]check{
 	"h2_client_leaves_while_waiting": is(context.Canceled),
 	"h2_hpack_broken":                is(http2.ConnectionError(http2.ErrCodeCompression)),
 	"h2c_hpack_broken":               is(http2.ConnectionError(http2.ErrCodeCompression)),
+	"h2_status_042":                  answered(42),
+	"h2_status_1000":                 answered(1000),
+	"h2c_status_1000":                answered(1000),
 	"h2_headers_without_status":      text("PROTOCOL_ERROR; malformed response from server: missing status pseudo header"),
 	"h2_header_name_in_capitals":     text("PROTOCOL_ERROR; invalid header field name"),
 	"h2_header_with_newline":         text("PROTOCOL_ERROR; invalid header field value"),
@@ -556,6 +566,21 @@ func broken(how check) check {
 			return fmt.Sprintf("got %v, %d, want an answer", h.err, h.status)
 		}
 		return how(heard{err: h.bodyErr}, a)
+	}
+}
+
+// cutAfter wants the 400 to have come with these words, and its body to have been reset
+// then. Who reads too late may find the reset first.
+func cutAfter(words string) check {
+	return func(h heard, a *Answer) string {
+		reset := errno(syscall.ECONNRESET, 10054)
+		switch {
+		case h.err != nil:
+			return reset(h, a)
+		case h.status != http.StatusBadRequest || !strings.Contains(h.body, words) && h.body != "":
+			return fmt.Sprintf("got %d %q", h.status, h.body)
+		}
+		return reset(heard{err: h.bodyErr}, a)
 	}
 }
 

@@ -33,6 +33,8 @@ const (
 	h3NoStatus     = "\x01\x09\x00\x00\x25\x03foo\x01a" + "\x00"
 	h3BadEntry     = "\x01\x05\x00\x00\xff\xff\x03"
 	h3Interim      = "\x01\x08\x00\x00\x5f\x09\x03103" // the status in full
+	h3Status042    = "\x01\x08\x00\x00\x5f\x09\x03042"
+	h3Status1000   = "\x01\x09\x00\x00\x5f\x09\x041000"
 	h3Length5      = "\x01\x06\x00\x00\xd9\x54\x015"
 	h3HugeHeaders  = "\x01\x81\x00\x00\x00" // a HEADERS frame of 16 MiB
 	h3Goaway       = "\x07\x01\x00"         // GOAWAY: no request was taken
@@ -81,6 +83,8 @@ func http3Faults() []Fault {
 
 		failed("h3_data_before_headers", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Part)})),
 		failed("h3_headers_without_status", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3NoStatus)})),
+		failed("h3_status_042", "response_malformed", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Status042)})),
+		failed("h3_status_1000", "response_malformed", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Status1000)})),
 		failed("h3_qpack_broken", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3BadEntry)})),
 		failed("h3_settings_on_stream", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3SettingsHere)})),
 		failed("h3_headers_too_large", "response_headers_too_large", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3HugeHeaders)})),

@@ -54,6 +54,11 @@ func headersFaults() []Fault {
 		},
 
 		failed("status_malformed", "19", "response_malformed", "upstream", overTCP(answers("HTTP/1.1 abc Wrong\r\n\r\n"))),
+		// Go's client lets these pass, and no server of Go's passes them on.
+		failed("status_000", "19", "response_malformed", "upstream", overTCP(answers("HTTP/1.1 000 Nothing\r\n"+length+"\r\nhello"))),
+		failed("status_042", "19", "response_malformed", "upstream", overTCP(answers("HTTP/1.1 042 Answer\r\n"+length+"\r\nhello"))),
+		failed("status_042_tls", "19", "response_malformed", "upstream", overTLS(answers("HTTP/1.1 042 Answer\r\n"+length+"\r\nhello"))),
+		failed("status_1000", "19", "response_malformed", "upstream", overTCP(answers("HTTP/1.1 1000 Large\r\n"+length+"\r\nhello"))),
 		failed("http_version_malformed", "19", "response_malformed", "upstream", overTCP(answers("HTTP/x.y 200 OK\r\n\r\n"))),
 		failed("header_without_colon", "20", "response_malformed", "upstream", overTCP(answers(line+"no colon here\r\n\r\n"))),
 		failed("header_with_nul", "20", "response_malformed", "upstream", overTCP(answers(line+"X-Bad: a\x00b\r\n\r\n"))),
@@ -76,6 +81,13 @@ func headersFaults() []Fault {
 		failed("speaks_http2", "35", "http_version_mismatch", "proxy", overTCP(answers(http2Settings))),
 		failed("http_to_tls_alert", "10", "tls_expected", "proxy", overTCP(answers(string(alert(10))))),
 		answered("http_to_tls_go", "10a", "tls_expected", "proxy", http.StatusBadRequest, startTLSServer),
+		// It reads less than a browser sends, so that a reset follows its sentence.
+		{
+			Name: "http_to_tls_go_browser", Number: "10a",
+			Cause: "tls_expected", Phase: "headers", Side: "proxy", Outcome: "truncated", Status: http.StatusBadRequest,
+			Start: startTLSServerFor(browsers(http.MethodGet)),
+		},
+		answered("http_to_tls_apache", "10b", "tls_expected", "proxy", http.StatusBadRequest, overTCP(answers(apacheBadRequest()))),
 		answered("http_to_tls_nginx", "10b", "tls_expected", "proxy", http.StatusBadRequest, overTCP(answers(nginxBadRequest()))),
 
 		failed("upgrade_to_other", "33a", "upgrade_failed", "upstream", overTCP(
@@ -83,6 +95,9 @@ func headersFaults() []Fault {
 			sends(Request{Header: map[string]string{"Connection": "Upgrade", "Upgrade": "websocket"}}))),
 		failed("upgrade_unasked", "33a", "upgrade_failed", "upstream", overTCP(
 			answers("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))),
+
+		// An answer like any other 4xx, though Caddy has it for a client that left.
+		{Name: "answers_499", Number: "27", Status: 499, Start: overTCP(answers(status(499)), app(answersStatus(499)))},
 
 		answered("answers_502", "27", "upstream_status", "upstream", 502, overTCP(answers(status(502)))),
 		answered("answers_503", "27", "upstream_status", "upstream", 503, overTCP(answers(status(503)))),
@@ -119,6 +134,24 @@ func nginxBadRequest() string {
 	body := "<html>\r\n<head><title>400 " + nginxPlainToTLS + "</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n" +
 		"<center>" + nginxPlainToTLS + "</center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nServer: nginx\r\nContent-Type: text/html\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+}
+
+// apacheBadRequest is how Apache does.
+func apacheBadRequest() string {
+	body := "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>400 Bad Request</title>\n</head><body>\n<h1>Bad Request</h1>\n" +
+		"<p>Your browser sent a request that this server could not understand.<br />\n" +
+		"Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />\n" +
+		" Instead use the HTTPS scheme to access this URL, please.<br />\n</p>\n<hr>\n<address>Apache/2.4.62 (Debian) Server at app Port 443</address>\n</body></html>\n"
+	return fmt.Sprintf("HTTP/1.1 400 Bad Request\r\nServer: Apache/2.4.62 (Debian)\r\nContent-Length: %d\r\nConnection: close\r\nContent-Type: text/html; charset=iso-8859-1\r\n\r\n%s", len(body), body)
+}
+
+// browsers are requests of the size that a browser's have.
+func browsers(method string) Request {
+	return Request{Method: method, Header: map[string]string{
+		"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+		"Accept":     "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+		"Cookie":     "session=" + strings.Repeat("0123456789abcdef", 2<<10/16),
+	}}
 }
 
 // answers reads a request, says reply, and closes in good order.
@@ -160,7 +193,14 @@ func speaksFirst(banner string) behaviour {
 }
 
 // startTLSServer makes Go's own HTTPS server, which has a sentence for plain HTTP.
-func startTLSServer() (*Upstream, error) {
+func startTLSServer() (*Upstream, error) { return startTLSServerFor(Request{})() }
+
+// startTLSServerFor does so for a client that sends r.
+func startTLSServerFor(r Request) func() (*Upstream, error) {
+	return func() (*Upstream, error) { return tlsServer(sends(r)) }
+}
+
+func tlsServer(options ...option) (*Upstream, error) {
 	ca, err := newAuthority("Lab CA")
 	if err != nil {
 		return nil, err
@@ -173,7 +213,7 @@ func startTLSServer() (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := newUpstream()
+	u := newUpstream(options...)
 	u.To = l.Addr().String()
 	u.serveHTTP(tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{certificate}}), http.NotFoundHandler())
 	return u, nil

@@ -422,7 +422,14 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	if a.Body.Uncompressed = res.Uncompressed; res.Uncompressed {
 		a.Body.Expected = -1
 	}
-	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols {
+	if Unpassable(res.StatusCode) && a.l.answers && a.l.before == nil {
+		// Nothing of the answer is in it yet.
+		a.l.before = a.l.ResponseWriter.Header().Clone()
+		if a.l.before == nil {
+			a.l.before = make(http.Header)
+		}
+	}
+	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) {
 		a.Header = received(res.Header)
 	}
 	switch {

@@ -88,7 +88,7 @@ type Response struct {
 	// was intercepted it is the one that was held back.
 	Status int
 	// Intercepted says that an upstream's own answer was held back, so that
-	// another can be written.
+	// another can be written: as the owner wished, or because it is Unpassable.
 	Intercepted bool
 	// Hijacked says that the connection was taken over (an upgrade).
 	Hijacked bool
@@ -171,7 +171,7 @@ type Attempt struct {
 	// Err is the round trip's exact error.
 	Err error
 
-	// Status is that of the answer, 0 for none; Header its header.
+	// Status is that of the answer, 0 for none (but see HasAnswer); Header its header.
 	Status int
 	Header http.Header
 	// Copied is the whole header of an answer of which the owner's routes copy fields
@@ -198,6 +198,13 @@ func (a *Attempt) unsent() bool {
 	fastCGI := a.Protocol == "fastcgi" // which has no hook that tells of a connection
 	return a.Sent == 0 || a.DialErr || a.Exact && !fastCGI || a.Dialing != nil && (!fastCGI || !a.Dialing.connected())
 }
+
+// HasAnswer says that the headers of an answer came. The status of one may be 000.
+func (a *Attempt) HasAnswer() bool { return a.Answered > 0 || a.Status != 0 }
+
+// Unpassable says that no server of Go's can pass on an answer with this status: it
+// panics.
+func Unpassable(status int) bool { return status < 100 || status > 999 }
 
 // Dialing is what was heard while a connection was dialled.
 type Dialing struct {
@@ -279,5 +286,5 @@ type Body struct {
 	Start []byte
 }
 
-// MaxBodyStart is how many bytes of a body are kept.
-const MaxBodyStart = 128
+// MaxBodyStart is how many bytes of a body are kept: Apache's sentence ends at its 311th.
+const MaxBodyStart = 512

@@ -43,11 +43,14 @@ type Listener struct {
 	yielded bool
 
 	// The response is written by one goroutine, the one that seals. before is the
-	// header before the next handler got it; nil where nothing is intercepted.
+	// header before the next handler got it, or before an answer came that can't be
+	// passed on; nil where nothing is held back.
 	response Response
 	writeErr error
 	writing  waiting
 	before   http.Header
+	// answers says that an answer which can't be passed on is held back.
+	answers bool
 
 	mu sync.Mutex
 	// sealed is changed with the lock held, and may be read without.
@@ -88,6 +91,10 @@ func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool
 	}
 	return l
 }
+
+// Answers says that whoever began to listen answers for an upstream whose answer can't
+// be passed on (see Unpassable): it is held back then.
+func (l *Listener) Answers() { l.answers = true }
 
 // Inside says that l listens inside of what outer listens to; outer may be nil.
 func (l *Listener) Inside(outer *Listener) { l.outer = outer }
@@ -223,7 +230,7 @@ func (l *Listener) finish(next *failure.Limits) {
 	if a == nil || l.sealed.Load() {
 		return
 	}
-	if a.Status == 0 && a.Err == nil && a.FirstByte == 0 && a.Limits == next {
+	if !a.HasAnswer() && a.Err == nil && a.FirstByte == 0 && a.Limits == next {
 		// The same handler tries again, so this one failed. Its error was not heard.
 		a.Err = ErrNotHeard
 		l.troubled = true
@@ -248,7 +255,7 @@ func (l *Listener) keep(a Attempt) {
 // handler returned no error; the listening has ended then. It is asked for every
 // request.
 func (l *Listener) WentWell() bool {
-	if l.response.Intercepted || l.response.Status >= http.StatusInternalServerError || l.response.Status == StatusClientClosedRequest {
+	if l.response.Intercepted || l.response.Status >= http.StatusInternalServerError {
 		return false
 	}
 	l.mu.Lock()
@@ -258,7 +265,11 @@ func (l *Listener) WentWell() bool {
 		// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
 		// port's own sentence.
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
-		well = well && !upgradeFailed && a.Body.Start == nil && a.Body.Err == nil
+		well = well && !upgradeFailed && a.Status != http.StatusBadRequest && a.Body.Err == nil
+	}
+	if l.response.Status == StatusClientClosedRequest {
+		// Caddy's own, for a client that left, unless it is the upstream's.
+		well = well && l.ctx.Err() == nil && l.current != nil && l.current.Status == StatusClientClosedRequest
 	}
 	if well {
 		l.sealed.Store(true)
@@ -307,10 +318,10 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		h.Selection.Limits = l.current.Limits
 	}
 	if a := l.current; a != nil {
-		if !a.Exact && a.Status == 0 && a.Err == nil {
+		if !a.Exact && !a.HasAnswer() && a.Err == nil {
 			// No ear in the transport: how the request ended tells how it did.
 			a.Err = err
-			if status := l.response.Status; err == nil && status != StatusClientClosedRequest {
+			if status := l.response.Status; err == nil && status != 0 && status != StatusClientClosedRequest {
 				a.Status, a.Answered = status, h.Duration
 			}
 		}

@@ -23,7 +23,7 @@ func (l *Listener) WriteHeader(status int) {
 	}
 	if l.response.Status == 0 {
 		l.response.Status = status
-		if l.intercepts != nil && l.intercepts(status) && l.upstreamAnswered(status) {
+		if l.holdsBack(status) {
 			l.intercept()
 			return
 		}
@@ -39,6 +39,14 @@ func (l *Listener) interim(status int) {
 	if a := l.current; a != nil && !l.sealed.Load() && a.FirstByte > 0 && a.Answered == 0 {
 		a.Interim = status
 	}
+}
+
+// holdsBack says that an answer with this status is not passed on: the owner said so,
+// or it can't be.
+func (l *Listener) holdsBack(status int) bool {
+	wished := l.intercepts != nil && l.intercepts(status)
+	unpassable := l.answers && Unpassable(status)
+	return (wished || unpassable) && l.upstreamAnswered(status)
 }
 
 // intercept holds an answer back, and takes its fields out of the header again: what
@@ -61,21 +69,28 @@ func (l *Listener) Header() http.Header {
 }
 
 // upstreamAnswered says whether status is the last attempt's own, and nobody else has
-// made something of it.
+// made something of it. The owner's routes can pass one on that is Unpassable, but make
+// nothing of it; where no ear heard it come, nothing is known of the header before.
 func (l *Listener) upstreamAnswered(status int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.current
-	return a != nil && !a.handled && (a.Status == status || !a.Exact && a.FirstByte > 0)
+	switch {
+	case a == nil:
+		return false
+	case Unpassable(status):
+		return a.Exact && a.HasAnswer() && a.Status == status && l.before != nil
+	}
+	return !a.handled && (a.Status == status || !a.Exact && a.FirstByte > 0)
 }
 
 // Write implements http.ResponseWriter.
 func (l *Listener) Write(p []byte) (int, error) {
-	if l.response.Status == 0 {
-		l.response.Status = http.StatusOK // as net/http does
-	}
 	if l.response.Intercepted {
 		return len(p), nil
+	}
+	if l.response.Status == 0 {
+		l.response.Status = http.StatusOK // as net/http does
 	}
 	l.writing.begin(l.start)
 	n, err := l.ResponseWriter.Write(p)
@@ -86,11 +101,11 @@ func (l *Listener) Write(p []byte) (int, error) {
 
 // ReadFrom implements io.ReaderFrom, so that sendfile stays possible.
 func (l *Listener) ReadFrom(r io.Reader) (int64, error) {
-	if l.response.Status == 0 {
-		l.response.Status = http.StatusOK // as net/http does
-	}
 	if l.response.Intercepted {
 		return io.Copy(io.Discard, r)
+	}
+	if l.response.Status == 0 {
+		l.response.Status = http.StatusOK // as net/http does
 	}
 	// io.Copy asks the inner writer for its ReadFrom. Whether an error is r's or
 	// the client's can't be told here, so none is kept.

@@ -67,7 +67,7 @@ func (l *Listener) standIn(begin bool) *LiveAttempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.current
-	if l.sealed.Load() || a != nil && a.Exact && a.End == 0 && a.Status == 0 {
+	if l.sealed.Load() || a != nil && a.Exact && a.End == 0 && !a.HasAnswer() {
 		return nil
 	}
 	if begin {
