@@ -1,18 +1,197 @@
 package diagnostics
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/fcgi"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
 )
+
+// closings is a listener that tells when a client closes one of its connections.
+type closings struct {
+	net.Listener
+	closed chan struct{}
+}
+
+func (c *closings) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	return &closingConn{Conn: conn, closed: c.closed}, err
+}
+
+type closingConn struct {
+	net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (c *closingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.once.Do(func() { c.closed <- struct{}{} })
+	}
+	return n, err
+}
+
+// An answer that is replaced by the page is not waited for: its body may have no end,
+// or stall. Its upstream sees the end of its connection, or of its stream.
+func TestInterceptWaitsForNoBody(t *testing.T) {
+	part := bytes.Repeat([]byte("OWN"), 1000)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write(part)
+	_ = z.Flush()
+	bodies := []struct {
+		name  string
+		write func(w http.ResponseWriter, r *http.Request)
+	}{
+		{"endless", func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := w.Write(part); err != nil {
+					return
+				}
+			}
+		}},
+		{"stalled", func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		}},
+		{"stalled in gzip", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write(zipped.Bytes())
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}},
+		{"shorter than it should be", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write(part)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}},
+	}
+	ways := []struct {
+		name, block, site string
+		serve             func(t *testing.T, h http.Handler, closed chan struct{}) (address string)
+		seesNoClose       bool // the application doesn't, only the connection
+	}{
+		{name: "HTTP/1.1"},
+		{name: "with active checks", block: "health_port 1\nhealth_interval 1h\nhealth_fails 100000"},
+		{name: "behind encode", site: "encode gzip"},
+		{name: "flushed at once", block: "flush_interval -1"},
+		{name: "h2c", block: "transport http {\nversions h2c\n}", serve: serveH2C},
+		{name: "h2", block: "transport http {\ntls_insecure_skip_verify\n}", serve: serveH2},
+		{name: "FastCGI", block: "transport fastcgi", serve: serveFastCGI, seesNoClose: true},
+	}
+	for _, way := range ways {
+		for _, body := range bodies {
+			if way.seesNoClose && body.name != "endless" {
+				continue // Go's server of FastCGI doesn't tell its application
+			}
+			if way.site != "" && strings.HasPrefix(body.name, "stalled") {
+				continue // encode holds the header back until it has seen some of a body
+			}
+			t.Run(way.name+", "+body.name, func(t *testing.T) {
+				closed := make(chan struct{}, 100)
+				ended := make(chan struct{}, 1)
+				handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer func() { ended <- struct{}{} }()
+					w.Header().Set("X-Own", "own")
+					if strings.HasSuffix(body.name, "gzip") {
+						w.Header().Set("Content-Encoding", "gzip")
+					}
+					if strings.HasPrefix(body.name, "shorter") {
+						w.Header().Set("Content-Length", "1000000")
+					}
+					w.WriteHeader(http.StatusServiceUnavailable)
+					_ = http.NewResponseController(w).Flush()
+					body.write(w, r)
+				})
+				serve := way.serve
+				if serve == nil {
+					serve = serveHTTP1
+				}
+				c := startCaddy(t, way.site+"\nupstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+serve(t, handler, closed)+" {\n"+way.block+"\n}")
+				a := c.get("/", "Accept: text/html")
+				if a.status != 503 || a.err != nil || !strings.Contains(a.body, "<html") || strings.Contains(a.body, "OWN") || a.header.Get("X-Own") != "" {
+					t.Errorf("got %d %v %.200s %v", a.status, a.header, a.body, a.err)
+				}
+				f := c.failure()
+				if f.Cause != "upstream_status" || f.Outcome != failure.UpstreamAnswered || f.Received.Status != 503 {
+					t.Errorf("recorded %s %s %+v", f.Outcome, f.Cause, f.Received)
+				}
+				if text, _ := json.Marshal(f); strings.Contains(string(text), "the answer came") {
+					t.Errorf("something is said of a body that nobody read: %s", text)
+				}
+				for event, happened := range map[string]chan struct{}{"the application's end": ended, "the connection's": closed} {
+					if strings.HasPrefix(way.name, "h2") && event == "the connection's" {
+						continue // it serves others
+					}
+					select {
+					case <-happened:
+					case <-time.After(10 * time.Second):
+						t.Errorf("not seen by the upstream: %s", event)
+					}
+				}
+			})
+		}
+	}
+}
+
+// serveHTTP1 serves h until the test ends.
+func serveHTTP1(t *testing.T, h http.Handler, closed chan struct{}) string {
+	return serveWith(t, h, closed, func(*httptest.Server) {})
+}
+
+func serveH2(t *testing.T, h http.Handler, closed chan struct{}) string {
+	return "https://" + serveWith(t, h, closed, func(s *httptest.Server) { s.EnableHTTP2 = true })
+}
+
+func serveH2C(t *testing.T, h http.Handler, closed chan struct{}) string {
+	return serveWith(t, h, closed, func(s *httptest.Server) {
+		s.Config.Protocols = new(http.Protocols)
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+	})
+}
+
+func serveWith(t *testing.T, h http.Handler, closed chan struct{}, configure func(*httptest.Server)) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Listener = &closings{s.Listener, closed}
+	configure(s)
+	if s.EnableHTTP2 {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func serveFastCGI(t *testing.T, h http.Handler, closed chan struct{}) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = fcgi.Serve(&closings{l, closed}, h) // always returns an error
+	}()
+	t.Cleanup(func() { l.Close(); <-ended })
+	return l.Addr().String()
+}
 
 // An answer whose status can't be passed on ends as it does without us with `page off`,
 // and leaves a record. With a page the client gets it, with nothing of the answer but

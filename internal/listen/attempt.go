@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -438,7 +439,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		// An upgrade's body is the connection itself and must stay an io.ReadWriteCloser.
 	default:
-		a.responseBody = responseBody{ReadCloser: res.Body, a: a}
+		a.responseBody.ReadCloser, a.responseBody.a = res.Body, a
 		res.Body = &a.responseBody
 	}
 }
@@ -545,10 +546,17 @@ type responseBody struct {
 	io.ReadCloser
 	a      *LiveAttempt
 	waited waiting
+	// unwanted says that the answer is held back, so that nobody waits for what is to
+	// come of it: it may have no end. Who closes it without having read that ends its
+	// connection.
+	unwanted atomic.Bool
 }
 
 // Read implements io.Reader.
 func (b *responseBody) Read(p []byte) (int, error) {
+	if b.unwanted.Load() {
+		return 0, io.EOF
+	}
 	b.waited.begin(b.a.l.start)
 	n, err := b.ReadCloser.Read(p)
 	b.waited.end(b.a.l.start)

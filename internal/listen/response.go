@@ -50,13 +50,18 @@ func (l *Listener) holdsBack(status int) bool {
 }
 
 // intercept holds an answer back, and takes its fields out of the header again: what
-// was set before it came stays.
+// was set before it came stays. Its body is not waited for.
 func (l *Listener) intercept() {
 	header := l.ResponseWriter.Header()
 	clear(header)
 	maps.Copy(header, l.before)
 	l.response.Intercepted = true
 	l.before = make(http.Header) // for what is yet to be set of the answer
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current != nil {
+		l.current.responseBody.unwanted.Store(true)
+	}
 }
 
 // Header implements http.ResponseWriter. An answer that is held back may still set
