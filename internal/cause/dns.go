@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // dnsCause finds the cause where a name could not be resolved.
@@ -55,7 +56,7 @@ func dnsCause(t *try) finding {
 		return f
 	}
 	f := found(DNSServerFailed)
-	if len(t.resolvers()) > 0 {
+	if len(resolversOf(t.Attempt)) > 0 {
 		return f.advise(adviceResolvers)
 	}
 	return f
@@ -64,31 +65,28 @@ func dnsCause(t *try) finding {
 // adviceResolvers is for a transport that asks name servers of its own.
 const adviceResolvers = "Check the name servers that resolvers in the transport names: they are asked, not this machine's."
 
-// resolvers are the name servers that are asked for an attempt; none where the system's
-// are, or where it isn't known.
-func (t *try) resolvers() []string {
-	if t.Limits == nil {
+// resolversOf are the name servers that are asked for an attempt; none where the
+// system's are, or where it isn't known.
+func resolversOf(a *listen.Attempt) []string {
+	if a.Limits == nil {
 		return nil
 	}
-	return t.Limits.Resolvers
+	return a.Limits.Resolvers
 }
 
-// asked puts the name servers that were asked into what an error says: Go names that of
-// resolv.conf, whichever it is. The first of errs that is a lookup's has its words.
-func asked(text string, resolvers []string, errs ...error) string {
+// asked puts the name servers that were asked into a text that quotes a lookup's error:
+// Go names that of resolv.conf, whichever it is.
+func asked(text string, resolvers []string, err error) string {
 	if len(resolvers) == 0 {
 		return text
 	}
-	for _, err := range errs {
-		lookup, ok := errors.AsType[*net.DNSError](err)
-		if !ok || lookup.Server == "" {
-			continue
-		}
-		corrected := *lookup
-		corrected.Server = serverWords(resolvers)
-		return strings.Replace(text, lookup.Error(), corrected.Error(), 1)
+	lookup, ok := errors.AsType[*net.DNSError](err)
+	if !ok || lookup.Server == "" {
+		return text
 	}
-	return text
+	corrected := *lookup
+	corrected.Server = serverWords(resolvers)
+	return strings.Replace(text, lookup.Error(), corrected.Error(), 1)
 }
 
 // maxServers is how many name servers are named.

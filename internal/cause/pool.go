@@ -21,7 +21,7 @@ type pool struct {
 // attempt alone ended the request.
 func poolOf(h *listen.Heard, v verdict, f *failure.Failure) (p pool, ok bool) {
 	last := v.attempt
-	if last == nil || v.outcome != failure.Failed || len(f.Attempts) != len(h.Attempts) {
+	if last == nil || v.outcome != failure.Failed || len(f.Attempts) != len(h.Attempts) || len(h.Attempts)+len(f.Unavailable) < 2 {
 		return p, false
 	}
 	p.upstreams = make(map[string]bool)

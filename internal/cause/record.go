@@ -385,7 +385,7 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 			what = lookupWords(l.Err)
 		}
 		host := l.Host
-		if servers := t.resolvers(); len(servers) > 0 {
+		if servers := resolversOf(t.Attempt); len(servers) > 0 {
 			host += " on " + serverWords(servers)
 		}
 		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))))

@@ -37,13 +37,12 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 		return proxyPhrase(err)
 	}
 	text := err.Error()
-	if a != nil && a.Dialing != nil && a.Connection == nil {
-		t := &try{Attempt: a}
-		looked := dialErr(t)
-		if a.Dialing.Lookup != nil {
-			looked = firstError(a.Dialing.Lookup.Err, looked)
+	if a != nil {
+		looked := err // where it hides the lookup's, the trace has it
+		if d := a.Dialing; d != nil && d.Lookup != nil && d.Lookup.Err != nil {
+			looked = d.Lookup.Err
 		}
-		text = asked(text, t.resolvers(), err, looked)
+		text = asked(text, resolversOf(a), looked)
 	}
 	return withoutSecrets(text)
 }

@@ -13,7 +13,8 @@ func (f *Failure) failed(a *Attempt) bool {
 
 // FailedUpstreams are the names of the upstreams that failed: of the one that the
 // record is about, and of those of the attempts before.
-func (f *Failure) FailedUpstreams() (names []string) {
+func (f *Failure) FailedUpstreams() []string {
+	names := make([]string, 0, 2)
 	add := func(name string) {
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
