@@ -62,7 +62,8 @@ type Handler struct {
 	KeepQuery []string `json:"keep_query,omitempty"`
 
 	// Request fields that are kept in records and logs besides User-Agent and
-	// Referer's origin; credentials stay REDACTED. Default: none.
+	// Referer's origin; credentials, and what is called like one, stay REDACTED.
+	// Default: none.
 	KeepHeaders []string `json:"keep_headers,omitempty"`
 
 	// How much of the client's address is kept: `full`, `masked` (/24 and /48) or

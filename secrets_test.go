@@ -223,7 +223,7 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 			}
 			cert, key := certificateFiles(t)
 			secure := "127.0.0.1:" + itoa(freePort(t))
-			c := startCaddyWith(t, l.ofOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 200ms\n}\n}",
+			c := startCaddyWith(t, l.ofOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 1s\n}\n}",
 				handlers+"}\nhttps://"+secure+" {\ntls "+cert+" "+key+"\n"+handlers)
 			u := uploader{from, strings.TrimPrefix(c.url, "http://"), secure}
 			var group sync.WaitGroup

@@ -93,7 +93,7 @@ func proxyWords(err error) string {
 		return strconv.Itoa(status) + " " + http.StatusText(status)
 	}
 	// Go's SOCKS client says so of each code, known or not.
-	return clean(strings.TrimPrefix(proxyPhrase(err), "unknown error "))
+	return failure.Visible(strings.TrimPrefix(proxyPhrase(err), "unknown error "))
 }
 
 // proxyDialCause is that of a forward proxy to which there is no connection, for err.

@@ -346,7 +346,7 @@ func evidence(h *listen.Heard, v verdict, address string) []string {
 		lines = lines[:maxLines]
 	}
 	for i, line := range lines {
-		lines[i] = cut(clean(line), maxEvidence)
+		lines[i] = cut(failure.Visible(line), maxEvidence)
 	}
 	return lines
 }

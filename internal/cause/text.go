@@ -47,8 +47,8 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 	return withoutSecrets(text)
 }
 
-// errorWords is the innermost error as a line of evidence has it.
-func errorWords(err error) string { return cut(clean(withoutSecrets(innermost(err))), maxEvidence) }
+// errorWords is the innermost error, for a line of evidence.
+func errorWords(err error) string { return withoutSecrets(innermost(err)) }
 
 // ofClient says that an error is of the client's side: reading the request's body
 // failed, which a transport hands on in wrappers of its own, or writing the answer.
@@ -63,7 +63,7 @@ func ofClient(h *listen.Heard, err error) bool {
 
 // ClientError is what is kept of an error of the client's side: the innermost alone,
 // because the others name the client's address.
-func ClientError(err error) string { return withoutSecrets(innermost(err)) }
+func ClientError(err error) string { return errorWords(err) }
 
 // proxyPhrase is a forward proxy's own where it opened no tunnel: net/http makes an
 // error of the reason phrase alone.
@@ -220,16 +220,6 @@ func quote(b []byte) string {
 		return fmt.Sprintf("%q…", b[:maxQuoted])
 	}
 	return fmt.Sprintf("%q", b)
-}
-
-// clean takes out of a text what could break a line of evidence.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return '�'
-		}
-		return r
-	}, text)
 }
 
 // cut keeps a text to so many bytes, the mark of the cut included.

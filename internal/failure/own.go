@@ -8,11 +8,13 @@ import "strings"
 func (f *Failure) Own() {
 	size := 0
 	f.texts(func(text *string) { size += len(*text) })
-	var b strings.Builder
-	b.Grow(size)
-	f.texts(func(text *string) { b.WriteString(*text) })
-	all := b.String()
-	f.texts(func(text *string) { *text, all = all[:len(*text)], all[len(*text):] })
+	var all strings.Builder
+	all.Grow(size) // all that it takes, or what was given out would be of a piece before
+	f.texts(func(text *string) {
+		start := all.Len()
+		all.WriteString(*text)
+		*text = all.String()[start:]
+	})
 }
 
 // texts calls each with every string of f that is no constant of this package's types.

@@ -1,6 +1,7 @@
 package failure
 
 import (
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func fill(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[string]() {
-			v.SetString(string(append([]byte("text "), byte('a'+len(texts(v, ""))), byte(v.Addr().Pointer()>>4))))
+			v.SetString(fmt.Sprintf("%*x", int(14+v.Addr().Pointer()>>4%7), v.Addr().Pointer())) // of many lengths, each another
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -54,9 +55,11 @@ func fill(v reflect.Value) {
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
-		element := reflect.New(v.Type().Elem()).Elem()
-		fill(element)
-		v.SetMapIndex(reflect.ValueOf("Key"), element)
+		for _, key := range []string{"A", "B", "C", "D", "E", "F"} {
+			element := reflect.New(v.Type().Elem()).Elem()
+			fill(element)
+			v.SetMapIndex(reflect.ValueOf(key), element)
+		}
 	}
 }
 
@@ -82,8 +85,10 @@ func texts(v reflect.Value, path string) (found []textAt) {
 			found = append(found, texts(v.Index(i), path+"[]")...)
 		}
 	case reflect.Map: // whose keys are the config's
-		for _, key := range v.MapKeys() {
-			found = append(found, texts(v.MapIndex(key), path+"{}")...)
+		for _, key := range []string{"A", "B", "C", "D", "E", "F"} {
+			if values := v.MapIndex(reflect.ValueOf(key)); values.IsValid() {
+				found = append(found, texts(values, path+"{}")...)
+			}
 		}
 	}
 	return found

@@ -3,6 +3,7 @@ package failure
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Redacted stands for a value that is not kept.
@@ -28,4 +29,14 @@ func IsCredential(name string) bool {
 	name = strings.ToLower(name)
 	return slices.Contains(credentialNames, name) ||
 		slices.ContainsFunc(credentialWords, func(word string) bool { return strings.Contains(name, word) })
+}
+
+// Visible takes out of a text what could break the line that it stands in.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '�'
+		}
+		return r
+	}, text)
 }

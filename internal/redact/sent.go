@@ -94,7 +94,7 @@ func (s *Sent) addAddress(address, upstream string) {
 // add adds a word, and what becomes of it where it is quoted, cleaned, or where only
 // the folders or the host of it are named.
 func (s *Sent) add(text, instead string) {
-	for _, form := range []string{text, strings.ToValidUTF8(text, "�"), visible(text), inQuotes(text)} {
+	for _, form := range []string{text, strings.ToValidUTF8(text, "�"), failure.Visible(text), inQuotes(text)} {
 		s.addWord(form, instead)
 	}
 	if host, _, err := net.SplitHostPort(text); err == nil && instead == failure.Redacted {
@@ -116,16 +116,6 @@ func (s *Sent) addWord(text, instead string) {
 	if len(text) >= minWordBytes && !slices.Contains(s.words, w) {
 		s.words = append(s.words, w)
 	}
-}
-
-// visible is a text as a line of evidence has it.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return '�'
-		}
-		return r
-	}, text)
 }
 
 func inQuotes(text string) string {
