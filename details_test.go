@@ -252,7 +252,7 @@ func TestDetailsForwardedForUnknown(t *testing.T) {
 		r.RemoteAddr = "@"
 		r.Header.Set("X-Forwarded-For", "10.20.0.5")
 		w := httptest.NewRecorder()
-		server.ServeHTTP(w, r)
+		server.ServeHTTP(deadlines{w}, r)
 		return w.Body.String()
 	}
 	if body := ask(1); !strings.Contains(body, "connection_refused") {
@@ -501,6 +501,13 @@ func (m oddMatcher) MatchWithError(r *http.Request) (bool, error) {
 	}
 	return false, errors.New("odd")
 }
+
+// deadlines makes of a recorder what tells a server's own writer: it sets a connection's
+// deadlines.
+type deadlines struct{ *httptest.ResponseRecorder }
+
+func (deadlines) SetReadDeadline(time.Time) error  { return nil }
+func (deadlines) SetWriteDeadline(time.Time) error { return nil }
 
 // handlerWith is a handler outside of any server, with these details.
 func handlerWith(t *testing.T, details string) *Handler {

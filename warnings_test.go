@@ -158,7 +158,7 @@ func TestWarnsOfNoEffect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLogFile(t)
-			startCaddyWith(t, l.ofOurs(), "@ops remote_ip 192.0.2.1\nupstream_diagnostics {\n"+tc.block+"\n}\nreverse_proxy "+dead(t))
+			startCaddyWith(t, l.ofOurs(), "@ops remote_ip 10.20.0.0/16\nupstream_diagnostics {\n"+tc.block+"\n}\nreverse_proxy "+dead(t))
 			if got := warningsOf(l); !slices.Equal(got, tc.want) {
 				t.Errorf("warned of %q, want %q", got, tc.want)
 			}

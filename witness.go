@@ -536,7 +536,9 @@ func (t testimony) taken() string {
 	for _, cookie := range t.cookies {
 		words = append(words, "the cookie "+cookie)
 	}
-	return strings.Join(append(words, t.others...), ", ")
+	words = append(words, t.others...)
+	slices.Sort(words)
+	return strings.Join(slices.Compact(words), ", ")
 }
 
 // readsFields says whether a set may look at fields of the request; of what isn't

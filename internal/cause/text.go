@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -171,14 +172,23 @@ func withoutCredentials(text string) string {
 		if len(name) > maxName {
 			return before + failure.Redacted
 		}
-		value := strings.TrimLeft(rest, " \t\r\n:=")
+		value := strings.TrimLeft(rest, " \t\r\n:=\"'")
 		if value == "" {
 			return text
+		}
+		separator := rest[:len(rest)-len(value)]
+		if !strings.ContainsAny(separator, ":=") && !slices.Contains(bareNames, strings.ToLower(name)) {
+			continue
 		}
 		return text[:len(text)-len(value)] + failure.Redacted
 	}
 	return text
 }
+
+// bareNames are those after which a credential may stand with nothing but a blank
+// between; others are words of a sentence there: Redis's "NOAUTH Authentication
+// required".
+var bareNames = []string{"authorization", "bearer", "cookie", "password", "proxy-authorization", "secret", "set-cookie", "token"}
 
 func isNameRune(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
