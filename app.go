@@ -64,7 +64,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
 	}
-	upstreams.Hang(httpApp)
+	upstreams.Hang(httpApp, &a.process.learnt)
 	return nil
 }
 

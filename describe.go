@@ -36,7 +36,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 		f.Incident = incidentID(f)
 	}
 	h.takeOutSent(r, heard, f)
-	h.learn(f)
+	h.learn(heard, f)
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
 	}
@@ -83,39 +83,30 @@ func passedOn(heard *listen.Heard) int {
 }
 
 // learn learns from connections that had been idle and were closed, and advises the
-// keepalive that would have avoided it. What one request met is one death.
-func (h *Handler) learn(f *failure.Failure) {
-	var died map[string]time.Duration
-	for _, a := range f.Attempts {
-		if a.Cause != cause.KeepaliveRace.Name || a.IdleMS == nil {
-			continue
-		}
-		if died == nil {
-			died = make(map[string]time.Duration)
-		}
-		idle := a.IdleMS.Duration()
-		if shortest, ok := died[a.Upstream]; !ok || idle < shortest {
-			died[a.Upstream] = idle
+// keepalive that would have avoided it. The attempts of f are those of heard.
+func (h *Handler) learn(heard *listen.Heard, f *failure.Failure) {
+	var past *listen.Past
+	for i, a := range f.Attempts {
+		if a.Cause == cause.KeepaliveRace.Name && a.IdleMS != nil {
+			past = heard.Attempts[i].Past
+			past.IdleDied(a.IdleMS.Duration())
 		}
 	}
-	for upstream, idle := range died {
-		h.process.learnt.IdleDied(upstream, idle)
-	}
-	idle := h.process.learnt.Idle(f.Upstream)
-	if f.Cause != cause.KeepaliveRace.Name || idle == nil || idle.Deaths() == 0 {
+	worked, died, deaths := past.Idle()
+	if f.Cause != cause.KeepaliveRace.Name || deaths == 0 {
 		return
 	}
-	shortest := idle.Died().Round(time.Millisecond)
-	if idle.Deaths() == 1 {
+	shortest := died.Round(time.Millisecond)
+	if deaths == 1 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("seen once: an idle connection to it was closed, after %s", shortest))
 	} else {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("idle connections to it were closed %d times, after %s at the earliest", idle.Deaths(), shortest))
+		f.Evidence = append(f.Evidence, fmt.Sprintf("idle connections to it were closed %d times, after %s at the earliest", deaths, shortest))
 		f.Advice = fmt.Sprintf("Let %s keep idle connections for longer, or set keepalive off in the transport: it closes them too soon for any number.", f.Upstream)
-		if keepalive, ok := idle.Keepalive(); ok {
+		if keepalive, ok := upstreams.Keepalive(past); ok {
 			f.Advice = fmt.Sprintf("Set keepalive %s in the transport: below the time after which %s closes idle connections.", inWords(keepalive), f.Upstream)
 		}
 	}
-	if worked := idle.Worked(); worked > 0 {
+	if worked > 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("others still worked after %s", worked.Round(time.Millisecond)))
 	}
 }

@@ -129,7 +129,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := next.ServeHTTP(l, r)
 	aborted = false
 	if err == nil && l.WentWell() {
-		h.process.learnt.IdleWorked(l.Reused())
 		return nil
 	}
 	heard := l.Seal(err, statusOf(err), aborted)

@@ -436,7 +436,7 @@ func (secondWalk) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	upstreams.Hang(app.(*caddyhttp.App))
+	upstreams.Hang(app.(*caddyhttp.App), new(upstreams.Learnt))
 	return nil
 }
 
@@ -481,7 +481,7 @@ func TestHangLeavesStartedServersAlone(t *testing.T) {
 	proxy, ours := c1.proxies[0], c1.ours[0]
 	transport, policy, place := proxy.Transport, proxy.LoadBalancing.SelectionPolicy, ours.place
 
-	upstreams.Hang(c1.app)
+	upstreams.Hang(c1.app, new(upstreams.Learnt))
 	if proxy.Transport != transport || proxy.LoadBalancing.SelectionPolicy != policy || ours.place != place {
 		t.Error("a started server was written to")
 	}

@@ -116,7 +116,7 @@ func (p *proxy) ask(t *testing.T) *listen.Heard {
 		r.Header = p.header
 	}
 	l := listen.To(httptest.NewRecorder(), r, nil)
-	a := l.Selected(p.address, p.limits)
+	a := l.Selected(p.address, nil, p.limits)
 	trace := new(httptrace.ClientTrace)
 	r = r.WithContext(httptrace.WithClientTrace(context.WithValue(r.Context(), listenerKey{}, l), trace))
 	l.RoundTrip(p.limits, listen.Trip{Network: p.network, Address: p.address, TLS: p.tls, Trace: trace})

@@ -16,6 +16,8 @@ type TCPInfo struct {
 	// SinceReceived is how long ago bytes came last, SinceAcknowledged how long ago any
 	// sign of life of the peer's did.
 	SinceReceived, SinceAcknowledged time.Duration
+	// PeerClosed says that the peer has closed its side, whether anybody read that or not.
+	PeerClosed bool
 	// RoundTrip is the smoothed round-trip time.
 	RoundTrip time.Duration
 }

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const stateCloseWait = 8 // TCP_CLOSE_WAIT (linux/net/tcp_states.h)
+
 // TCPInfoOf asks the kernel about a connection that is still open; ok is false where it
 // is no TCP connection or the kernel doesn't say.
 func TCPInfoOf(conn net.Conn) (info TCPInfo, ok bool) {
@@ -39,6 +41,7 @@ func TCPInfoOf(conn net.Conn) (info TCPInfo, ok bool) {
 			AllRetransmits:    int(known.Total_retrans),
 			SinceReceived:     time.Duration(known.Last_data_recv) * time.Millisecond,
 			SinceAcknowledged: time.Duration(known.Last_ack_recv) * time.Millisecond,
+			PeerClosed:        known.State == stateCloseWait,
 			RoundTrip:         time.Duration(known.Rtt) * time.Microsecond,
 		}
 		if known.Unacked == 0 {

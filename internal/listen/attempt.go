@@ -33,6 +33,8 @@ type LiveAttempt struct {
 	// wire listens to what goes over conn; nil where nothing does.
 	wire      *Wire
 	encrypted bool
+	// past is the upstream's, nil where nobody keeps it.
+	past *Past
 
 	requestBody  requestBody
 	responseBody responseBody
@@ -69,6 +71,7 @@ func (a *LiveAttempt) freeze() Attempt {
 		frozen.End = a.l.now()
 	}
 	frozen.Body.Reading = a.responseBody.waited.total(a.l.start)
+	frozen.Past, frozen.Before = a.past, a.past.before(a.l.start)
 	if a.at > 0 {
 		c := &Connection{At: a.at, Reused: a.conn.Reused, WasIdle: a.conn.WasIdle, Idle: a.conn.IdleTime}
 		if a.conn.Conn != nil {
@@ -104,8 +107,8 @@ type Trip struct {
 	// Protocol is "" where a TLS handshake decides it.
 	Protocol string
 	TLS      bool
-	// Method is the one that the request goes out with.
-	Method string
+	// Request is the one that goes out.
+	Request *http.Request
 	// Trace is the trace that the attempt has for itself, nil where it has none.
 	Trace *httptrace.ClientTrace
 }
@@ -124,7 +127,9 @@ func (l *Listener) RoundTrip(limits *failure.Limits, trip Trip) *LiveAttempt {
 	a.Exact = true
 	a.Sent = l.now()
 	a.Network, a.Address, a.Protocol, a.TLS = trip.Network, trip.Address, trip.Protocol, trip.TLS
-	a.Asks = l.asks(trip.Method)
+	if a.Request = trip.Request; a.Request != nil {
+		a.Asks = l.asks(a.Request.Method)
+	}
 	if a.trace = trip.Trace; a.trace != nil {
 		a.hear(a.trace)
 	}
@@ -141,13 +146,13 @@ func (l *Listener) asks(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// SentUnheard hears that the round trip is about to begin by this method where no ear
-// can hear its end. The protocol is "" where it isn't known.
-func (a *LiveAttempt) SentUnheard(method, protocol string, usesTLS bool) {
+// SentUnheard hears that the round trip of r is about to begin where no ear can hear its
+// end. The protocol is "" where it isn't known.
+func (a *LiveAttempt) SentUnheard(r *http.Request, protocol string, usesTLS bool) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	a.Sent, a.Protocol, a.TLS = a.l.now(), protocol, usesTLS
-	a.Asks = a.l.asks(method)
+	a.Request, a.Asks = r, a.l.asks(r.Method)
 }
 
 // hear sets the hooks that cost least on the attempt's own trace, and chains what is
@@ -213,11 +218,9 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 		a.silentRetry()
 	}
 	a.conn, a.at = info, a.l.now()
-	// What a fresh connection in the clear received before is the upstream's
-	// greeting: it counts.
 	a.hearTLS(info.Conn)
 	if a.wire, a.encrypted = wireOf(info.Conn); a.wire != nil {
-		a.wire.begin(!info.Reused && !a.encrypted)
+		a.wire.begin(!info.Reused, a.encrypted)
 	}
 }
 
@@ -247,7 +250,7 @@ func (a *LiveAttempt) silentRetry() {
 	a.l.count++
 	a.Attempt = Attempt{
 		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Asks: a.Asks, Network: a.Network, Address: a.Address,
-		Protocol: a.Protocol, TLS: a.TLS, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
+		Protocol: a.Protocol, TLS: a.TLS, Request: a.Request, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
 	}
 	a.at = 0
 }
@@ -416,6 +419,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 	a.Answered = a.l.now()
 	a.Status = res.StatusCode
+	a.past.Answered(a.conn.IdleTime)
 	if a.Protocol == "" {
 		a.Protocol = protocolOf(res, a.TLS)
 	}
@@ -436,12 +440,28 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	switch {
 	case res.Body == nil, res.Body == http.NoBody:
 		a.Body.Ended = true
+		a.rest()
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		// An upgrade's body is the connection itself and must stay an io.ReadWriteCloser.
 	default:
 		a.responseBody.ReadCloser, a.responseBody.a = res.Body, a
 		res.Body = &a.responseBody
 	}
+}
+
+// rest hears that all of the answer came, so that the connection is idle.
+func (a *LiveAttempt) rest() {
+	if a.wire != nil {
+		a.wire.rest()
+	}
+}
+
+// Past is that of the upstream which the attempt is made at; nil where nobody keeps it.
+func (a *LiveAttempt) Past() *Past {
+	if a == nil {
+		return nil
+	}
+	return a.past
 }
 
 // protocolOf names the protocol of an answer.
@@ -574,6 +594,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		a.Body.Ended = true
 		a.End = a.l.now()
+		a.rest()
 	case err != nil && a.Body.Err == nil:
 		a.Body.Err = err
 		a.End = a.l.now()

@@ -149,6 +149,14 @@ type Attempt struct {
 	// changes nothing.
 	Asks bool
 
+	// Request is the request as it went out, nil where it didn't: to be read only, and not
+	// its body.
+	Request *http.Request
+	// Past is that of the upstream, Before what it had done when the attempt ended; both
+	// are nil where that isn't known.
+	Past   *Past
+	Before *Before
+
 	// Start is when the upstream was selected, End when the attempt was over.
 	Start, End time.Duration
 	// Sent is when the transport was asked for the round trip.

@@ -151,12 +151,13 @@ func (l *Listener) Open() bool {
 // now is the time since the request's start; never 0, which means "never".
 func (l *Listener) now() time.Duration { return max(time.Since(l.start), 1) }
 
-// Selected begins an attempt: upstream was chosen by the handler with these limits.
-func (l *Listener) Selected(upstream string, limits *failure.Limits) *LiveAttempt {
+// Selected begins an attempt: upstream, with this past, was chosen by the handler with
+// these limits. The past is nil where nobody keeps it.
+func (l *Listener) Selected(upstream string, past *Past, limits *failure.Limits) *LiveAttempt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.begin(limits)
-	a.Upstream = upstream
+	a.Upstream, a.past = upstream, past
 	if l.selection != nil {
 		l.selection.Limits = limits
 	}
@@ -275,15 +276,6 @@ func (l *Listener) WentWell() bool {
 		l.sealed.Store(true)
 	}
 	return well
-}
-
-// Reused gives the upstream whose connection served a request that went well, and
-// for how long it had been idle before; "" where it was a fresh one.
-func (l *Listener) Reused() (upstream string, idle time.Duration) {
-	if a := l.current; a != nil && a.conn.WasIdle {
-		return a.Upstream, a.conn.IdleTime
-	}
-	return "", 0
 }
 
 // StatusClientClosedRequest is what Caddy writes for a client that left.

@@ -39,7 +39,7 @@ func hear(t *testing.T, intercepts func(int) bool, body io.Reader, do func(l *Li
 func TestResponse(t *testing.T) {
 	answered := func(status int) func(*Listener) {
 		return func(l *Listener) {
-			a := l.Selected("app:80", nil)
+			a := l.Selected("app:80", nil, nil)
 			l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: "app:80"})
 			a.Ended(&http.Response{StatusCode: status, ProtoMajor: 1}, nil, false)
 		}
@@ -158,7 +158,7 @@ func deadOnReuse(t *testing.T, connections int) net.Listener {
 
 // proxy is what an ear does, without Caddy.
 func proxy(l *Listener, transport *http.Transport, limits *failure.Limits, url string) (*http.Response, error) {
-	a := l.Selected(url, limits)
+	a := l.Selected(url, nil, limits)
 	trace := &httptrace.ClientTrace{Got1xxResponse: nil}
 	ctx := httptrace.WithClientTrace(context.WithValue(context.Background(), listenerKey{}, l), trace)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -235,7 +235,7 @@ func TestAttempts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 			for i := range test.n {
-				a := l.Selected(fmt.Sprint(i), nil)
+				a := l.Selected(fmt.Sprint(i), nil, nil)
 				l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: ""})
 				a.Ended(nil, io.EOF, false)
 			}
@@ -259,10 +259,10 @@ func TestAttempts(t *testing.T) {
 // A hook of an attempt that is over must not mark the next one, nor what is sealed.
 func TestLateHooks(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
-	first := l.Selected("first", nil)
+	first := l.Selected("first", nil, nil)
 	l.RoundTrip(first.Limits, Trip{Network: "tcp", Address: "first"})
 	first.Ended(nil, io.EOF, false)
-	second := l.Selected("second", nil)
+	second := l.Selected("second", nil, nil)
 	l.RoundTrip(second.Limits, Trip{Network: "tcp", Address: "second"})
 
 	var hooks sync.WaitGroup
@@ -284,7 +284,7 @@ func TestLateHooks(t *testing.T) {
 		}
 	}
 	second.Trace().GotFirstResponseByte()
-	l.Selected("third", nil).Ended(nil, io.EOF, false)
+	l.Selected("third", nil, nil).Ended(nil, io.EOF, false)
 	if len(heard.Attempts) != 2 || heard.Attempts[1].FirstByte != 0 || heard.Attempts[1].Err != io.ErrUnexpectedEOF {
 		t.Errorf("changed after Seal: %+v", heard.Attempts)
 	}
@@ -294,7 +294,7 @@ func TestLateHooks(t *testing.T) {
 func TestStandIn(t *testing.T) {
 	l := To(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	standIn := l.StandIn()
-	a := l.Selected("app:80", new(failure.Limits))
+	a := l.Selected("app:80", nil, new(failure.Limits))
 	l.RoundTrip(a.Limits, Trip{Network: "tcp", Address: "app:80"})
 	standIn.GetConn("app:80")
 	standIn.ConnectStart("tcp", "127.0.0.1:80")
@@ -325,7 +325,7 @@ func BenchmarkWentWell(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		l := To(w, r, nil)
-		a := l.Selected("app:80", limits)
+		a := l.Selected("app:80", nil, limits)
 		l.RoundTrip(limits, Trip{Network: "tcp", Address: "app:80", Trace: new(httptrace.ClientTrace)})
 		a.Ended(&http.Response{StatusCode: 200, Body: http.NoBody}, nil, false)
 		if !l.WentWell() {

@@ -29,7 +29,7 @@ func from(address string) *Listener {
 
 // connectTo gives l's attempt a connection with these ends, connect one to port 80.
 func connectTo(l *Listener, local, remote net.Addr) *Listener {
-	l.Selected("app:80", nil).gotConn(httptrace.GotConnInfo{Conn: end{local: local, remote: remote}})
+	l.Selected("app:80", nil, nil).gotConn(httptrace.GotConnInfo{Conn: end{local: local, remote: remote}})
 	return l
 }
 

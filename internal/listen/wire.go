@@ -28,22 +28,24 @@ const lastChunk = "0\r\n\r\n"
 // arrived, and who ended it.
 type Wire struct {
 	net.Conn
-	opened time.Time
+	// past is that of the upstream that it leads to; nil where nobody keeps it.
+	past *Past
 	// shared says that it serves many requests at a time, so that what went over it is
 	// no single request's.
 	shared bool
-	// diedIdle is told of a connection that the peer ended while it was idle.
-	diedIdle func(idle time.Duration)
+	// encrypted says that TLS is spoken over it.
+	encrypted bool
+	end       End
 
 	mu sync.Mutex
 	// requests counts those that got it.
-	requests int
-	now      Carried
+	requests int32
+	// Of the connection as a whole, since the process began; 0 says never. idle is since
+	// when nobody has it.
+	opened, received, sent, ended, idle time.Duration
+	tcp                                 *host.TCPInfo
 
-	// Of the connection as a whole; a zero time says never.
-	received, sent, ended time.Time
-	end                   End
-	tcp                   *host.TCPInfo
+	now Carried
 }
 
 // Carried is what went over a connection since its request got it; of one that is
@@ -80,7 +82,7 @@ type Link struct {
 }
 
 // End says who ended a connection.
-type End int
+type End uint8
 
 const (
 	// EndNone: nobody has.
@@ -129,15 +131,15 @@ func (c *Carried) Complete() (complete, known bool) {
 	return c.Received >= int64(header)+length, true
 }
 
-// NewWire listens to what goes over conn. diedIdle, which may be nil, is told where the
-// peer ends it while it is idle, and for how long it had been.
-func NewWire(conn net.Conn, diedIdle func(idle time.Duration)) *Wire {
-	return &Wire{Conn: conn, opened: time.Now(), diedIdle: diedIdle}
+// NewWire listens to what goes over conn, which leads to the upstream with this past; nil
+// for one of which none is kept.
+func NewWire(conn net.Conn, past *Past) *Wire {
+	return &Wire{Conn: conn, opened: time.Since(began), past: past}
 }
 
 // NewSharedWire is NewWire for a connection that serves many requests at a time.
-func NewSharedWire(conn net.Conn) *Wire {
-	w := NewWire(conn, nil)
+func NewSharedWire(conn net.Conn, past *Past) *Wire {
+	w := NewWire(conn, past)
 	w.shared = true
 	return w
 }
@@ -154,21 +156,19 @@ func (w *Wire) Read(p []byte) (int, error) {
 		last := p[max(0, n-len(w.now.Tail)):n]
 		copy(w.now.Tail[:], w.now.Tail[len(last):])
 		copy(w.now.Tail[len(w.now.Tail)-len(last):], last)
-		w.received = time.Now()
+		w.received = time.Since(began)
 	}
 	idle := time.Duration(0)
 	if err != nil {
 		if w.now.ReadErr == nil {
 			w.now.ReadErr = err
 		}
-		if w.endedBy(err) && w.end.ByPeer() && w.received.After(w.sent) && w.requests > 0 {
-			idle = w.ended.Sub(w.received)
+		if w.endedBy(err) && w.end.ByPeer() && w.idle > 0 {
+			idle = w.ended - w.idle
 		}
 	}
 	w.mu.Unlock()
-	if idle > 0 && w.diedIdle != nil {
-		w.diedIdle(idle)
-	}
+	w.past.IdleDied(idle)
 	return n, err
 }
 
@@ -181,7 +181,7 @@ func (w *Wire) endedBy(err error) bool {
 	if w.end = endOf(err); w.end == EndNone {
 		return false
 	}
-	w.ended = time.Now()
+	w.ended = time.Since(began)
 	return true
 }
 
@@ -215,7 +215,7 @@ func (w *Wire) wrote(n int64, err error) {
 	defer w.mu.Unlock()
 	if n > 0 {
 		w.now.Sent += n
-		w.sent = time.Now()
+		w.sent = time.Since(began)
 	}
 	if err != nil {
 		w.endedBy(err)
@@ -226,19 +226,29 @@ func (w *Wire) wrote(n int64, err error) {
 // awaited, what the kernel knows of it is asked for first: then it is gone.
 func (w *Wire) Close() error {
 	w.mu.Lock()
+	idle := time.Duration(0)
 	if w.end == EndNone {
-		w.end, w.ended = EndOurs, time.Now()
-	}
-	if w.tcp == nil && w.awaits() {
-		w.tcp = tcpInfo(w.Conn)
+		w.end, w.ended = EndOurs, time.Since(began)
+		if w.awaits() {
+			w.tcp = tcpInfo(w.Conn)
+		}
+		switch {
+		case w.tcp != nil && w.tcp.PeerClosed:
+			w.end = EndClosed
+		case w.encrypted && w.idle > 0 && w.received > w.idle:
+			// A peer that closes over TLS says so first, which nobody reads past.
+			w.end, w.ended = EndClosed, w.received
+			idle = w.ended - w.idle
+		}
 	}
 	w.mu.Unlock()
+	w.past.IdleDied(idle)
 	return w.Conn.Close()
 }
 
 // awaits says that something was sent and nothing has come since. The caller holds the
 // lock.
-func (w *Wire) awaits() bool { return w.sent.After(w.received) }
+func (w *Wire) awaits() bool { return w.sent > w.received }
 
 func tcpInfo(conn net.Conn) *host.TCPInfo {
 	info, ok := host.TCPInfoOf(conn)
@@ -265,14 +275,25 @@ func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// begin hears that a request got the connection; fresh says that what came before
-// counts: it is the upstream's greeting.
-func (w *Wire) begin(fresh bool) {
+// begin hears that a request got the connection. What came before counts in the clear,
+// on a fresh one: it is the upstream's greeting.
+func (w *Wire) begin(fresh, encrypted bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests++
-	if !fresh && !w.shared {
+	w.idle, w.encrypted = 0, encrypted
+	if (!fresh || encrypted) && !w.shared {
 		w.now = Carried{Head: w.now.Head[:0]}
+	}
+}
+
+// rest hears that the request which has the connection is over. One that is shared may
+// have others.
+func (w *Wire) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.shared {
+		w.idle = time.Since(began)
 	}
 }
 
@@ -289,19 +310,20 @@ func (w *Wire) carried() *Carried {
 func (w *Wire) link(start time.Time) *Link {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	since := func(at time.Time) *time.Duration {
-		if at.IsZero() {
+	before := start.Sub(began)
+	since := func(at time.Duration) *time.Duration {
+		if at == 0 {
 			return nil
 		}
-		d := at.Sub(start)
-		return &d
+		at -= before
+		return &at
 	}
 	l := &Link{
-		Opened: w.opened.Sub(start), Requests: max(0, w.requests-1), Shared: w.shared,
+		Opened: w.opened - before, Requests: max(0, int(w.requests)-1), Shared: w.shared,
 		Sent: since(w.sent), Received: since(w.received), End: w.end, TCP: w.tcp,
 	}
 	if w.end != EndNone {
-		l.Ended = w.ended.Sub(start)
+		l.Ended = w.ended - before
 	}
 	if l.TCP == nil && w.end == EndNone && w.awaits() {
 		l.TCP = tcpInfo(w.Conn)

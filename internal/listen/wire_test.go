@@ -37,7 +37,7 @@ func TestCarried(t *testing.T) {
 				}()
 				w := NewWire(ours, nil)
 				defer w.Close()
-				w.begin(true)
+				w.begin(true, false)
 				buffer := make([]byte, size)
 				for {
 					if _, err := w.Read(buffer); err != nil {
@@ -52,7 +52,7 @@ func TestCarried(t *testing.T) {
 				if c.Received != int64(len(test.sent)) || !strings.HasPrefix(test.sent, string(c.Head)) || len(c.Head) != min(len(test.sent), MaxHead) || c.ReadErr != io.EOF {
 					t.Errorf("got %d bytes, %q, %v", c.Received, c.Head, c.ReadErr)
 				}
-				if w.begin(false); w.carried().Received != 0 {
+				if w.begin(false, false); w.carried().Received != 0 {
 					t.Error("begin forgets nothing")
 				}
 			})
@@ -61,7 +61,7 @@ func TestCarried(t *testing.T) {
 }
 
 // linked is a Wire over TCP, and its peer.
-func linked(t *testing.T, diedIdle func(time.Duration)) (*Wire, *net.TCPConn) {
+func linked(t *testing.T, past *Past) (*Wire, *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,9 +76,9 @@ func linked(t *testing.T, diedIdle func(time.Duration)) (*Wire, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWire(conn, diedIdle)
+	w := NewWire(conn, past)
 	t.Cleanup(func() { w.Close(); peer.Close() })
-	w.begin(true)
+	w.begin(true, false)
 	return w, peer.(*net.TCPConn)
 }
 
@@ -184,6 +184,7 @@ func TestDiedIdle(t *testing.T) {
 	}{
 		{"between two", func(_ *Wire, peer *net.TCPConn) { peer.Close() }, true},
 		{"under way", func(w *Wire, peer *net.TCPConn) {
+			w.begin(false, false)
 			_, _ = io.WriteString(w, "request")
 			_, _ = peer.Read(make([]byte, 16))
 			peer.Close()
@@ -191,19 +192,21 @@ func TestDiedIdle(t *testing.T) {
 		{"ours", func(w *Wire, _ *net.TCPConn) { w.Close() }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var died time.Duration
-			w, peer := linked(t, func(idle time.Duration) { died = idle })
+			past := new(Past)
+			w, peer := linked(t, past)
 			_, _ = io.WriteString(w, "request")
 			_, _ = peer.Read(make([]byte, 16))
 			_, _ = io.WriteString(peer, "answer")
 			if _, err := w.Read(make([]byte, 16)); err != nil {
 				t.Fatal(err)
 			}
+			w.rest()
+			w.idle -= leastIdle // it is idle since then
 			test.do(w, peer)
 			if _, err := w.Read(make([]byte, 1)); err == nil {
 				t.Fatal("something was read")
 			}
-			if (died > 0) != test.want {
+			if _, died, _ := past.Idle(); (died > 0) != test.want {
 				t.Errorf("died after %s", died)
 			}
 		})

@@ -50,7 +50,7 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	info, _ := reverseproxy.GetDialInfo(r.Context())
 	trip := listen.Trip{
-		Network: info.Network, Address: info.Address, Protocol: e.protocol, Method: r.Method,
+		Network: info.Network, Address: info.Address, Protocol: e.protocol, Request: r,
 		TLS: e.tls != nil && !slices.Contains(e.tls.ExceptPorts, info.Port),
 	}
 	if !e.wholeTrace {
@@ -129,17 +129,20 @@ func (e *ear) Unwrap() http.RoundTripper { return e.RoundTripper }
 // dialFunc is the type of http.Transport's DialContext and DialTLSContext.
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
+// hearFunc listens to a connection, which leads to the upstream with this past.
+type hearFunc func(conn net.Conn, past *listen.Past) net.Conn
+
 // hearDialer listens to a transport's dialer, and by way of hear to what goes over its
 // connections. DialTLSContext calls Caddy's own dialer, not the field, so
 // it is listened to as well; the transport must see its connections as they are.
-func hearDialer(t *http.Transport, hear func(net.Conn) net.Conn) {
+func hearDialer(t *http.Transport, hear hearFunc) {
 	t.DialContext = hearDial(t.DialContext, hear)
 	if t.DialTLSContext != nil {
 		t.DialTLSContext = hearDial(t.DialTLSContext, nil)
 	}
 }
 
-func hearDial(dial dialFunc, hear func(net.Conn) net.Conn) dialFunc {
+func hearDial(dial dialFunc, hear hearFunc) dialFunc {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
@@ -158,7 +161,7 @@ func hearDial(dial dialFunc, hear func(net.Conn) net.Conn) dialFunc {
 			a.Dialed(err)
 		}
 		if err == nil && hear != nil {
-			conn = hear(conn)
+			conn = hear(conn, a.Past())
 		}
 		return conn, err
 	}

@@ -38,12 +38,12 @@ type Placed interface{ Placed(Place) }
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
 // tells each of our handlers its place. It must be called after the app was
 // provisioned and before it is started: a server that listens already is left alone.
-func Hang(app *caddyhttp.App) {
+func Hang(app *caddyhttp.App, learnt *Learnt) {
 	for name, server := range app.Servers {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := &walk{hang: hangOn, invoked: make(map[string][]way)}
+		w := &walk{hang: func(h *reverseproxy.Handler) { hangOn(h, learnt) }, invoked: make(map[string][]way)}
 		w.walk(server)
 		w.tell(name)
 	}
@@ -217,8 +217,9 @@ func hostOf(sets caddyhttp.MatcherSets) string {
 	return ""
 }
 
-// hangOn hangs the three ears on one reverse_proxy. It never wraps twice.
-func hangOn(h *reverseproxy.Handler) {
+// hangOn hangs the three ears on one reverse_proxy, for which learnt keeps the past of its
+// upstreams. It never wraps twice.
+func hangOn(h *reverseproxy.Handler, learnt *Learnt) {
 	if h.LoadBalancing == nil || h.Transport == nil {
 		return // not provisioned
 	}
@@ -232,6 +233,7 @@ func hangOn(h *reverseproxy.Handler) {
 		h.DynamicUpstreams = hearSource(h.DynamicUpstreams, limits, s.source)
 	}
 	h.LoadBalancing.SelectionPolicy = s
+	s.learnt = learnt
 
 	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse, copies: copies(h)}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
@@ -239,6 +241,7 @@ func hangOn(h *reverseproxy.Handler) {
 		e.tls = httpTransport.TLS
 		e.protocol = protocolOf(httpTransport)
 	}
+	s.learn(e.protocol, e.tls != nil)
 	h3 := e.protocol == "h3"
 	switch {
 	case !isHTTP:
@@ -253,9 +256,9 @@ func hangOn(h *reverseproxy.Handler) {
 	case !limits.ActiveChecks:
 		// A connection of HTTP/2 in the clear serves many requests at a time; one over
 		// TLS says itself which protocol it speaks.
-		hear := func(c net.Conn) net.Conn { return listen.NewWire(c, nil) }
+		hear := func(c net.Conn, past *listen.Past) net.Conn { return listen.NewWire(c, past) }
 		if e.protocol == "h2c" {
-			hear = func(c net.Conn) net.Conn { return listen.NewSharedWire(c) }
+			hear = func(c net.Conn, past *listen.Past) net.Conn { return listen.NewSharedWire(c, past) }
 		}
 		hearDialer(httpTransport.Transport, hear)
 	}

@@ -2,9 +2,13 @@ package upstreams
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 func TestKeepalive(t *testing.T) {
@@ -17,8 +21,9 @@ func TestKeepalive(t *testing.T) {
 		{"nothing died", []time.Duration{time.Minute}, nil, 0},
 		{"one death", []time.Duration{3 * time.Second}, []time.Duration{5 * time.Second}, 0},
 		{"nothing worked", nil, twice(5 * time.Second), 4 * time.Second},
-		{"the shortest counts", nil, []time.Duration{time.Minute, 7 * time.Second, time.Minute}, 5 * time.Second},
-		{"between the two", []time.Duration{3 * time.Second, time.Second}, []time.Duration{5200 * time.Millisecond, 7 * time.Second}, 4 * time.Second},
+		{"the shortest counts", nil, []time.Duration{7200 * time.Millisecond, 7 * time.Second, 7300 * time.Millisecond}, 5 * time.Second},
+		{"after other times, as when it restarts", nil, []time.Duration{time.Minute, 7 * time.Second, time.Minute}, 0},
+		{"between the two", []time.Duration{3 * time.Second, time.Second}, []time.Duration{5200 * time.Millisecond, 5500 * time.Millisecond}, 4 * time.Second},
 		{"close together", []time.Duration{4900 * time.Millisecond}, twice(5 * time.Second), 4 * time.Second},
 		{"a round number would be below what worked", []time.Duration{56 * time.Second}, twice(time.Minute), 57 * time.Second},
 		{"what worked was longer", []time.Duration{9 * time.Second}, twice(5 * time.Second), 4 * time.Second},
@@ -33,20 +38,23 @@ func TestKeepalive(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var l Learnt
-			for _, idle := range test.worked {
-				l.IdleWorked("app:80", idle)
-			}
-			for _, idle := range test.died {
-				l.IdleDied("app:80", idle)
-			}
-			got, ok := l.Idle("app:80").Keepalive()
-			if ok != (test.want > 0) || ok && got != test.want {
-				t.Errorf("got %v %v, want %v", got, ok, test.want)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				past := new(listen.Past)
+				for _, idle := range test.worked {
+					past.Answered(idle)
+				}
+				for _, idle := range test.died {
+					time.Sleep(time.Minute) // each is an event of its own
+					past.IdleDied(idle)
+				}
+				got, ok := Keepalive(past)
+				if ok != (test.want > 0) || ok && got != test.want {
+					t.Errorf("got %v %v, want %v", got, ok, test.want)
+				}
+			})
 		})
 	}
-	if _, ok := new(Learnt).Idle("app:80").Keepalive(); ok {
+	if _, ok := Keepalive(nil); ok {
 		t.Error("advises without having learnt")
 	}
 }
@@ -57,9 +65,9 @@ func TestLearntIsBounded(t *testing.T) {
 	for worker := range 8 {
 		all.Go(func() {
 			for i := range maxLearnt {
-				l.IdleWorked(fmt.Sprint("app", worker, ":", i), time.Second)
-				l.IdleDied("app:80", time.Duration(i+1))
-				l.IdleWorked("app:80", time.Duration(i+1))
+				l.Past(fmt.Sprint("app", worker, ":", i)).Answered(time.Second)
+				l.Past("app:80").IdleDied(time.Duration(i+1) * time.Second)
+				l.Past("app:80").Answered(time.Duration(i + 1))
 			}
 		})
 	}
@@ -67,7 +75,16 @@ func TestLearntIsBounded(t *testing.T) {
 	if n := l.count.Load(); n > maxLearnt+8 {
 		t.Errorf("%d upstreams are known", n)
 	}
-	if i := l.Idle("app:80"); i != nil && (i.Worked() != maxLearnt || i.Died() != 1) {
-		t.Errorf("got %v %v", i.Worked(), i.Died())
+	if past := l.Past("app:80"); past != nil {
+		if worked, _, _ := past.Idle(); worked != maxLearnt {
+			t.Errorf("worked after %s", worked)
+		}
+	}
+}
+
+// What is kept of an upstream's past is small, for there may be many.
+func TestPastIsSmall(t *testing.T) {
+	if size := reflect.TypeFor[listen.Past]().Size(); size > 64 {
+		t.Errorf("%d bytes", size)
 	}
 }

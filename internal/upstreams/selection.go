@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
@@ -21,6 +23,11 @@ type selection struct {
 	limits *failure.Limits
 	// source names the dynamic source, "" for none.
 	source string
+	// pasts are those of the static pool, learnt has them all, under the way in which
+	// they are spoken to and their address.
+	pasts  map[*reverseproxy.Upstream]*listen.Past
+	learnt *Learnt
+	spoken string
 	// scheme is set on requests that are listened to; "" leaves it.
 	scheme string
 	// traces says that no ear can be put into the transport: the attempt's trace
@@ -42,7 +49,7 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 		l.NobodySelected(s.limits, s.candidates(pool))
 		return nil
 	}
-	a := l.Selected(s.nameOf(upstream), s.limits)
+	a := l.Selected(s.nameOf(upstream), s.pastOf(upstream), s.limits)
 	if s.scheme != "" {
 		r.URL.Scheme = s.scheme
 	}
@@ -54,7 +61,7 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 			base = r.Context()
 			base = context.WithValue(base, untracedKey{}, base)
 		}
-		a.SentUnheard(r.Method, s.protocol, s.tls)
+		a.SentUnheard(r, s.protocol, s.tls)
 		*r = *r.WithContext(httptrace.WithClientTrace(base, a.Trace()))
 	}
 	return upstream
@@ -62,6 +69,31 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 
 // untracedKey is where the context without an attempt's trace is kept.
 type untracedKey struct{}
+
+// learn prepares what pastOf gives for an upstream of the static pool, which this
+// protocol is spoken to. Who is spoken to in another way may answer otherwise.
+func (s *selection) learn(protocol string, usesTLS bool) {
+	s.spoken = strings.Join([]string{s.limits.Transport, protocol, s.limits.ProxyProtocol, strconv.FormatBool(usesTLS)}, " ")
+	s.pasts = make(map[*reverseproxy.Upstream]*listen.Past, len(s.proxy.Upstreams))
+	for _, upstream := range s.proxy.Upstreams {
+		s.pasts[upstream] = s.pastAt(upstream.Dial)
+	}
+}
+
+// pastOf is that of an upstream; nil where nobody keeps it.
+func (s *selection) pastOf(upstream *reverseproxy.Upstream) *listen.Past {
+	if past, ok := s.pasts[upstream]; ok {
+		return past
+	}
+	return s.pastAt(upstream.Dial)
+}
+
+func (s *selection) pastAt(address string) *listen.Past {
+	if s.learnt == nil || strings.Contains(address, "{") { // which leads to many
+		return nil
+	}
+	return s.learnt.Past(s.spoken + " " + address)
+}
 
 // nameOf is what is configured for upstream: its address with placeholders
 // unexpanded, or the dynamic source that gave it.

@@ -1,0 +1,104 @@
+package listen
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Past is what is known of an upstream from the requests before this one, in less than
+// 64 bytes. Its zero value is ready; a nil one hears nothing and knows nothing. Any
+// number of goroutines may use it.
+type Past struct {
+	// answers counts those of HTTP or FastCGI, answered is when the last one came, in Unix
+	// nanoseconds.
+	answers, answered atomic.Int64
+	// worked is the longest that a connection had been idle which then served a request.
+	worked atomic.Int64
+
+	mu sync.Mutex // guards what follows
+	// deaths counts connections that the upstream ended while they were idle, after about
+	// the same time; died is the shortest of these times.
+	deaths int32
+	died   time.Duration
+	moment time.Duration // of the last one that counted, since the process began
+}
+
+// began is when the process did: what is kept for long is a time since then.
+var began = time.Now()
+
+// Answered hears that an answer came, over a connection that had been idle for so long
+// before; 0 for none.
+func (p *Past) Answered(idle time.Duration) {
+	if p == nil {
+		return
+	}
+	p.answers.Add(1)
+	p.answered.Store(time.Now().UnixNano())
+	for known := p.worked.Load(); int64(idle) > known && !p.worked.CompareAndSwap(known, int64(idle)); known = p.worked.Load() {
+	}
+}
+
+const (
+	// leastIdle is the shortest idle time that an upstream may have as its own: what is
+	// closed earlier was closed for another reason.
+	leastIdle = 100 * time.Millisecond
+	// sameMoment is within which deaths are one event: a restart ends many at a time.
+	sameMoment = time.Second
+)
+
+// IdleDied hears that the upstream ended a connection that had been idle for so long.
+func (p *Past) IdleDied(idle time.Duration) {
+	if p == nil || idle < leastIdle {
+		return
+	}
+	now := time.Since(began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.deaths == 0, !alike(p.died, idle):
+		// Not after the same time as the one before: one of the two was no timeout.
+		p.deaths, p.died, p.moment = 1, idle, now
+		return
+	case now-p.moment >= sameMoment:
+		p.deaths++
+		p.moment = now
+	}
+	p.died = min(p.died, idle)
+}
+
+// alike says that both are the same timeout, give or take.
+func alike(a, b time.Duration) bool {
+	return max(a, b)-min(a, b) <= max(max(a, b)/10, 500*time.Millisecond)
+}
+
+// Idle is what is known of how long connections may be idle: the longest that worked, and
+// how many died after about the same time, the shortest of these; 0 for none.
+func (p *Past) Idle() (worked, died time.Duration, deaths int) {
+	if p == nil {
+		return 0, 0, 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Duration(p.worked.Load()), p.died, int(p.deaths)
+}
+
+// Before is what an upstream had done before an attempt ended.
+type Before struct {
+	// Answers is how many answers it had given to this process, Last when the last one
+	// came, since the request's start; 0 for never.
+	Answers int64
+	Last    time.Duration
+}
+
+// before is nil where nothing is known, not even that it never answered.
+func (p *Past) before(start time.Time) *Before {
+	if p == nil {
+		return nil
+	}
+	b := &Before{Answers: p.answers.Load()}
+	if b.Answers > 0 {
+		b.Last = time.Unix(0, p.answered.Load()).Sub(start)
+	}
+	return b
+}
