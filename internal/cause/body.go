@@ -175,7 +175,7 @@ var ResponseTruncated = &Row{
 		Application: "Look at its log at this time for a crash or a timeout while it was sending (max_execution_time, worker timeouts).",
 	},
 	Rivals: []Rival{
-		{"tls_expected", "what came has no sentence of a TLS port"},
+		{"tls_expected", "what came of the body is not the sentence of a TLS port"},
 		{"client_closed_request", "writing to the client had no error; and a client that leaves after the headers makes no record"},
 		{"response_cut_in_headers", "the headers were complete: the attempt has a status"},
 		{"transfer_coding_invalid", "something is missing; nothing that came was malformed"},

@@ -209,6 +209,7 @@ var proofs = map[string]check{
 	"h2_read_timeout":                timeout("read"),
 	"h2c_to_ssh":                     anyOf(is(http2.ErrFrameTooLarge), hidden),
 	"h2c_to_tls":                     anyOf(is(io.ErrUnexpectedEOF), hidden),
+	"h2c_to_tls_nginx":               anyOf(is(http2.ErrFrameTooLarge), hidden),
 	"h2c_headers_too_large":          text("PROTOCOL_ERROR; http2: response header list larger than advertised limit"),
 	"h2c_headers_far_too_large":      is(http2.ConnectionError(http2.ErrCodeProtocol)),
 	"h2_body_longer_than_said":       broken(text("more than declared Content-Length")),

@@ -159,6 +159,7 @@ func http2Faults() []Fault {
 		failed("h2c_to_http1_cut", "35", "http_version_mismatch", "headers", "proxy", overTCP(answersAnything, speaksH2C)),
 		failed("h2c_to_ssh", "35", "not_http", "headers", "upstream", overTCP(speaksFirst(sshBanner), speaksH2C)),
 		failed("h2c_to_tls", "10", "tls_expected", "headers", "proxy", overTCP(alertsAnything, speaksH2C)),
+		failed("h2c_to_tls_nginx", "10b", "tls_expected", "headers", "proxy", overTCP(speaksFirst(nginxBadRequest()), speaksH2C)),
 		failed("http1_to_h2c", "35", "http_version_mismatch", "headers", "proxy", overTCP(framed(saysNothing))),
 		failed("http1_to_h2_tls", "35", "http_version_mismatch", "headers", "proxy", overTLS(framed(saysNothing), transport("versions 1.1"))),
 		// Go's own server of h2c alone says nothing to HTTP/1.1, so nothing can tell.
@@ -196,7 +197,7 @@ func http2Faults() []Fault {
 			faults[i].RequestSent = "maybe"
 		case "h2_headers_without_status":
 			faults[i].RequestSent = "yes"
-		case "h2c_settings_malformed", "h2c_to_http1", "h2c_to_http1_cut", "h2c_to_ssh", "h2c_to_tls", "http1_to_h2c", "http1_to_h2_tls":
+		case "h2c_settings_malformed", "h2c_to_http1", "h2c_to_http1_cut", "h2c_to_ssh", "h2c_to_tls", "h2c_to_tls_nginx", "http1_to_h2c", "http1_to_h2_tls":
 			// "client conn could not be established", or "readLoopPeekFailLocked".
 			faults[i].OrCause = "unknown"
 		case "h2c_body_reset", "http1_to_h2c_of_go":
