@@ -34,6 +34,57 @@ type Limits struct {
 	ProxyProtocol string
 	// MaxResponseHeader is max_response_header in bytes, 0 for the transport's own.
 	MaxResponseHeader int64
+	// Retries is lb_retries.
+	Retries int
+	// RequestBuffers and ResponseBuffers are how many bytes of a body are buffered, 0 for
+	// none.
+	RequestBuffers, ResponseBuffers int64
+	// Versions are those of HTTP that the transport offers: 1.1, 2, h2c, 3.
+	Versions []string
+	// TLS is nil where none is spoken.
+	TLS *TLSSettings
+	// Check is what an active health check asks; nil where none does.
+	Check *Check
+	// UnhealthyStatus are the statuses that count as failures, those of one digit a class;
+	// UnhealthyLatency is the time after which an answer does, 0 for none.
+	UnhealthyStatus  []int
+	UnhealthyLatency time.Duration
+}
+
+// TLSSettings are a transport's.
+type TLSSettings struct {
+	// ServerName is tls_server_name, placeholders unexpanded; "" where the upstream's
+	// address gives the name.
+	ServerName string
+	// ClientCertificate says that one is configured (tls_client_auth).
+	ClientCertificate bool
+	// Insecure says that the upstream's certificate is not checked
+	// (tls_insecure_skip_verify).
+	Insecure bool
+	// TrustPool says that its authorities are configured (tls_trust_pool); without, the
+	// system's are.
+	TrustPool bool
+	// Renegotiation is tls_renegotiation: never, once or freely.
+	Renegotiation string
+}
+
+// Check is what an active health check asks for, and what it takes for healthy.
+type Check struct {
+	Method string
+	// URI is health_uri; Host the Host that is sent, "" for the upstream's address.
+	URI, Host string
+	// Upstream stands in for the upstream's address, Port for its port; "" and 0 for
+	// neither.
+	Upstream string
+	Port     int
+	// Status is health_status, a class with one digit; 0 for any 2xx.
+	Status int
+	// Body says that the answer's body has to match a pattern, or not to be too large.
+	Body bool
+	// FollowsRedirects says whether a redirect is followed instead of taken for the
+	// answer.
+	FollowsRedirects  bool
+	Interval, Timeout time.Duration
 }
 
 // Setting is one directive with a duration, and its value in force.

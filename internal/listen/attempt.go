@@ -51,6 +51,16 @@ func (a *LiveAttempt) Handled() {
 	a.handled = true
 }
 
+// Through hears that the attempt went by a forward proxy, which may be named by the
+// process's environment.
+func (a *LiveAttempt) Through(proxy string, fromEnvironment bool) {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		a.ForwardProxy, a.FromEnvironment = proxy, fromEnvironment
+	}
+}
+
 // KeepCopied hears that they copy fields of this header to the client's request.
 func (a *LiveAttempt) KeepCopied(answer http.Header) {
 	a.l.mu.Lock()

@@ -152,6 +152,10 @@ type Attempt struct {
 	// Request is the request as it went out, nil where it didn't: to be read only, and not
 	// its body.
 	Request *http.Request
+	// ForwardProxy is the one by which it went, as scheme and address; "" where none is
+	// known. FromEnvironment says that the process's environment names it, not the config.
+	ForwardProxy    string
+	FromEnvironment bool
 	// Past is that of the upstream, Before what it had done when the attempt ended; both
 	// are nil where that isn't known.
 	Past   *Past

@@ -66,6 +66,11 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r.Body = a.RequestBody(r.Body)
 	res, err := e.RoundTripper.RoundTrip(r)
+	if err != nil || res.StatusCode >= http.StatusBadRequest {
+		if proxy, fromEnvironment := forwardProxy(r); proxy != "" {
+			a.Through(proxy, fromEnvironment)
+		}
+	}
 	a.Ended(res, err, isDialError(err))
 	if err == nil && e.handled(res) {
 		a.Handled()
@@ -74,6 +79,20 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return res, err
+}
+
+// forwardProxyVar is where Caddy's transport leaves the forward proxy that it chose for a
+// request (reverseproxy/httptransport.go, proxyVarKey).
+const forwardProxyVar = "reverse_proxy.proxy"
+
+// forwardProxy is the one that r went by, without its credentials; "" for none.
+func forwardProxy(r *http.Request) (proxy string, fromEnvironment bool) {
+	chosen, ok := caddyhttp.GetVar(r.Context(), forwardProxyVar).(*url.URL)
+	if !ok || chosen == nil {
+		return "", false
+	}
+	byEnvironment, err := http.ProxyFromEnvironment(r)
+	return chosen.Scheme + "://" + chosen.Host, err == nil && byEnvironment != nil && *byEnvironment == *chosen
 }
 
 func isDialError(err error) bool {

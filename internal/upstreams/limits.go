@@ -17,17 +17,21 @@ import (
 const (
 	defaultDialTimeout = 3 * time.Second
 	defaultKeepalive   = 2 * time.Minute
+	// reverseproxy/healthchecks.go keeps its own to itself.
+	defaultCheckTimeout = 5 * time.Second
 )
 
 // limitsOf reads the limits of a handler that has been provisioned.
 func limitsOf(h *reverseproxy.Handler) *failure.Limits {
-	l := &failure.Limits{AsksFirst: asksFirst(h)}
+	l := &failure.Limits{AsksFirst: asksFirst(h), RequestBuffers: h.RequestBuffers, ResponseBuffers: h.ResponseBuffers}
 	switch t := h.Transport.(type) {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
 		l.MaxConnsPerHost = max(0, t.MaxConnsPerHost)
 		l.ProxyProtocol = t.ProxyProtocol
 		l.MaxResponseHeader = t.MaxResponseHeaderSize
+		l.Versions = t.Versions
+		l.TLS = tlsOf(t)
 		if protocolOf(t) != "h3" { // whose transport asks the system's
 			l.Resolvers = resolversOf(t.Resolver)
 		}
@@ -53,18 +57,54 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		)
 	}
 	if h.LoadBalancing != nil {
+		l.Retries = h.LoadBalancing.Retries
 		l.RetriesAnswers = len(h.LoadBalancing.RetryMatch) > 0
 		l.Settings = append(l.Settings, setting(failure.TryDuration, h.LoadBalancing.TryDuration, 0))
 	}
 	if checks := h.HealthChecks; checks != nil {
 		l.ActiveChecks = checks.Active != nil && checks.Active.IsEnabled()
+		if l.ActiveChecks {
+			l.Check = checkOf(checks.Active)
+		}
 		if checks.Passive != nil {
 			l.MaxFails = checks.Passive.MaxFails
 			l.FailDuration = time.Duration(checks.Passive.FailDuration)
 			l.AnswersCount = len(checks.Passive.UnhealthyStatus) > 0 || checks.Passive.UnhealthyLatency > 0
+			l.UnhealthyStatus, l.UnhealthyLatency = checks.Passive.UnhealthyStatus, time.Duration(checks.Passive.UnhealthyLatency)
 		}
 	}
 	return l
+}
+
+func tlsOf(t *reverseproxy.HTTPTransport) *failure.TLSSettings {
+	if t.TLS == nil {
+		return nil
+	}
+	s := &failure.TLSSettings{
+		ServerName:        t.TLS.ServerName,
+		ClientCertificate: t.TLS.ClientCertificateFile != "" || t.TLS.ClientCertificateAutomate != "",
+		Insecure:          t.TLS.InsecureSkipVerify,
+		Renegotiation:     t.TLS.Renegotiation,
+	}
+	if t.Transport != nil && t.Transport.TLSClientConfig != nil {
+		s.TrustPool = t.Transport.TLSClientConfig.RootCAs != nil // its JSON is gone once it is loaded
+	}
+	return s
+}
+
+func checkOf(a *reverseproxy.ActiveHealthChecks) *failure.Check {
+	c := &failure.Check{
+		Method: a.Method, URI: a.URI, Host: a.Headers.Get("Host"), Upstream: a.Upstream, Port: a.Port,
+		Status: a.ExpectStatus, Body: a.ExpectBody != "" || a.MaxSize > 0, FollowsRedirects: a.FollowRedirects,
+		Interval: time.Duration(a.Interval), Timeout: time.Duration(a.Timeout),
+	}
+	if c.URI == "" {
+		c.URI = a.Path
+	}
+	if c.Timeout == 0 {
+		c.Timeout = defaultCheckTimeout
+	}
+	return c
 }
 
 // resolversOf are the name servers that are asked, one of them each time, as addresses.

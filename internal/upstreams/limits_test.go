@@ -1,6 +1,7 @@
 package upstreams
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 func TestLimits(t *testing.T) {
 	off := false
-	http := &reverseproxy.HTTPTransport{
+	transport := &reverseproxy.HTTPTransport{
 		DialTimeout: caddy.Duration(3 * time.Second),
 		ReadTimeout: caddy.Duration(time.Second),
 		TLS:         new(reverseproxy.TLSConfig),
@@ -26,10 +27,10 @@ func TestLimits(t *testing.T) {
 		value  time.Duration
 		source failure.LimitSource // "" where nothing is to be known
 	}{
-		{"Caddy's default", &reverseproxy.Handler{Transport: http}, failure.DialTimeout, 3 * time.Second, failure.LimitDefault},
-		{"configured", &reverseproxy.Handler{Transport: http}, failure.ReadTimeout, time.Second, failure.LimitConfigured},
-		{"absent", &reverseproxy.Handler{Transport: http}, failure.TLSTimeout, 0, failure.LimitAbsent},
-		{"keepalive", &reverseproxy.Handler{Transport: http}, failure.Keepalive, 2 * time.Minute, failure.LimitDefault},
+		{"Caddy's default", &reverseproxy.Handler{Transport: transport}, failure.DialTimeout, 3 * time.Second, failure.LimitDefault},
+		{"configured", &reverseproxy.Handler{Transport: transport}, failure.ReadTimeout, time.Second, failure.LimitConfigured},
+		{"absent", &reverseproxy.Handler{Transport: transport}, failure.TLSTimeout, 0, failure.LimitAbsent},
+		{"keepalive", &reverseproxy.Handler{Transport: transport}, failure.Keepalive, 2 * time.Minute, failure.LimitDefault},
 		{"no keepalive", &reverseproxy.Handler{Transport: &reverseproxy.HTTPTransport{KeepAlive: &reverseproxy.KeepAlive{Enabled: &off}}}, failure.Keepalive, 0, ""},
 		{"no TLS, no limit of it", &reverseproxy.Handler{Transport: new(reverseproxy.HTTPTransport)}, failure.TLSTimeout, 0, ""},
 		{"FastCGI", &reverseproxy.Handler{Transport: &fastcgi.Transport{DialTimeout: caddy.Duration(time.Minute)}}, failure.DialTimeout, time.Minute, failure.LimitConfigured},
@@ -55,5 +56,33 @@ func TestSourceName(t *testing.T) {
 		if got := sourceName(source); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// What is asked of an upstream, as it is configured.
+func TestAsked(t *testing.T) {
+	l := limitsOf(&reverseproxy.Handler{
+		Transport: &reverseproxy.HTTPTransport{
+			Versions: []string{"1.1"},
+			TLS:      &reverseproxy.TLSConfig{ServerName: "app.example", ClientCertificateAutomate: "edge", Renegotiation: "once"},
+		},
+		RequestBuffers: 4096,
+		LoadBalancing:  &reverseproxy.LoadBalancing{Retries: 3},
+		HealthChecks: &reverseproxy.HealthChecks{
+			Active:  &reverseproxy.ActiveHealthChecks{URI: "/health", Port: 81, ExpectStatus: 204, Headers: http.Header{"Host": {"app"}}},
+			Passive: &reverseproxy.PassiveHealthChecks{UnhealthyStatus: []int{5}, UnhealthyLatency: caddy.Duration(time.Second)},
+		},
+	})
+	if want := (failure.TLSSettings{ServerName: "app.example", ClientCertificate: true, Renegotiation: "once"}); l.TLS == nil || *l.TLS != want {
+		t.Errorf("TLS: got %+v", l.TLS)
+	}
+	if want := (failure.Check{URI: "/health", Host: "app", Port: 81, Status: 204, Timeout: 5 * time.Second}); l.Check == nil || *l.Check != want {
+		t.Errorf("check: got %+v", l.Check)
+	}
+	if l.Retries != 3 || l.RequestBuffers != 4096 || len(l.Versions) != 1 || len(l.UnhealthyStatus) != 1 || l.UnhealthyLatency != time.Second {
+		t.Errorf("got %+v", l)
+	}
+	if l := limitsOf(&reverseproxy.Handler{Transport: new(reverseproxy.HTTPTransport)}); l.TLS != nil || l.Check != nil {
+		t.Errorf("nothing configured: got %+v", l)
 	}
 }
