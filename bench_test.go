@@ -44,7 +44,7 @@ func BenchmarkRequest(b *testing.B) {
 				for b.Loop() {
 					r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/", nil)
 					r.Header.Set("Accept", "text/html")
-					w := httptest.NewRecorder()
+					w := deadlines{httptest.NewRecorder()}
 					server.ServeHTTP(w, r)
 					if w.Code != upstream.status {
 						b.Fatalf("got %d", w.Code)

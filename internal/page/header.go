@@ -50,7 +50,11 @@ func (o *own) apply(h http.Header) {
 		values[i] = f.value
 		h[f.name] = values[i : i+1 : i+1]
 	}
-	if !o.operators { // whose Vary is among the fields
+	switch {
+	case o.operators: // whose Vary is among the fields
+	case len(h["Vary"]) == 0:
+		h["Vary"] = []string{"Accept", "Sec-Fetch-Dest"}
+	default:
 		addVary(h, "Accept")
 		addVary(h, "Sec-Fetch-Dest")
 	}

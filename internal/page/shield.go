@@ -23,17 +23,41 @@ type shield struct {
 
 // Shieldable says whether a shield can stand behind all that is between w and the client:
 // an operator's answer is only for where this holds.
-func Shieldable(w http.ResponseWriter) bool { return wrappersOf(w).passed }
+func Shieldable(w http.ResponseWriter) bool { return changesNothing(w) || wrappersOf(w).passed }
 
 // shielded puts a shield that holds o behind what wraps w. Where nothing can take it,
 // nothing is changed.
 func shielded(w http.ResponseWriter, o *own) {
+	if changesNothing(w) {
+		return
+	}
 	found := wrappersOf(w)
 	if !found.slot.IsValid() {
 		return
 	}
 	inner, _ := found.slot.Interface().(http.ResponseWriter)
 	found.slot.Set(reflect.ValueOf(&shield{ResponseWriter: inner, own: o, replaced: found.replaced}))
+}
+
+// servers is the package of the wrappers that Caddy's server puts around each request:
+// time limits, the access log's recorder. They leave the header as it is.
+const servers = "github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+// changesNothing says that only such wrappers are between w and the client. It is so for
+// most configs, where looking further would cost a request that fails more than the rest
+// of its answer's header.
+func changesNothing(w http.ResponseWriter) bool {
+	for range maxWrappers {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return isServers(w)
+		}
+		if packageOf(w) != servers {
+			return false
+		}
+		w = wrapper.Unwrap()
+	}
+	return false
 }
 
 // wrappers is what stands between a handler and the client.
