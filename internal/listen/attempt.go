@@ -31,16 +31,14 @@ type LiveAttempt struct {
 	conn httptrace.GotConnInfo
 	at   time.Duration
 	// wire listens to what goes over conn; nil where nothing does.
-	wire      *Wire
-	encrypted bool
-	// past is the upstream's, nil where nobody keeps it.
-	past *Past
+	wire *Wire
 
 	requestBody  requestBody
 	responseBody responseBody
 
-	// handled says that the owner's own routes make something of the answer.
-	handled bool
+	// encrypted says that TLS is spoken over wire; handled that the owner's own routes
+	// make something of the answer.
+	encrypted, handled bool
 }
 
 // Handled hears that the owner's own routes (handle_response) take the answer: what
@@ -80,8 +78,8 @@ func (a *LiveAttempt) freeze() Attempt {
 	if frozen.End == 0 {
 		frozen.End = a.l.now()
 	}
-	frozen.Body.Reading = a.responseBody.waited.total(a.l.start)
-	frozen.Past, frozen.Before = a.past, a.past.before(a.l.start)
+	frozen.Body.Reading = a.responseBody.waited.total()
+	frozen.Before = a.Past.before(a.l.now())
 	if a.at > 0 {
 		c := &Connection{At: a.at, Reused: a.conn.Reused, WasIdle: a.conn.WasIdle, Idle: a.conn.IdleTime}
 		if a.conn.Conn != nil {
@@ -429,7 +427,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 	a.Answered = a.l.now()
 	a.Status = res.StatusCode
-	a.past.Answered(a.conn.IdleTime)
+	a.Past.Answered(a.conn.IdleTime)
 	if a.Protocol == "" {
 		a.Protocol = protocolOf(res, a.TLS)
 	}
@@ -464,14 +462,6 @@ func (a *LiveAttempt) rest() {
 	if a.wire != nil {
 		a.wire.rest()
 	}
-}
-
-// Past is that of the upstream which the attempt is made at; nil where nobody keeps it.
-func (a *LiveAttempt) Past() *Past {
-	if a == nil {
-		return nil
-	}
-	return a.past
 }
 
 // protocolOf names the protocol of an answer.
@@ -587,9 +577,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if b.unwanted.Load() {
 		return 0, io.EOF
 	}
-	b.waited.begin(b.a.l.start)
+	b.waited.begin()
 	n, err := b.ReadCloser.Read(p)
-	b.waited.end(b.a.l.start)
+	b.waited.end()
 	a := b.a
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()

@@ -148,14 +148,15 @@ type Attempt struct {
 	// Asks says that it was sent by another method than the client's, and one that
 	// changes nothing.
 	Asks bool
+	// FromEnvironment says that the process's environment names the forward proxy.
+	FromEnvironment bool
 
 	// Request is the request as it went out, nil where it didn't: to be read only, and not
 	// its body.
 	Request *http.Request
 	// ForwardProxy is the one by which it went, as scheme and address; "" where none is
-	// known. FromEnvironment says that the process's environment names it, not the config.
-	ForwardProxy    string
-	FromEnvironment bool
+	// known.
+	ForwardProxy string
 	// Past is that of the upstream, Before what it had done when the attempt ended; both
 	// are nil where that isn't known.
 	Past   *Past
@@ -289,10 +290,10 @@ type Body struct {
 	Err error
 	// Ended says that its end was read.
 	Ended bool
-	// Reading is how long the upstream was waited for, to send it.
-	Reading time.Duration
 	// Uncompressed says that the transport asked for gzip and decodes it by itself.
 	Uncompressed bool
+	// Reading is how long the upstream was waited for, to send it.
+	Reading time.Duration
 	// Start is its first bytes, kept only of a 400 (see MaxBodyStart): a TLS port
 	// says there that it is one, or that it wants a certificate.
 	Start []byte

@@ -24,8 +24,8 @@ type Listener struct {
 	http.ResponseWriter
 
 	request    *http.Request
-	method     string // the client's, which a handler behind us may change
-	start      time.Time
+	method     string        // the client's, which a handler behind us may change
+	start      time.Duration // since the process began
 	intercepts func(status int) bool
 
 	// ctx and remote are the request's: other requests look at them, while a handler
@@ -33,35 +33,25 @@ type Listener struct {
 	ctx    context.Context
 	remote string
 
-	// shard and index are where it is in Serving.
+	// shard is where it is in Serving, at index.
 	shard *shard
-	index int
 
-	// outer listens to the same request, from further out; yielded says that one
-	// inside of us has told of it already.
-	outer   *Listener
-	yielded bool
+	// outer listens to the same request, from further out.
+	outer *Listener
 
 	// The response is written by one goroutine, the one that seals. before is the
 	// header before the next handler got it, or before an answer came that can't be
 	// passed on; nil where nothing is held back.
 	response Response
 	writeErr error
-	writing  waiting
+	writing  atomic.Int64 // how long the client was waited for, in nanoseconds
 	before   http.Header
-	// answers says that an answer which can't be passed on is held back.
-	answers bool
 
-	mu sync.Mutex
-	// sealed is changed with the lock held, and may be read without.
-	sealed atomic.Bool
-	body   clientBody
+	mu   sync.Mutex
+	body clientBody
 
 	// selection is nil until there is something to tell of it.
 	selection *Selection
-	// troubled says that something is worth a diagnosis even if the request
-	// ends well: an attempt failed, nobody could be selected.
-	troubled bool
 
 	// count counts all attempts; over are those that ended, the first and the
 	// last; current is the one under way or the last one.
@@ -72,15 +62,25 @@ type Listener struct {
 	first LiveAttempt
 	// elsewhere is how far the request came in attempts that are not in over.
 	elsewhere Reach
+	// troubled says that something is worth a diagnosis even if the request
+	// ends well: an attempt failed, nobody could be selected.
+	troubled bool
 	// exact says that an ear in a transport has heard an attempt.
 	exact bool
+	// yielded says that one inside of us has told of the request already.
+	yielded bool
+	// answers says that an answer which can't be passed on is held back.
+	answers bool
+	// sealed is changed with the lock held, and may be read without.
+	sealed atomic.Bool
+	index  int32
 }
 
 // To begins to listen. The Listener is the http.ResponseWriter for the next
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, request: r, method: r.Method, start: time.Now(), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
+	l := &Listener{ResponseWriter: w, request: r, method: r.Method, start: time.Since(began), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
 	if intercepts != nil {
 		l.before = w.Header().Clone()
 	}
@@ -149,7 +149,7 @@ func (l *Listener) Open() bool {
 }
 
 // now is the time since the request's start; never 0, which means "never".
-func (l *Listener) now() time.Duration { return max(time.Since(l.start), 1) }
+func (l *Listener) now() time.Duration { return max(time.Since(began)-l.start, 1) }
 
 // Selected begins an attempt: upstream, with this past, was chosen by the handler with
 // these limits. The past is nil where nobody keeps it.
@@ -157,7 +157,7 @@ func (l *Listener) Selected(upstream string, past *Past, limits *failure.Limits)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.begin(limits)
-	a.Upstream, a.past = upstream, past
+	a.Upstream, a.Past = upstream, past
 	if l.selection != nil {
 		l.selection.Limits = limits
 	}
@@ -286,9 +286,10 @@ const StatusClientClosedRequest = 499
 func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	took := l.now()
 	h := &Heard{
-		Start:     l.start,
-		Duration:  l.now(),
+		Start:     time.Now().Add(-took), // by the clock as it is now
+		Duration:  took,
 		Err:       err,
 		ErrStatus: status,
 		Panicked:  panicked,
@@ -297,8 +298,8 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 			WriteErr: l.writeErr,
 			BodyErr:  l.body.err,
 
-			Reading: l.body.waited.total(l.start),
-			Writing: l.writing.total(l.start),
+			Reading: l.body.waited.total(),
+			Writing: time.Duration(l.writing.Load()),
 		},
 		Response:     l.response,
 		AttemptCount: l.count,
@@ -341,9 +342,9 @@ type clientBody struct {
 
 // Read implements io.Reader.
 func (b *clientBody) Read(p []byte) (int, error) {
-	b.waited.begin(b.l.start)
+	b.waited.begin()
 	n, err := b.ReadCloser.Read(p)
-	b.waited.end(b.l.start)
+	b.waited.end()
 	if err == nil || err == io.EOF {
 		return n, err
 	}
@@ -359,17 +360,15 @@ func (b *clientBody) Read(p []byte) (int, error) {
 // under way counts. Its zero value is ready, and any number of goroutines may use it.
 type waiting struct{ before, since atomic.Int64 }
 
-// begin and end hear that a wait does, by the time since start.
-func (w *waiting) begin(start time.Time) { w.since.Store(max(int64(time.Since(start)), 1)) }
+// begin and end hear that a wait does.
+func (w *waiting) begin() { w.since.Store(int64(time.Since(began))) }
 
-func (w *waiting) end(start time.Time) {
-	w.before.Add(int64(time.Since(start)) - w.since.Swap(0))
-}
+func (w *waiting) end() { w.before.Add(int64(time.Since(began)) - w.since.Swap(0)) }
 
-func (w *waiting) total(start time.Time) time.Duration {
+func (w *waiting) total() time.Duration {
 	total := w.before.Load()
 	if since := w.since.Load(); since > 0 {
-		total += int64(time.Since(start)) - since
+		total += int64(time.Since(began)) - since
 	}
 	return time.Duration(max(total, 0))
 }

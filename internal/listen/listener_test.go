@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -391,5 +393,14 @@ func TestRequestBodyClosedWhileRead(t *testing.T) {
 	}
 	if a.RequestBytes != int64(len("half")) {
 		t.Errorf("%d bytes were counted", a.RequestBytes)
+	}
+}
+
+// What is kept of a request that goes well is one piece of memory: one byte more, and
+// the next larger one that Go's allocator has is taken (768 bytes hold 760, as above 512
+// the allocator keeps 8 for itself).
+func TestListenerIsSmall(t *testing.T) {
+	if size := reflect.TypeFor[Listener]().Size(); strconv.IntSize == 64 && size > 760 {
+		t.Errorf("%d bytes", size)
 	}
 }

@@ -91,14 +91,15 @@ type Before struct {
 	Last    time.Duration
 }
 
-// before is nil where nothing is known, not even that it never answered.
-func (p *Past) before(start time.Time) *Before {
+// before is what is known when so much time has passed since a request began; nil where
+// not even that it never answered is.
+func (p *Past) before(elapsed time.Duration) *Before {
 	if p == nil {
 		return nil
 	}
 	b := &Before{Answers: p.answers.Load()}
 	if b.Answers > 0 {
-		b.Last = time.Unix(0, p.answered.Load()).Sub(start)
+		b.Last = elapsed - time.Since(time.Unix(0, p.answered.Load()))
 	}
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"time"
 )
 
 // WriteHeader implements http.ResponseWriter. Informational statuses pass; an
@@ -97,9 +98,9 @@ func (l *Listener) Write(p []byte) (int, error) {
 	if l.response.Status == 0 {
 		l.response.Status = http.StatusOK // as net/http does
 	}
-	l.writing.begin(l.start)
+	begun := time.Now()
 	n, err := l.ResponseWriter.Write(p)
-	l.writing.end(l.start)
+	l.writing.Add(int64(time.Since(begun)))
 	l.wrote(err)
 	return n, err
 }
@@ -125,9 +126,9 @@ func (l *Listener) FlushError() error {
 	if l.response.Status == 0 {
 		l.response.Status = http.StatusOK // as net/http does
 	}
-	l.writing.begin(l.start)
+	begun := time.Now()
 	err := http.NewResponseController(l.ResponseWriter).Flush()
-	l.writing.end(l.start)
+	l.writing.Add(int64(time.Since(begun)))
 	l.wrote(err)
 	return err
 }

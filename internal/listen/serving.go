@@ -37,14 +37,11 @@ type shard struct {
 // servedRequest is one that is being served.
 type servedRequest struct {
 	*Listener               // nil for a gap
-	came      time.Duration // since epoch; no two of a shard have the same
+	came      time.Duration // since the process began; no two of a shard have the same
 }
 
-// epoch is what the requests' time counts from; seed is what spreads them.
-var (
-	epoch = time.Now()
-	seed  = maphash.MakeSeed()
-)
+// seed is what spreads the requests over the shards.
+var seed = maphash.MakeSeed()
 
 // shardOf is where the requests are that came from that end of a connection.
 func (s *Serving) shardOf(remote string) *shard {
@@ -55,7 +52,7 @@ func (s *Serving) shardOf(remote string) *shard {
 func (s *Serving) Enter(l *Listener) {
 	l.shard = s.shardOf(l.remote)
 	if len(l.remote) <= len("@") { // a unix socket's clients have no names: any shard will do
-		l.shard = &s.shards[uint(l.start.Nanosecond())%servingShards]
+		l.shard = &s.shards[uint(l.start)%servingShards]
 	}
 	l.shard.enter(l)
 }
@@ -63,14 +60,14 @@ func (s *Serving) Enter(l *Listener) {
 func (s *shard) enter(l *Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	came := l.start.Sub(epoch)
+	came := l.start
 	if n := len(s.served); n > 0 {
 		came = max(came, s.served[n-1].came+1)
 	}
 	if s.served == nil {
 		s.served = s.room[:0]
 	}
-	l.index = len(s.served)
+	l.index = int32(len(s.served)) //nolint:gosec // as many requests don't fit into memory
 	s.served = append(s.served, servedRequest{l, came})
 }
 
@@ -97,7 +94,7 @@ func (s *shard) closeGaps() {
 	s.served = slices.DeleteFunc(s.served, func(r servedRequest) bool { return r.Listener == nil })
 	s.gaps = 0
 	for i, r := range s.served {
-		r.index = i
+		r.index = int32(i) //nolint:gosec // as above
 	}
 }
 
@@ -191,7 +188,7 @@ func (s *Serving) cameFromAnother(l *Listener, came time.Duration) bool {
 // are read a few at a time, so that nobody waits long who comes or goes meanwhile.
 type earlier struct {
 	shard  *shard
-	latest time.Duration // when the next one came; before epoch if there is none
+	latest time.Duration // when the next one came; -1 if there is none
 	few    [8]servedRequest
 	at, n  int
 }

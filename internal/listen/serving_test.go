@@ -37,7 +37,7 @@ func connect(l *Listener, local net.Addr) *Listener { return connectTo(l, local,
 
 // come is Enter of one that comes now.
 func (s *Serving) come(l *Listener) {
-	l.start = time.Now()
+	l.start = time.Since(began)
 	s.Enter(l)
 }
 

@@ -306,24 +306,24 @@ func (w *Wire) carried() *Carried {
 	return &c
 }
 
-// link is what is known of the connection as a whole, for a request that began at start.
-func (w *Wire) link(start time.Time) *Link {
+// link is what is known of the connection as a whole, for a request that began at start,
+// since the process began.
+func (w *Wire) link(start time.Duration) *Link {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := start.Sub(began)
 	since := func(at time.Duration) *time.Duration {
 		if at == 0 {
 			return nil
 		}
-		at -= before
+		at -= start
 		return &at
 	}
 	l := &Link{
-		Opened: w.opened - before, Requests: max(0, int(w.requests)-1), Shared: w.shared,
+		Opened: w.opened - start, Requests: max(0, int(w.requests)-1), Shared: w.shared,
 		Sent: since(w.sent), Received: since(w.received), End: w.end, TCP: w.tcp,
 	}
 	if w.end != EndNone {
-		l.Ended = w.ended - before
+		l.Ended = w.ended - start
 	}
 	if l.TCP == nil && w.end == EndNone && w.awaits() {
 		l.TCP = tcpInfo(w.Conn)

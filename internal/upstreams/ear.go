@@ -180,7 +180,11 @@ func hearDial(dial dialFunc, hear hearFunc) dialFunc {
 			a.Dialed(err)
 		}
 		if err == nil && hear != nil {
-			conn = hear(conn, a.Past())
+			var past *listen.Past
+			if a != nil {
+				past = a.Past
+			}
+			conn = hear(conn, past)
 		}
 		return conn, err
 	}
