@@ -12,10 +12,14 @@ type origin struct {
 	origin, host string
 	count        int
 	tls          bool
+	// site, mode and dest are what a browser says of a request by itself (Fetch
+	// Metadata).
+	site, mode, dest string
 }
 
 func originFrom(r *http.Request) origin {
 	o := origin{host: r.Host, count: len(r.Header["Origin"]), tls: r.TLS != nil}
+	o.site, o.mode, o.dest = r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
 	if o.count > 0 {
 		o.origin = r.Header["Origin"][0]
 	}
@@ -28,7 +32,10 @@ func originFrom(r *http.Request) origin {
 // may have ended it.
 func (o origin) foreign() bool {
 	if o.count == 0 {
-		return false
+		// A link to here is followed in a window of its own, whosever it is; anything else
+		// is a part of the other site's page.
+		fromOther := o.site == "cross-site" || o.site == "same-site"
+		return fromOther && (o.mode != "navigate" || o.dest != "document")
 	}
 	from, err := url.Parse(o.origin)
 	if err != nil || o.count > 1 || from.Host == "" || (&url.URL{Scheme: from.Scheme, Host: from.Host}).String() != o.origin {

@@ -29,6 +29,9 @@ const theirs = `
 	+Vary Origin
 	Access-Control-Allow-Origin *
 	Access-Control-Allow-Credentials true
+	Timing-Allow-Origin *
+	Cross-Origin-Resource-Policy cross-origin
+	X-Frame-Options ALLOWALL
 	Strict-Transport-Security max-age=1
 	-Upstream-Failure-Id
 	-Grpc-Status
@@ -189,8 +192,10 @@ func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, opera
 	if operator {
 		only("Vary", "*")
 		only("Referrer-Policy", "no-referrer")
+		only("Cross-Origin-Resource-Policy", "same-origin")
+		only("X-Frame-Options", "DENY")
 		for name := range a.header {
-			if strings.HasPrefix(name, "Access-Control-") {
+			if strings.HasPrefix(name, "Access-Control-") || name == "Timing-Allow-Origin" {
 				t.Errorf("%s is left", name)
 			}
 		}
@@ -492,5 +497,24 @@ func TestOrigin(t *testing.T) {
 	}
 	if !(origin{origin: "https://example.com", count: 2, host: "example.com", tls: true}).foreign() {
 		t.Error("two of them are taken")
+	}
+	// Without, a browser still says whose page makes it ask, and for what.
+	for _, test := range []struct {
+		site, mode, dest string
+		foreign          bool
+	}{
+		{"", "", "", false}, // no browser
+		{"none", "navigate", "document", false},
+		{"same-origin", "no-cors", "script", false},
+		{"cross-site", "navigate", "document", false}, // a link
+		{"cross-site", "navigate", "iframe", true},
+		{"same-site", "navigate", "frame", true},
+		{"cross-site", "no-cors", "script", true},
+		{"cross-site", "no-cors", "image", true},
+		{"same-site", "cors", "empty", true},
+	} {
+		if got := (origin{site: test.site, mode: test.mode, dest: test.dest}).foreign(); got != test.foreign {
+			t.Errorf("%+v: foreign %v", test, got)
+		}
 	}
 }

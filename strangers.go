@@ -58,8 +58,11 @@ var (
 	strangerMethods   = []string{http.MethodGet, http.MethodPost, http.MethodHead}
 	strangerPaths     = []string{"/", "/index.html", "/admin", "/debug?debug=1&token=x", "/api/cart", "/login"}
 	strangerHosts     = []string{"example.com", "localhost"}
-	strangerValues    = []string{"", "x", "1"}
+	strangerValues    = []string{"", "x", "1", strangerText}
 )
+
+// strangerText is what many patterns fit that are meant for something definite.
+const strangerText = "abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789=."
 
 var browsers = []browser{
 	{"Firefox", map[string]string{

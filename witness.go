@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -72,11 +73,8 @@ func (t testimony) fitting(pattern string) bool {
 		return false // Caddy says what is wrong with it
 	}
 	samples := []string{""}
-	switch {
-	case t.proof == wordOnly:
-		samples = []string{"", "0", "7", "q", "Zk", "wq-7", "ö"}
-	case t.address:
-		samples = strangerAddresses
+	if t.proof == wordOnly {
+		samples = []string{"", "0", "7", "q", "Zk", "wq-7", "ö", strangerText}
 	}
 	return slices.ContainsFunc(samples, expression.MatchString)
 }
@@ -184,7 +182,8 @@ func (w witness) wanted(t testimony, wanted any) testimony {
 		return result
 	case map[string]any:
 		pattern, _ := wanted["pattern"].(string)
-		if pattern == "" || t.fitting(pattern) {
+		// Patterns of addresses fit strangers' too: ^10 does 100.1.2.3.
+		if pattern == "" || t.address || t.fitting(pattern) {
 			return t.atMost(noProof)
 		}
 		return t
@@ -199,11 +198,16 @@ func (w witness) variableOrPlaceholder(key string) testimony {
 	return w.variable(key)
 }
 
-// field is what a field of the request proves. Host is none of the client's but what
-// is asked for.
+// askedFields are what is asked for and how, not who asks.
+var askedFields = []string{
+	"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Connection", "Content-Encoding", "Content-Length",
+	"Content-Type", "Expect", "Host", "Range", "Te", "Transfer-Encoding", "Upgrade",
+}
+
+// field is what a field of the request proves.
 func (w witness) field(name string) testimony {
 	switch {
-	case strings.EqualFold(name, "Host"):
+	case slices.Contains(askedFields, http.CanonicalHeaderKey(name)):
 		return testimony{}
 	case w.vouched != nil && w.vouched(name):
 		return testimony{proof: proven, fields: []string{name}}
@@ -272,6 +276,35 @@ func placeholdersIn(s string) []string {
 	return names
 }
 
+// Of public addresses a set may have so many: an organisation has an IPv4 /16 or an IPv6
+// /32 to itself, hardly more. Networks that are nobody's on the internet may be of any size.
+const (
+	mostIPv4Bits   = 16
+	mostIPv6Bits   = 32
+	mostWideRanges = 16
+)
+
+var privateRanges = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"), // RFC 1918
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("100.64.0.0/10"), // RFC 6890
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::1/128"), // RFC 4193, 4291
+}
+
+// isWide says that a range has more public addresses than most have to themselves, tooWide
+// that nobody has it.
+func isWide(p netip.Prefix) (wide, tooWide bool) {
+	for _, private := range privateRanges {
+		if private.Contains(p.Addr().Unmap()) && p.Bits() >= private.Bits() {
+			return false, false
+		}
+	}
+	most := mostIPv6Bits
+	if p.Addr().Is4() {
+		most = mostIPv4Bits
+	}
+	return p.Bits() <= most, p.Bits() < most
+}
+
 // ownRanges says what ranges of addresses prove: nothing, where the client has a say in
 // them, or a part of the internet is in them that nobody has to themselves.
 func ownRanges(config any) proof {
@@ -280,13 +313,21 @@ func ownRanges(config any) proof {
 		return noProof
 	}
 	ranges, _ := fields["ranges"].([]any)
+	wideRanges := 0
 	for _, r := range ranges {
 		text, _ := r.(string)
 		if slices.ContainsFunc(placeholdersIn(text), func(name string) bool { return !isConstant(name) }) {
 			return noProof
 		}
 		prefix, err := netip.ParsePrefix(text)
-		if err == nil && (prefix.Bits() < 7 || prefix.Addr().Is4() && prefix.Bits() < 8) {
+		if err != nil {
+			continue // one address, or Caddy says what is wrong with it
+		}
+		wide, tooWide := isWide(prefix)
+		if wide {
+			wideRanges++
+		}
+		if tooWide || wideRanges > mostWideRanges {
 			return noProof
 		}
 	}
@@ -378,7 +419,7 @@ func (w witness) compared(e ast.Expr) testimony {
 	t := c.testimony
 	ownWord := len(t.fields)+len(t.cookies) > 0
 	switch {
-	case !c.reads, c.indefinite, slices.ContainsFunc(c.patterns, t.fitting):
+	case !c.reads, c.indefinite, t.address && c.inPart, slices.ContainsFunc(c.patterns, t.fitting):
 		return t.atMost(noProof)
 	case ownWord && t.proof == wordOnly && (!c.definite || c.proven):
 		return t.atMost(noProof) // what a proof is compared to may itself be the client's to say
@@ -395,6 +436,9 @@ type comparison struct {
 	// values would do; patterns are those that must fit.
 	definite, indefinite bool
 	patterns             []string
+	// inPart says that something else than the whole of a value is looked at: its
+	// beginning, its size.
+	inPart bool
 }
 
 // read reads a part of the comparison; compared says that it is compared to another.
@@ -441,10 +485,14 @@ func (c *comparison) readCall(call ast.CallExpr, compared bool) {
 	case celop.Equals, celop.In:
 		c.indefinite = c.indefinite || compared // its opposite may be what is asked for
 		compared = true
+	case celop.Add, celop.Exists, celop.ExistsOne: // makes a text; looks for one of a list
 	case "matches":
 		if len(args) > 0 {
 			c.patterns = append(c.patterns, celText(args[len(args)-1]))
 		}
+		c.inPart = true
+	default:
+		c.inPart = true
 	}
 	if call.IsMemberFunction() {
 		c.read(call.Target(), compared)

@@ -72,7 +72,8 @@ func (o *own) undoneBy(name string) bool {
 	case "Surrogate-Control", "X-Accel-Expires":
 		return true
 	}
-	return strings.HasSuffix(canonical, "-Cache-Control") || o.operators && strings.HasPrefix(canonical, "Access-Control-")
+	return strings.HasSuffix(canonical, "-Cache-Control") ||
+		o.operators && (strings.HasPrefix(canonical, "Access-Control-") || canonical == "Timing-Allow-Origin")
 }
 
 // addVary adds a field's name to Vary unless it is there.
@@ -87,6 +88,9 @@ func addVary(h http.Header, name string) {
 	}
 	h.Add("Vary", name)
 }
+
+// nothingAllowed is the policy of an operator's answer that is no page.
+const nothingAllowed = "default-src 'none'; frame-ancestors 'none'"
 
 // policy allows the page its own style, images in data: URIs, and nothing else.
 func policy(style template.CSS) string {

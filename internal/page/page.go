@@ -215,7 +215,7 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 
 	h := w.Header()
 	dropStale(h)
-	o := &own{fields: make([]field, 0, 12), operators: details != nil}
+	o := &own{fields: make([]field, 0, 14), operators: details != nil}
 	for _, name := range set {
 		if value := h.Get(name); value != "" {
 			o.set(name, value)
@@ -231,6 +231,8 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	if details != nil {
 		o.set("Vary", "*")
 		o.set("Referrer-Policy", "no-referrer")
+		o.set("Cross-Origin-Resource-Policy", "same-origin")
+		o.set("X-Frame-Options", "DENY")
 	}
 
 	status := d.Status
@@ -256,6 +258,9 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 		o.set("Grpc-Message", percentEncoded(d.Title))
 	default:
 		o.set("Content-Type", "text/plain; charset=utf-8")
+	}
+	if details != nil && form != formHTML {
+		o.set("Content-Security-Policy", nothingAllowed)
 	}
 	o.apply(h)
 	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
