@@ -2,48 +2,28 @@ package diagnostics
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// adminDo asks the admin endpoint below our path.
-func (c *testCaddy) adminDo(method, path string, fields ...string) answer {
-	c.t.Helper()
-	r, err := http.NewRequest(method, c.admin+adminPath+path, nil)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, field := range fields {
-		name, value, _ := strings.Cut(field, ": ")
-		r.Header.Add(name, value)
-	}
-	res, err := client.Do(r)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	got, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(got), err}
-}
 
 // adminCaddy starts a Caddy with two kinds of failures: of /down two, of /cut one, and
 // one that the upstream itself answered.
-func adminCaddy(t *testing.T) *testCaddy {
+func adminCaddy(t *testing.T) *testcaddy.Caddy {
 	t.Helper()
-	c := startCaddyWith(t, "upstream_diagnostics {\nkeep 20 1h\ninstance edge-1\n}", `
+	c := testcaddy.StartWith(t, "upstream_diagnostics {\nkeep 20 1h\ninstance edge-1\n}", `
 		upstream_diagnostics {
 			site shop
 		}
-		reverse_proxy /down `+dead(t)+`
-		reverse_proxy /cut `+cutting(t)+`
-		reverse_proxy `+upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+		reverse_proxy /down `+testcaddy.Dead(t)+`
+		reverse_proxy /cut `+testcaddy.Cutting(t)+`
+		reverse_proxy `+testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
 	for _, path := range []string{"/down", "/cut", "/own", "/down"} {
-		if a := c.visit(path); a.header.Get("Server") != "Caddy" && a.header.Get("Via") == "" && a.header.Get("Upstream-Failure-Id") == "" {
+		if a := c.Visit(path); a.Header.Get("Server") != "Caddy" && a.Header.Get("Via") == "" && a.Header.Get("Upstream-Failure-Id") == "" {
 			t.Fatalf("somebody else answered: %+v", a)
 		}
 	}
@@ -53,7 +33,7 @@ func adminCaddy(t *testing.T) *testCaddy {
 func TestAdminOverview(t *testing.T) {
 	c := adminCaddy(t)
 	var o failure.Overview
-	if status := c.adminGet("/upstream_diagnostics", &o); status != 200 {
+	if status := c.AdminGet("/upstream_diagnostics", &o); status != 200 {
 		t.Fatalf("status %d", status)
 	}
 	if o.Counts[failure.Failed] != 3 || o.Counts[failure.UpstreamAnswered] != 1 || len(o.Counts) != len(failure.Outcomes) {
@@ -62,14 +42,14 @@ func TestAdminOverview(t *testing.T) {
 	if o.KeptCount != 4 || o.Keep != 20 || o.KeepForS != 3600 || o.Since.IsZero() || o.Oldest == nil {
 		t.Errorf("got %+v", o)
 	}
-	if got := c.adminDo("GET", "/"); got.status != 200 {
-		t.Errorf("with a slash: %d", got.status)
+	if got := c.AdminDo("GET", "/"); got.Status != 200 {
+		t.Errorf("with a slash: %d", got.Status)
 	}
 }
 
 func TestAdminFailures(t *testing.T) {
 	c := adminCaddy(t)
-	all := c.failures()
+	all := c.Failures()
 	if len(all) != 4 {
 		t.Fatalf("%d failures", len(all))
 	}
@@ -91,19 +71,19 @@ func TestAdminFailures(t *testing.T) {
 		{"side=upstream", 4}, {"side=client", 0},
 		{"outcome=upstream_answered", 1},
 		{"status=503", 1}, {"status=502,503", 4},
-		{"host=127.0.0.1:" + strconv.Itoa(c.port), 4}, {"host=example.com", 0},
+		{"host=127.0.0.1:" + strconv.Itoa(c.Port), 4}, {"host=example.com", 0},
 		{"id=" + all[0].ID + "," + all[1].ID, 2},
 		{"instance=edge-1", 4}, {"instance=*", 4}, {"instance=edge-2", 0},
 		{"since=15m", 4}, {"until=15m", 0}, {"since=2026-01-01T00:00:00Z", 4},
 		{"limit=3", 3},
 	} {
 		var page failure.FailurePage
-		if status := c.adminGet("/upstream_diagnostics/failures?"+test.query, &page); status != 200 || len(page.Failures) != test.want {
+		if status := c.AdminGet("/upstream_diagnostics/failures?"+test.query, &page); status != 200 || len(page.Failures) != test.want {
 			t.Errorf("%s: %d, %d failures, want %d", test.query, status, len(page.Failures), test.want)
 		}
 	}
-	if got := c.adminDo("GET", "/failures?cause=goaway"); !strings.HasPrefix(got.body, `{"failures":[]`) {
-		t.Errorf("a list that holds nothing is %s", got.body)
+	if got := c.AdminDo("GET", "/failures?cause=goaway"); !strings.HasPrefix(got.Body, `{"failures":[]`) {
+		t.Errorf("a list that holds nothing is %s", got.Body)
 	}
 }
 
@@ -114,7 +94,7 @@ func TestAdminCursors(t *testing.T) {
 	newest := ""
 	for before := ""; ; {
 		var page failure.FailurePage
-		c.adminGet("/upstream_diagnostics/failures?limit=1&before="+before, &page)
+		c.AdminGet("/upstream_diagnostics/failures?limit=1&before="+before, &page)
 		for _, f := range page.Failures {
 			seen = append(seen, f.Request.URI)
 		}
@@ -133,7 +113,7 @@ func TestAdminCursors(t *testing.T) {
 	}
 	poll := func() string {
 		var page failure.FailurePage
-		c.adminGet("/upstream_diagnostics/failures?after="+newest, &page)
+		c.AdminGet("/upstream_diagnostics/failures?after="+newest, &page)
 		newest = page.Newest
 		var paths []string
 		for _, f := range page.Failures {
@@ -144,13 +124,13 @@ func TestAdminCursors(t *testing.T) {
 	if got := poll(); got != "" {
 		t.Errorf("new without a failure: %s", got)
 	}
-	c.get("/cut?new")
-	c.get("/down")
+	c.Get("/cut?new")
+	c.Get("/down")
 	if got := poll(); got != "/down /cut?REDACTED" {
 		t.Errorf("new: %s", got)
 	}
-	c.forget()
-	c.get("/own")
+	c.Forget()
+	c.Get("/own")
 	if got := poll(); got != "/own" {
 		t.Errorf("new after all was forgotten: %s", got)
 	}
@@ -158,23 +138,23 @@ func TestAdminCursors(t *testing.T) {
 
 func TestAdminFailure(t *testing.T) {
 	c := adminCaddy(t)
-	newest := c.failures()[0]
+	newest := c.Failures()[0]
 	var f failure.Failure
-	if status := c.adminGet("/upstream_diagnostics/failures/"+newest.ID, &f); status != 200 || f.ID != newest.ID || f.Cause != "connection_refused" {
+	if status := c.AdminGet("/upstream_diagnostics/failures/"+newest.ID, &f); status != 200 || f.ID != newest.ID || f.Cause != "connection_refused" {
 		t.Errorf("got %d %+v", status, f)
 	}
-	got := c.adminDo("GET", "/failures/"+newest.ID)
-	if strings.Contains(got.body, "null") || got.header.Get("Content-Type") != "application/json" {
-		t.Errorf("got %v %s", got.header, got.body)
+	got := c.AdminDo("GET", "/failures/"+newest.ID)
+	if strings.Contains(got.Body, "null") || got.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %v %s", got.Header, got.Body)
 	}
 }
 
 func TestAdminCauses(t *testing.T) {
-	c := startCaddy(t, "respond ok")
+	c := testcaddy.Start(t, "respond ok")
 	var list struct {
 		Causes []map[string]any `json:"causes"`
 	}
-	c.adminGet("/upstream_diagnostics/causes", &list)
+	c.AdminGet("/upstream_diagnostics/causes", &list)
 	if len(list.Causes) != 62 {
 		t.Errorf("%d causes", len(list.Causes))
 	}
@@ -189,18 +169,18 @@ func TestAdminCauses(t *testing.T) {
 
 func TestAdminClear(t *testing.T) {
 	c := adminCaddy(t)
-	if got := c.adminDo("DELETE", "/failures"); got.status != 204 || got.body != "" {
-		t.Errorf("got %d %q", got.status, got.body)
+	if got := c.AdminDo("DELETE", "/failures"); got.Status != 204 || got.Body != "" {
+		t.Errorf("got %d %q", got.Status, got.Body)
 	}
 	var o failure.Overview
-	c.adminGet("/upstream_diagnostics", &o)
+	c.AdminGet("/upstream_diagnostics", &o)
 	if o.KeptCount != 0 || o.Counts[failure.Failed] != 3 {
 		t.Errorf("got %+v: counts stay, records go", o)
 	}
 }
 
 func TestAdminErrors(t *testing.T) {
-	c := startCaddy(t, "respond ok")
+	c := testcaddy.Start(t, "respond ok")
 	for _, test := range []struct {
 		method, path string
 		status       int
@@ -226,20 +206,20 @@ func TestAdminErrors(t *testing.T) {
 		{"DELETE", "/causes", 405, "GET, HEAD"},
 		{"PUT", "", 405, "GET, HEAD"},
 	} {
-		got := c.adminDo(test.method, test.path)
+		got := c.AdminDo(test.method, test.path)
 		var told map[string]string
-		if err := json.Unmarshal([]byte(got.body), &told); err != nil || len(told) != 1 || told["error"] == "" {
-			t.Errorf("%s %s: %v %s", test.method, test.path, err, got.body)
+		if err := json.Unmarshal([]byte(got.Body), &told); err != nil || len(told) != 1 || told["error"] == "" {
+			t.Errorf("%s %s: %v %s", test.method, test.path, err, got.Body)
 		}
-		if got.status != test.status || got.header.Get("Allow") != test.allow || got.header.Get("Content-Type") != "application/json" {
-			t.Errorf("%s %s: %d, Allow %q, want %d, %q", test.method, test.path, got.status, got.header.Get("Allow"), test.status, test.allow)
+		if got.Status != test.status || got.Header.Get("Allow") != test.allow || got.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d, Allow %q, want %d, %q", test.method, test.path, got.Status, got.Header.Get("Allow"), test.status, test.allow)
 		}
 	}
 }
 
 func TestAdminText(t *testing.T) {
 	c := adminCaddy(t)
-	id := c.failures()[0].ID
+	id := c.Failures()[0].ID
 	for path, want := range map[string]string{
 		"":                "Kept: 4 of at most 20, each for 1h",
 		"/failures":       "connection_refused",
@@ -253,24 +233,24 @@ func TestAdminText(t *testing.T) {
 			{"?format=text", "text/html"}, // named beats asked
 			{"?format=text", "application/json"},
 		} {
-			got := c.adminDo("GET", path+asked.query, "Accept: "+asked.accept)
-			if got.status != 200 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") || !strings.Contains(got.body, want) {
-				t.Errorf("%s%s, Accept %s: %d %v\n%s", path, asked.query, asked.accept, got.status, got.header, got.body)
+			got := c.AdminDo("GET", path+asked.query, "Accept: "+asked.accept)
+			if got.Status != 200 || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/plain") || !strings.Contains(got.Body, want) {
+				t.Errorf("%s%s, Accept %s: %d %v\n%s", path, asked.query, asked.accept, got.Status, got.Header, got.Body)
 			}
 		}
 		// What curl sends by itself.
-		if got := c.adminDo("GET", path, "Accept: */*"); got.header.Get("Content-Type") != "application/json" || !json.Valid([]byte(got.body)) {
-			t.Errorf("%s: %v", path, got.header)
+		if got := c.AdminDo("GET", path, "Accept: */*"); got.Header.Get("Content-Type") != "application/json" || !json.Valid([]byte(got.Body)) {
+			t.Errorf("%s: %v", path, got.Header)
 		}
-		if got := c.adminDo("HEAD", path); got.status != 200 || got.body != "" || got.header.Get("Content-Length") == "0" {
-			t.Errorf("HEAD %s: %d %v", path, got.status, got.header)
+		if got := c.AdminDo("HEAD", path); got.Status != 200 || got.Body != "" || got.Header.Get("Content-Length") == "0" {
+			t.Errorf("HEAD %s: %d %v", path, got.Status, got.Header)
 		}
 	}
 }
 
 // Caddy lets no browser at its admin endpoint, ours included.
 func TestAdminRefusesBrowsers(t *testing.T) {
-	c := startCaddy(t, "respond ok")
+	c := testcaddy.Start(t, "respond ok")
 	for _, test := range []struct {
 		status int
 		fields []string
@@ -279,11 +259,11 @@ func TestAdminRefusesBrowsers(t *testing.T) {
 		{403, []string{"Sec-Fetch-Mode: cors", "Origin: http://evil.example"}},
 		{400, []string{"Sec-Fetch-Mode: no-cors"}},
 	} {
-		if got := c.adminDo("GET", "/failures", test.fields...); got.status != test.status || strings.Contains(got.body, "failures") {
-			t.Errorf("%v: %d %s", test.fields, got.status, got.body)
+		if got := c.AdminDo("GET", "/failures", test.fields...); got.Status != test.status || strings.Contains(got.Body, "failures") {
+			t.Errorf("%v: %d %s", test.fields, got.Status, got.Body)
 		}
 	}
-	if got := c.adminDo("GET", "/failures"); got.status != 200 {
-		t.Errorf("without: %d", got.status)
+	if got := c.AdminDo("GET", "/failures"); got.Status != 200 {
+		t.Errorf("without: %d", got.Status)
 	}
 }

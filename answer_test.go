@@ -18,12 +18,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // The operator's view is for whom the matcher means, and for nobody else. It sees
 // method and URI as the client sent them.
 func TestDetails(t *testing.T) {
-	down := dead(t)
+	down := testcaddy.Dead(t)
 	tests := []struct {
 		name, block string
 		method      string
@@ -44,7 +45,7 @@ func TestDetails(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddy(t, `
+			c := testcaddy.Start(t, `
 				@key header X-Key right
 				@local remote_ip 127.0.0.1
 				@elsewhere remote_ip 203.0.113.9
@@ -73,9 +74,9 @@ func TestDetails(t *testing.T) {
 				path = "/"
 			}
 			for accept, inside := range map[string]string{"text/html": down, "application/json": `"failure":`, "text/plain": down} {
-				a := c.do(method, path, nil, append(test.fields, "Accept: "+accept)...)
-				if a.status != 502 || strings.Contains(a.body, inside) != test.want || strings.Contains(a.body, "connection_refused") != test.want {
-					t.Errorf("%s: %d %s", accept, a.status, a.body)
+				a := c.Do(method, path, nil, append(test.fields, "Accept: "+accept)...)
+				if a.Status != 502 || strings.Contains(a.Body, inside) != test.want || strings.Contains(a.Body, "connection_refused") != test.want {
+					t.Errorf("%s: %d %s", accept, a.Status, a.Body)
 				}
 			}
 		})
@@ -84,14 +85,14 @@ func TestDetails(t *testing.T) {
 
 // The problem's members, for everybody and in the operator's view.
 func TestProblem(t *testing.T) {
-	c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+dead(t))
+	c := testcaddy.Start(t, "@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+testcaddy.Dead(t))
 	for _, fields := range [][]string{nil, {"X-Key: right"}} {
-		a := c.get("/", append(fields, "Accept: application/json")...)
+		a := c.Get("/", append(fields, "Accept: application/json")...)
 		var problem map[string]any
-		if err := json.Unmarshal([]byte(a.body), &problem); err != nil {
+		if err := json.Unmarshal([]byte(a.Body), &problem); err != nil {
 			t.Fatal(err)
 		}
-		f := c.failure()
+		f := c.Failure()
 		public := f.Public()
 		for member, want := range map[string]any{
 			"type":  "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#unavailable",
@@ -112,21 +113,21 @@ func TestProblem(t *testing.T) {
 }
 
 func TestPageMinimal(t *testing.T) {
-	c := startCaddy(t, "upstream_diagnostics {\npage minimal\n}\nreverse_proxy "+dead(t))
+	c := testcaddy.Start(t, "upstream_diagnostics {\npage minimal\n}\nreverse_proxy "+testcaddy.Dead(t))
 	words := failure.CategoryUnavailable.Words()
 	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
-		a := c.get("/", "Accept: "+accept)
-		id := c.failure().ID
-		if a.status != 502 || a.header.Get("Upstream-Failure-Id") != id || !strings.Contains(a.body, id) {
-			t.Errorf("%s: %d %v %s", accept, a.status, a.header, a.body)
+		a := c.Get("/", "Accept: "+accept)
+		id := c.Failure().ID
+		if a.Status != 502 || a.Header.Get("Upstream-Failure-Id") != id || !strings.Contains(a.Body, id) {
+			t.Errorf("%s: %d %v %s", accept, a.Status, a.Header, a.Body)
 		}
 		for _, told := range []string{words.Title, words.Detail, `"unavailable"`, "causes.md"} {
-			if strings.Contains(a.body, told) {
-				t.Errorf("%s: tells %q: %s", accept, told, a.body)
+			if strings.Contains(a.Body, told) {
+				t.Errorf("%s: tells %q: %s", accept, told, a.Body)
 			}
 		}
-		if accept == "application/json" && !strings.Contains(a.body, `"type":"about:blank"`) {
-			t.Errorf("got %s", a.body)
+		if accept == "application/json" && !strings.Contains(a.Body, `"type":"about:blank"`) {
+			t.Errorf("got %s", a.Body)
 		}
 	}
 }
@@ -168,22 +169,22 @@ func TestErrorGoesUp(t *testing.T) {
 		status           int
 		passes           bool
 	}{
-		{"page off", "off", "reverse_proxy " + dead(t), 502, true},
-		{"page", "public", "reverse_proxy " + dead(t), 502, false},
+		{"page off", "off", "reverse_proxy " + testcaddy.Dead(t), 502, true},
+		{"page", "public", "reverse_proxy " + testcaddy.Dead(t), 502, false},
 		{"not an upstream's", "public", "error 503", 503, true},
-		{"an upstream's own 503", "public", "reverse_proxy " + upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), 503, true},
+		{"an upstream's own 503", "public", "reverse_proxy " + testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), 503, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddy(t, "route {\nerror_probe outer\nupstream_diagnostics {\npage "+test.page+"\n}\nerror_probe inner\n"+test.site+"\n}")
+			c := testcaddy.Start(t, "route {\nerror_probe outer\nupstream_diagnostics {\npage "+test.page+"\n}\nerror_probe inner\n"+test.site+"\n}")
 			probed.Clear()
-			a := c.get("/")
+			a := c.Get("/")
 			inner, _ := probed.Load("inner")
 			outer, _ := probed.Load("outer")
 			came, went := *inner.(*error), *outer.(*error)
 			switch {
-			case a.status != test.status:
-				t.Errorf("status %d", a.status)
+			case a.Status != test.status:
+				t.Errorf("status %d", a.Status)
 			case test.passes && went != came:
 				t.Errorf("came %#v, went up %#v", came, went)
 			case !test.passes && went != nil:
@@ -198,18 +199,18 @@ func TestTemplate(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`own {{.Status}} {{.Category}} {{.ID}} {{.Brand.Name}} {{.Method}} {{.RequestSent}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\ntemplate "+file+"\ndetails @key\nbrand {\nname \"Tom & <Tim>\"\n}\n}\nreverse_proxy "+dead(t))
-	a := c.get("/", "Accept: text/html")
-	want := "own 502 unavailable " + c.failure().ID + " Tom &amp; &lt;Tim&gt; GET no"
-	if a.body != want || a.header.Get("Content-Security-Policy") != "" || a.header.Get("Content-Type") != "text/html; charset=utf-8" {
-		t.Errorf("got %v %s, want %s", a.header, a.body, want)
+	c := testcaddy.Start(t, "@key header X-Key right\nupstream_diagnostics {\ntemplate "+file+"\ndetails @key\nbrand {\nname \"Tom & <Tim>\"\n}\n}\nreverse_proxy "+testcaddy.Dead(t))
+	a := c.Get("/", "Accept: text/html")
+	want := "own 502 unavailable " + c.Failure().ID + " Tom &amp; &lt;Tim&gt; GET no"
+	if a.Body != want || a.Header.Get("Content-Security-Policy") != "" || a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("got %v %s, want %s", a.Header, a.Body, want)
 	}
 	// Only where HTML is wanted, and not for the operator.
-	if a := c.get("/", "Accept: application/json"); strings.HasPrefix(a.body, "own") {
-		t.Errorf("got %s", a.body)
+	if a := c.Get("/", "Accept: application/json"); strings.HasPrefix(a.Body, "own") {
+		t.Errorf("got %s", a.Body)
 	}
-	if a := c.get("/", "Accept: text/html", "X-Key: right"); !strings.Contains(a.body, "connection_refused") {
-		t.Errorf("got %s", a.body)
+	if a := c.Get("/", "Accept: text/html", "X-Key: right"); !strings.Contains(a.Body, "connection_refused") {
+		t.Errorf("got %s", a.Body)
 	}
 }
 
@@ -221,7 +222,7 @@ func TestBrand(t *testing.T) {
 	if err := os.WriteFile(logo, []byte(pixel), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startCaddy(t, `
+	c := testcaddy.Start(t, `
 		upstream_diagnostics {
 			brand {
 				name "Tom & <Tim>"
@@ -230,11 +231,11 @@ func TestBrand(t *testing.T) {
 				status_page https://status.example.com/?a=1&b=2
 			}
 		}
-		reverse_proxy `+dead(t))
-	a := c.get("/", "Accept: text/html")
+		reverse_proxy `+testcaddy.Dead(t))
+	a := c.Get("/", "Accept: text/html")
 	for _, want := range []string{"Tom &amp; &lt;Tim&gt;", "data:image/gif;base64,", `"mailto:help@example.com"`, "https://status.example.com/?a=1&amp;b=2"} {
-		if !strings.Contains(a.body, want) {
-			t.Errorf("no %s in %s", want, a.body)
+		if !strings.Contains(a.Body, want) {
+			t.Errorf("no %s in %s", want, a.Body)
 		}
 	}
 }
@@ -243,7 +244,7 @@ func TestBrand(t *testing.T) {
 // left. Other answers pass untouched.
 func TestIntercept(t *testing.T) {
 	const size = 8 << 20
-	own := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+	own := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		status, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/"))
 		if err != nil {
 			status = 200
@@ -270,15 +271,15 @@ func TestIntercept(t *testing.T) {
 		}
 		h.Set("X-Trailer", "own")
 	})
-	c := startCaddy(t, "upstream_diagnostics {\nintercept 503 504\n}\nreverse_proxy "+own)
+	c := testcaddy.Start(t, "upstream_diagnostics {\nintercept 503 504\n}\nreverse_proxy "+own)
 
 	for _, method := range []string{"GET", "HEAD", "POST"} {
-		a := c.do(method, "/503", nil, "Accept: text/html")
-		f := c.failure()
-		if a.status != 503 || a.err != nil || f.Outcome != failure.UpstreamAnswered || f.Cause != "upstream_status" || f.Status != 503 {
-			t.Fatalf("%s: got %d %v, recorded %+v", method, a.status, a.err, f)
+		a := c.Do(method, "/503", nil, "Accept: text/html")
+		f := c.Failure()
+		if a.Status != 503 || a.Err != nil || f.Outcome != failure.UpstreamAnswered || f.Cause != "upstream_status" || f.Status != 503 {
+			t.Fatalf("%s: got %d %v, recorded %+v", method, a.Status, a.Err, f)
 		}
-		if f.ID != a.header.Get("Upstream-Failure-Id") || f.Received == nil || f.Received.RetryAfter != "7" {
+		if f.ID != a.Header.Get("Upstream-Failure-Id") || f.Received == nil || f.Received.RetryAfter != "7" {
 			t.Errorf("%s: recorded %+v", method, f)
 		}
 		retryAfter := "7"
@@ -290,51 +291,51 @@ func TestIntercept(t *testing.T) {
 			"Content-Type": "text/html; charset=utf-8", "Content-Encoding": "", "Content-Disposition": "", "Etag": "", "Last-Modified": "",
 			"Cache-Control": "no-store", "Trailer": "", "X-Robots-Tag": "noindex", "Retry-After": retryAfter,
 		} {
-			if got := a.header.Get(field); got != want {
+			if got := a.Header.Get(field); got != want {
 				t.Errorf("%s: %s is %q, want %q", method, field, got, want)
 			}
 		}
-		if strings.Contains(a.header.Get("Content-Security-Policy"), "own") {
-			t.Errorf("%s: the policy is the upstream's: %v", method, a.header)
+		if strings.Contains(a.Header.Get("Content-Security-Policy"), "own") {
+			t.Errorf("%s: the policy is the upstream's: %v", method, a.Header)
 		}
 		if method == "HEAD" {
-			if a.body != "" || a.header.Get("Content-Length") == "" || a.header.Get("Content-Length") == "0" {
-				t.Errorf("HEAD: %v %s", a.header, a.body)
+			if a.Body != "" || a.Header.Get("Content-Length") == "" || a.Header.Get("Content-Length") == "0" {
+				t.Errorf("HEAD: %v %s", a.Header, a.Body)
 			}
 			continue
 		}
-		if strings.Contains(a.body, "OWN") || !strings.Contains(a.body, "<html") || a.header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
-			t.Errorf("%s: %v %.200s", method, a.header, a.body)
+		if strings.Contains(a.Body, "OWN") || !strings.Contains(a.Body, "<html") || a.Header.Get("Content-Length") != strconv.Itoa(len(a.Body)) {
+			t.Errorf("%s: %v %.200s", method, a.Header, a.Body)
 		}
 	}
 
 	// Not named, and not an error.
-	c.forget()
+	c.Forget()
 	for _, path := range []string{"/200", "/404", "/500", "/502"} {
-		a := c.get(path, "Accept: text/html")
-		if strconv.Itoa(a.status) != path[1:] || len(a.body) < size || a.header.Get("Etag") != `"own"` || a.header.Get("Upstream-Failure-Id") != "" {
-			t.Errorf("%s: %d, %d bytes, %v", path, a.status, len(a.body), a.header)
+		a := c.Get(path, "Accept: text/html")
+		if strconv.Itoa(a.Status) != path[1:] || len(a.Body) < size || a.Header.Get("Etag") != `"own"` || a.Header.Get("Upstream-Failure-Id") != "" {
+			t.Errorf("%s: %d, %d bytes, %v", path, a.Status, len(a.Body), a.Header)
 		}
 	}
-	if list := c.failures(); len(list) != 1 || list[0].Status != 502 {
+	if list := c.Failures(); len(list) != 1 || list[0].Status != 502 {
 		t.Errorf("recorded: %v", list)
 	}
 }
 
 // The trailers of an answer that was held back don't become our answer's header.
 func TestInterceptDropsTrailers(t *testing.T) {
-	own := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	own := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Trailer", "X-Announced")
 		w.WriteHeader(503)
 		_, _ = io.WriteString(w, "own")
 		w.Header().Set("X-Announced", "own")
 	})
-	c := startCaddy(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+own)
-	a := c.get("/", "Accept: text/html")
-	if a.status != 503 || a.header.Get("Upstream-Failure-Id") == "" {
-		t.Fatalf("got %d %v", a.status, a.header)
+	c := testcaddy.Start(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+own)
+	a := c.Get("/", "Accept: text/html")
+	if a.Status != 503 || a.Header.Get("Upstream-Failure-Id") == "" {
+		t.Fatalf("got %d %v", a.Status, a.Header)
 	}
-	for field := range a.header {
+	for field := range a.Header {
 		if strings.Contains(field, "X-Announced") {
 			t.Errorf("%s is in the header", field)
 		}
@@ -343,21 +344,21 @@ func TestInterceptDropsTrailers(t *testing.T) {
 
 // An answer of nobody's upstream is not intercepted.
 func TestInterceptOnlyUpstreams(t *testing.T) {
-	c := startCaddy(t, "upstream_diagnostics {\nintercept 5xx\n}\nrespond /own \"own\" 503\nreverse_proxy "+good(t))
-	if a := c.get("/own"); a.status != 503 || a.body != "own" {
-		t.Errorf("got %d %s", a.status, a.body)
+	c := testcaddy.Start(t, "upstream_diagnostics {\nintercept 5xx\n}\nrespond /own \"own\" 503\nreverse_proxy "+testcaddy.Good(t))
+	if a := c.Get("/own"); a.Status != 503 || a.Body != "own" {
+		t.Errorf("got %d %s", a.Status, a.Body)
 	}
-	if list := c.failures(); len(list) != 0 {
+	if list := c.Failures(); len(list) != 0 {
 		t.Errorf("recorded: %+v", list[0])
 	}
 }
 
 // What the client can't use is not sent.
 func TestAnswerForms(t *testing.T) {
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+dead(t))
-	whole := c.get("/", "Accept: text/html")
-	if a := c.do("HEAD", "/", nil, "Accept: text/html"); a.status != 502 || a.body != "" || a.header.Get("Content-Length") != strconv.Itoa(len(whole.body)) {
-		t.Errorf("HEAD: %d %v", a.status, a.header)
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
+	whole := c.Get("/", "Accept: text/html")
+	if a := c.Do("HEAD", "/", nil, "Accept: text/html"); a.Status != 502 || a.Body != "" || a.Header.Get("Content-Length") != strconv.Itoa(len(whole.Body)) {
+		t.Errorf("HEAD: %d %v", a.Status, a.Header)
 	}
 	for name, fields := range map[string][]string{
 		"an image":   {"Sec-Fetch-Dest: image", "Accept: image/avif,*/*;q=0.8"},
@@ -365,16 +366,16 @@ func TestAnswerForms(t *testing.T) {
 		"a style":    {"Accept: text/css,*/*;q=0.1"},
 		"an upgrade": {"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Accept: text/html"},
 	} {
-		a := c.get("/", fields...)
-		if a.status != 502 || a.body != "" || a.header.Get("Content-Type") != "" || a.header.Get("Upstream-Failure-Id") == "" {
-			t.Errorf("%s: %d %v %s", name, a.status, a.header, a.body)
+		a := c.Get("/", fields...)
+		if a.Status != 502 || a.Body != "" || a.Header.Get("Content-Type") != "" || a.Header.Get("Upstream-Failure-Id") == "" {
+			t.Errorf("%s: %d %v %s", name, a.Status, a.Header, a.Body)
 		}
 	}
-	a := c.do("POST", "/service/Method", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc+proto", "Te: trailers")
-	if a.status != 200 || a.body != "" || a.header.Get("Grpc-Status") != "14" || a.header.Get("Grpc-Message") == "" || a.header.Get("Content-Type") != "application/grpc" {
-		t.Errorf("gRPC: %d %v %s", a.status, a.header, a.body)
+	a := c.Do("POST", "/service/Method", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc+proto", "Te: trailers")
+	if a.Status != 200 || a.Body != "" || a.Header.Get("Grpc-Status") != "14" || a.Header.Get("Grpc-Message") == "" || a.Header.Get("Content-Type") != "application/grpc" {
+		t.Errorf("gRPC: %d %v %s", a.Status, a.Header, a.Body)
 	}
-	if f := c.failure(); f.Status != 502 || f.ID != a.header.Get("Upstream-Failure-Id") {
+	if f := c.Failure(); f.Status != 502 || f.ID != a.Header.Get("Upstream-Failure-Id") {
 		t.Errorf("gRPC is recorded as %d", f.Status)
 	}
 }
@@ -384,31 +385,31 @@ func TestRetryAfterField(t *testing.T) {
 		name, setting, method, to string
 		want                      string
 	}{
-		{"fixed", "retry_after 90s", "GET", dead(t), "90"},
-		{"fixed, not sent", "retry_after 90s", "POST", dead(t), "90"},
-		{"fixed, may have been received", "retry_after 90s", "POST", cutting(t), ""},
-		{"fixed, harmless", "retry_after 90s", "GET", cutting(t), "90"},
-		{"auto, nothing is known", "", "GET", dead(t), ""},
-		{"off", "retry_after off", "GET", dead(t), ""},
+		{"fixed", "retry_after 90s", "GET", testcaddy.Dead(t), "90"},
+		{"fixed, not sent", "retry_after 90s", "POST", testcaddy.Dead(t), "90"},
+		{"fixed, may have been received", "retry_after 90s", "POST", testcaddy.Cutting(t), ""},
+		{"fixed, harmless", "retry_after 90s", "GET", testcaddy.Cutting(t), "90"},
+		{"auto, nothing is known", "", "GET", testcaddy.Dead(t), ""},
+		{"off", "retry_after off", "GET", testcaddy.Dead(t), ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddy(t, "upstream_diagnostics {\n"+test.setting+"\n}\nreverse_proxy "+test.to)
-			if a := c.do(test.method, "/", nil); a.status != 502 || a.header.Get("Retry-After") != test.want {
-				t.Errorf("%d, Retry-After %q, want %q", a.status, a.header.Get("Retry-After"), test.want)
+			c := testcaddy.Start(t, "upstream_diagnostics {\n"+test.setting+"\n}\nreverse_proxy "+test.to)
+			if a := c.Do(test.method, "/", nil); a.Status != 502 || a.Header.Get("Retry-After") != test.want {
+				t.Errorf("%d, Retry-After %q, want %q", a.Status, a.Header.Get("Retry-After"), test.want)
 			}
 		})
 	}
 
 	// auto: when the failure that counts against the upstream is forgotten.
 	for _, setting := range []string{"", "retry_after auto", "retry_after off"} {
-		c := startCaddy(t, "upstream_diagnostics {\n"+setting+"\n}\nreverse_proxy "+dead(t)+" {\nfail_duration 30s\n}")
-		c.get("/")
-		first := c.failure()
-		a := c.get("/", "Accept: application/json")
-		f := c.failure()
-		if a.status != 503 || f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure != first.ID || f.Unavailable[0].Until == nil {
-			t.Fatalf("got %d %+v", a.status, f)
+		c := testcaddy.Start(t, "upstream_diagnostics {\n"+setting+"\n}\nreverse_proxy "+testcaddy.Dead(t)+" {\nfail_duration 30s\n}")
+		c.Get("/")
+		first := c.Failure()
+		a := c.Get("/", "Accept: application/json")
+		f := c.Failure()
+		if a.Status != 503 || f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure != first.ID || f.Unavailable[0].Until == nil {
+			t.Fatalf("got %d %+v", a.Status, f)
 		}
 		until := f.Unavailable[0].Until
 		if want := first.Time.Add(30 * time.Second); !until.Equal(want) {
@@ -418,50 +419,50 @@ func TestRetryAfterField(t *testing.T) {
 		if setting == "retry_after off" {
 			seconds = ""
 		}
-		if got := a.header.Get("Retry-After"); got != seconds {
+		if got := a.Header.Get("Retry-After"); got != seconds {
 			t.Errorf("Retry-After %q, want %q", got, seconds)
 		}
-		if strings.Contains(a.body, `"retry_after_s":`+seconds) != (seconds != "") {
-			t.Errorf("got %s", a.body)
+		if strings.Contains(a.Body, `"retry_after_s":`+seconds) != (seconds != "") {
+			t.Errorf("got %s", a.Body)
 		}
-		stop(t)
+		testcaddy.Stop(t)
 	}
 }
 
 // Fields that were set before us stay; those that make an answer ours are there.
 func TestAnswerFields(t *testing.T) {
-	c := startCaddy(t, `
+	c := testcaddy.Start(t, `
 		header Strict-Transport-Security max-age=31536000
 		header Access-Control-Allow-Origin https://app.example.com
 		header Vary Origin
 		upstream_diagnostics
-		reverse_proxy `+dead(t))
-	a := c.get("/", "Accept: text/html")
+		reverse_proxy `+testcaddy.Dead(t))
+	a := c.Get("/", "Accept: text/html")
 	for field, want := range map[string]string{
 		"Strict-Transport-Security":   "max-age=31536000",
 		"Access-Control-Allow-Origin": "https://app.example.com",
 		"Cache-Control":               "no-store",
 		"X-Robots-Tag":                "noindex",
 		"X-Content-Type-Options":      "nosniff",
-		"Upstream-Failure-Id":         c.failure().ID,
-		"Content-Length":              strconv.Itoa(len(a.body)),
+		"Upstream-Failure-Id":         c.Failure().ID,
+		"Content-Length":              strconv.Itoa(len(a.Body)),
 		"Proxy-Status":                "",
 	} {
-		if got := a.header.Get(field); got != want {
+		if got := a.Header.Get(field); got != want {
 			t.Errorf("%s is %q, want %q", field, got, want)
 		}
 	}
-	vary := strings.Join(a.header.Values("Vary"), ", ")
+	vary := strings.Join(a.Header.Values("Vary"), ", ")
 	if !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept") {
 		t.Errorf("Vary is %q", vary)
 	}
-	if csp := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
+	if csp := a.Header.Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") {
 		t.Errorf("Content-Security-Policy is %q", csp)
 	}
 }
 
 func TestSite(t *testing.T) {
-	down := dead(t)
+	down := testcaddy.Dead(t)
 	// Caddy takes only the first directive of a named route, so there is one.
 	const named = "&(app) {\nroute {\nupstream_diagnostics\nreverse_proxy DOWN\n}\n}\n"
 	tests := []struct{ name, options, site, more, want string }{
@@ -474,17 +475,16 @@ func TestSite(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
-			config := c.caddyfile(test.options, test.site) + test.more
+			c := testcaddy.New(t)
+			config := c.Caddyfile(test.options, test.site) + test.more
 			if test.options != "" {
-				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.adminPort), "", 1)
+				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "", 1)
 			}
-			if err := loadCaddyfile(strings.ReplaceAll(config, "DOWN", down)); err != nil {
+			if err := testcaddy.Load(strings.ReplaceAll(config, "DOWN", down)); err != nil {
 				t.Fatal(err)
 			}
-			defer stop(t)
-			a := c.get("/")
+			defer testcaddy.Stop(t)
+			a := c.Get("/")
 			list := currentProcess().journal.Query(failure.Query{}).Failures
 			if len(list) != 1 {
 				t.Fatalf("recorded %d failures, the client got %+v", len(list), a)
@@ -498,30 +498,30 @@ func TestSite(t *testing.T) {
 
 // What handle_response makes of an answer is the owner's, and is not replaced.
 func TestInterceptLeavesHandleResponse(t *testing.T) {
-	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	c := startCaddy(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+busy+" {\n@down status 503\nhandle_response @down {\nrespond mine 503\n}\n}")
-	if a := c.get("/"); a.status != 503 || a.body != "mine" {
-		t.Errorf("got %d %s", a.status, a.body)
+	busy := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	c := testcaddy.Start(t, "upstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+busy+" {\n@down status 503\nhandle_response @down {\nrespond mine 503\n}\n}")
+	if a := c.Get("/"); a.Status != 503 || a.Body != "mine" {
+		t.Errorf("got %d %s", a.Status, a.Body)
 	}
-	if f := c.failure(); f.Cause != "upstream_status" || f.Status != 503 {
+	if f := c.Failure(); f.Cause != "upstream_status" || f.Status != 503 {
 		t.Errorf("recorded %+v", f)
 	}
 }
 
 // With `page off` the record has the status that Caddy answers.
 func TestStatusPassedOn(t *testing.T) {
-	upgrading := blabbing(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n")
+	upgrading := testcaddy.Blabbing(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\nConnection: Upgrade\r\n\r\n")
 	for name, to := range map[string]string{
-		"refused":        dead(t),
+		"refused":        testcaddy.Dead(t),
 		"an upgrade":     upgrading,
-		"a bad response": blabbing(t, "nonsense\r\n\r\n"),
-		"a cut":          cutting(t),
+		"a bad response": testcaddy.Blabbing(t, "nonsense\r\n\r\n"),
+		"a cut":          testcaddy.Cutting(t),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := startCaddy(t, "upstream_diagnostics {\npage off\n}\nreverse_proxy "+to)
-			a := c.get("/")
-			if f := c.failure(); f.Status != a.status {
-				t.Errorf("recorded %d, the client got %d", f.Status, a.status)
+			c := testcaddy.Start(t, "upstream_diagnostics {\npage off\n}\nreverse_proxy "+to)
+			a := c.Get("/")
+			if f := c.Failure(); f.Status != a.Status {
+				t.Errorf("recorded %d, the client got %d", f.Status, a.Status)
 			}
 		})
 	}
@@ -530,14 +530,14 @@ func TestStatusPassedOn(t *testing.T) {
 // What is said of an upstream that is out: its last failure, by its address where the
 // pool is dynamic, and until when only where that failure is the one that counts.
 func TestUnavailable(t *testing.T) {
-	answering := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+	answering := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/busy" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	host, port, err := net.SplitHostPort(dead(t))
+	host, port, err := net.SplitHostPort(testcaddy.Dead(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -550,13 +550,13 @@ func TestUnavailable(t *testing.T) {
 		{"answers count, too", "reverse_proxy " + answering + " {\nfail_duration 30s\nunhealthy_status 500\n}", []string{"/busy", "/"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddy(t, "upstream_diagnostics\n"+test.site)
+			c := testcaddy.Start(t, "upstream_diagnostics\n"+test.site)
 			for _, path := range test.visits {
-				c.get(path)
+				c.Get(path)
 			}
-			first := c.failures()
-			c.get("/")
-			f := c.failures()[0]
+			first := c.Failures()
+			c.Get("/")
+			f := c.Failures()[0]
 			if f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure != first[0].ID || (f.Unavailable[0].Until != nil) != test.until {
 				t.Errorf("recorded %+v", f)
 			}
@@ -566,13 +566,13 @@ func TestUnavailable(t *testing.T) {
 	// A large pool.
 	var pool strings.Builder
 	for range 20 {
-		pool.WriteString(" " + dead(t))
+		pool.WriteString(" " + testcaddy.Dead(t))
 	}
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy"+pool.String()+" {\nlb_policy round_robin\nfail_duration 30s\n}")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy"+pool.String()+" {\nlb_policy round_robin\nfail_duration 30s\n}")
 	for range 21 {
-		c.get("/")
+		c.Get("/")
 	}
-	f := c.failures()[0]
+	f := c.Failures()[0]
 	if f.Cause != "upstreams_unhealthy" || len(f.Unavailable) != failure.MaxUnavailable || f.Evidence[0] != "20 of 20 upstreams: failed too often (max_fails)" {
 		t.Errorf("recorded %+v", f)
 	}
@@ -581,19 +581,19 @@ func TestUnavailable(t *testing.T) {
 // forward_auth asks about a request and doesn't send it: whatever it answers, it has not
 // been carried out. So does a reverse_proxy that makes a GET of it.
 func TestForwardAuthIsNotSent(t *testing.T) {
-	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
-	for name, auth := range map[string]string{"answers 503": busy, "closes": cutting(t)} {
+	busy := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	for name, auth := range map[string]string{"answers 503": busy, "closes": testcaddy.Cutting(t)} {
 		t.Run(name, func(t *testing.T) {
-			c := startCaddy(t, "upstream_diagnostics\nforward_auth "+auth+" {\nuri /auth\n}\nreverse_proxy "+good(t))
-			c.do("POST", "/order", strings.NewReader("order"))
-			if f := c.failure(); f.RequestSent != failure.SentNo {
+			c := testcaddy.Start(t, "upstream_diagnostics\nforward_auth "+auth+" {\nuri /auth\n}\nreverse_proxy "+testcaddy.Good(t))
+			c.Do("POST", "/order", strings.NewReader("order"))
+			if f := c.Failure(); f.RequestSent != failure.SentNo {
 				t.Errorf("request_sent is %s: %+v", f.RequestSent, f)
 			}
 		})
 	}
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+busy+" {\nmethod GET\n@gone status 410\nhandle_response @gone {\nrespond gone 410\n}\n}")
-	c.do("POST", "/order", strings.NewReader("order"))
-	if f := c.failure(); f.RequestSent != failure.SentNo {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+busy+" {\nmethod GET\n@gone status 410\nhandle_response @gone {\nrespond gone 410\n}\n}")
+	c.Do("POST", "/order", strings.NewReader("order"))
+	if f := c.Failure(); f.RequestSent != failure.SentNo {
 		t.Errorf("request_sent is %s: %+v", f.RequestSent, f)
 	}
 }

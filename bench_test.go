@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // What a request costs in a whole Caddy, without and with this module in front of
@@ -83,7 +84,7 @@ func BenchmarkRequestsAtOnce(b *testing.B) {
 func benchServer(b *testing.B, site string) *caddyhttp.Server {
 	b.Helper()
 	config := "{\nadmin off\nauto_https off\npersist_config off\nupstream_diagnostics\nlog {\noutput discard\n}\n}\nhttp://127.0.0.1:0 {\n" + site + "\n}\n"
-	if err := loadCaddyfile(config); err != nil {
+	if err := testcaddy.Load(config); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = caddy.Stop() })

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // situation is a way in which a fault may be met, besides first and alone, as
@@ -45,7 +46,7 @@ var situations = []situation{
 				return "", "it is made of other upstreams"
 			}
 			// Round robin begins with the second.
-			return "reverse_proxy " + broken.To + " " + dead(t) + " {\nlb_policy round_robin\nlb_retries 1\n" + broken.Directives() + "}", ""
+			return "reverse_proxy " + broken.To + " " + testcaddy.Dead(t) + " {\nlb_policy round_robin\nlb_retries 1\n" + broken.Directives() + "}", ""
 		},
 	},
 	{
@@ -61,7 +62,7 @@ var situations = []situation{
 	{
 		name: behindForwardAuth,
 		site: func(t *testing.T, _ faultlab.Fault, broken *faultlab.Upstream) (site, unfit string) {
-			return "forward_auth " + good(t) + " {\nuri /auth\n}\n" + broken.Caddyfile(), ""
+			return "forward_auth " + testcaddy.Good(t) + " {\nuri /auth\n}\n" + broken.Caddyfile(), ""
 		},
 	},
 	{
@@ -190,7 +191,7 @@ const crossedFaults = 40
 // A wrong name is looked for on purpose: every fault in every situation is named as
 // it is alone, or as what the situation makes of it.
 func TestFaultsCrossed(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	// HTTP/3's faults take seconds each: TestFaults has them once.
 	faults := slices.DeleteFunc(faultlab.Faults(), func(fault faultlab.Fault) bool {
 		return fault.Skip != "" || fault.Cause == "" || strings.HasPrefix(fault.Name, "h3_")
@@ -233,13 +234,13 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 	if unfit != "" {
 		t.Skip(unfit)
 	}
-	c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
+	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+site)
 	if s.leaves {
 		broken.Request.Leave = faultlab.LeaveSent
 	}
 	if s.warm {
-		if a := c.get("/"); a.status != 200 {
-			t.Fatalf("the first request got %d %v", a.status, a.err)
+		if a := c.Get("/"); a.Status != 200 {
+			t.Fatalf("the first request got %d %v", a.Status, a.Err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -247,21 +248,21 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 	var clients sync.WaitGroup
 	for range max(s.clients, 1) {
 		clients.Go(func() {
-			if _, err := broken.Visit(ctx, c.url+"/"); err != nil {
+			if _, err := broken.Visit(ctx, c.URL+"/"); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	clients.Wait()
-	c.idle()
+	c.Idle()
 
 	ofRecord, ofAttempt, must := s.rightNames(fault, broken)
 	// A record may be made after the client has its answer.
 	named := func(f *failure.Failure) bool { return f.Cause == fault.Cause }
-	list := c.failures("limit=1000")
+	list := c.Failures("limit=1000")
 	for deadline := time.Now().Add(2 * time.Second); must && !slices.ContainsFunc(list, named) && time.Now().Before(deadline); {
 		time.Sleep(2 * time.Millisecond)
-		list = c.failures("limit=1000")
+		list = c.Failures("limit=1000")
 	}
 	if must && !slices.ContainsFunc(list, named) {
 		t.Errorf("never named %s, in %d records", fault.Cause, len(list))

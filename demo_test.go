@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // A row of the demo's index: the visitor's and the operator's link, and the cell
@@ -29,17 +30,17 @@ func TestDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url = "http://localhost:" + strconv.Itoa(c.port)
-	c.admin = "http://127.0.0.1:" + strconv.Itoa(c.adminPort)
-	ports := []string{":8080", ":" + strconv.Itoa(c.port)}
+	c := testcaddy.New(t)
+	c.URL = "http://localhost:" + strconv.Itoa(c.Port)
+	c.Admin = "http://127.0.0.1:" + strconv.Itoa(c.AdminPort)
+	ports := []string{":8080", ":" + strconv.Itoa(c.Port)}
 	for _, port := range []string{":8081", ":8091", ":8443", ":8444"} {
-		ports = append(ports, port, ":"+strconv.Itoa(freePort(t)))
+		ports = append(ports, port, ":"+strconv.Itoa(testcaddy.FreePort(t)))
 	}
 	demo := strings.NewReplacer(ports...).Replace(string(source))
-	demo = strings.Replace(demo, "\n{\n", "\n{\n\tadmin 127.0.0.1:"+strconv.Itoa(c.adminPort)+
+	demo = strings.Replace(demo, "\n{\n", "\n{\n\tadmin 127.0.0.1:"+strconv.Itoa(c.AdminPort)+
 		"\n\tstorage file_system \""+strings.ReplaceAll(t.TempDir(), `\`, `/`)+"\"\n\tlog {\n\t\toutput discard\n\t}\n\tgrace_period 1s\n", 1)
-	if err := loadCaddyfile(demo); err != nil {
+	if err := testcaddy.Load(demo); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -48,7 +49,7 @@ func TestDemo(t *testing.T) {
 		}
 	})
 
-	rows := demoRow.FindAllStringSubmatch(c.get("/").body, -1)
+	rows := demoRow.FindAllStringSubmatch(c.Get("/").Body, -1)
 	if len(rows) < 12 {
 		t.Fatalf("the index has %d links, fewer than a dozen", len(rows))
 	}
@@ -56,8 +57,8 @@ func TestDemo(t *testing.T) {
 		for i, link := range row[1:3] {
 			reader := []string{"visitor", "operator"}[i]
 			t.Run(row[1][strings.LastIndex(row[1], "/")+1:]+"/"+reader, func(t *testing.T) {
-				c.t = t
-				c.followDemoLink(link, row[3])
+				c.T = t
+				followDemoLink(c, link, row[3])
 			})
 		}
 	}
@@ -65,7 +66,7 @@ func TestDemo(t *testing.T) {
 
 // followDemoLink follows a link once for each cause that the index names one after
 // the other ("then"), and else once for all that it may be.
-func (c *testCaddy) followDemoLink(link, says string) {
+func followDemoLink(c *testcaddy.Caddy, link, says string) {
 	var causes []string
 	for _, code := range demoCode.FindAllStringSubmatch(says, -1) {
 		causes = append(causes, code[1])
@@ -78,12 +79,12 @@ func (c *testCaddy) followDemoLink(link, says string) {
 		}
 	}
 	for _, wanted := range wanted {
-		c.forget()
+		c.Forget()
 		// Again until it is seen, for what the link before left behind passes: a dead
 		// upstream that passive checks leave out for a while.
-		eventually(c.t, strings.Join(wanted, ", ")+" from "+link, func() bool {
-			c.leaveAfter(1500*time.Millisecond, link)
-			failures := c.failures()
+		testcaddy.Eventually(c.T, strings.Join(wanted, ", ")+" from "+link, func() bool {
+			leaveAfter(c, 1500*time.Millisecond, link)
+			failures := c.Failures()
 			if len(wanted) == 0 {
 				return len(failures) == 0
 			}
@@ -96,9 +97,9 @@ func (c *testCaddy) followDemoLink(link, says string) {
 
 // leaveAfter sends a request as a browser does, and doesn't wait for longer than
 // that for an answer to /patience.
-func (c *testCaddy) leaveAfter(patience time.Duration, link string) {
-	c.t.Helper()
-	ctx := c.t.Context()
+func leaveAfter(c *testcaddy.Caddy, patience time.Duration, link string) {
+	c.T.Helper()
+	ctx := c.T.Context()
 	if strings.HasSuffix(link, "/patience") {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, patience)
@@ -106,10 +107,10 @@ func (c *testCaddy) leaveAfter(patience time.Duration, link string) {
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	r.Header.Set("Accept", "text/html")
-	res, err := client.Do(r)
+	res, err := testcaddy.Client.Do(r)
 	if err != nil {
 		return // the record says what happened
 	}

@@ -16,21 +16,23 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// warnings are those of details.
-func (l *logFile) warnings() (warnings []map[string]any) {
-	l.t.Helper()
-	for _, entry := range l.entries("") {
+// detailsWarnings are those of details.
+func detailsWarnings(l *testcaddy.LogFile) (warnings []map[string]any) {
+	l.T.Helper()
+	for _, entry := range l.Entries("") {
 		if text, _ := entry["msg"].(string); entry["level"] == "warn" && strings.Contains(text, "details") {
 			warnings = append(warnings, entry)
 		}
@@ -164,8 +166,8 @@ func TestDetailsStrangers(t *testing.T) {
 		"another's placeholder":  {matcher: `vars {is_operator} yes`, warns: `{is_operator}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLogFile(t)
-			config, err := adaptCaddyfile(t, "{\nadmin off\nupstream_diagnostics\npersist_config off\nlog {\noutput discard\n}\n"+l.ofOurs()+
+			l := testcaddy.NewLogFile(t)
+			config, err := adaptCaddyfile(t, "{\nadmin off\nupstream_diagnostics\npersist_config off\nlog {\noutput discard\n}\n"+l.OfOurs()+
 				"\nservers {\n"+tc.servers+"\n}\n}\nhttp://127.0.0.1:0 {\n@ops "+tc.matcher+"\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy 127.0.0.1:1\n}\n")
 			if err == nil {
 				err = validateJSON(t, config)
@@ -181,7 +183,7 @@ func TestDetailsStrangers(t *testing.T) {
 					}
 				}
 			}
-			warnings := l.warnings()
+			warnings := detailsWarnings(l)
 			if tc.warns == "" {
 				if len(warnings) > 0 {
 					t.Errorf("warns: %v", warnings)
@@ -227,25 +229,25 @@ func TestDetailsStrangersJSON(t *testing.T) {
 // proxy appends.
 func TestDetailsForwardedFor(t *testing.T) {
 	const spoofed = "X-Forwarded-For: 10.20.0.5, 203.0.113.9"
-	site := "@ops client_ip 10.20.0.0/16\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + dead(t)
+	site := "@ops client_ip 10.20.0.0/16\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + testcaddy.Dead(t)
 	options := "servers {\ntrusted_proxies static 127.0.0.1\n%s\n}"
-	c := startCaddyWith(t, strings.ReplaceAll(options, "%s", "trusted_proxies_strict"), site)
-	if a := c.get("/", spoofed); a.status != 502 || strings.Contains(a.body, "connection_refused") {
-		t.Errorf("a stranger is an operator: %s", a.body)
+	c := testcaddy.StartWith(t, strings.ReplaceAll(options, "%s", "trusted_proxies_strict"), site)
+	if a := c.Get("/", spoofed); a.Status != 502 || strings.Contains(a.Body, "connection_refused") {
+		t.Errorf("a stranger is an operator: %s", a.Body)
 	}
-	if a := c.get("/", "X-Forwarded-For: 203.0.113.9, 10.20.0.5"); !strings.Contains(a.body, "connection_refused") {
-		t.Errorf("an operator isn't: %s", a.body)
+	if a := c.Get("/", "X-Forwarded-For: 203.0.113.9, 10.20.0.5"); !strings.Contains(a.Body, "connection_refused") {
+		t.Errorf("an operator isn't: %s", a.Body)
 	}
-	if err := c.load(strings.ReplaceAll(options, "%s", ""), site); err == nil {
-		t.Errorf("accepted without strict; a stranger gets %s", c.get("/", spoofed).body)
+	if err := c.Load(strings.ReplaceAll(options, "%s", ""), site); err == nil {
+		t.Errorf("accepted without strict; a stranger gets %s", c.Get("/", spoofed).Body)
 	}
 }
 
 // Where the server isn't known when details are loaded, the request shows that it
 // trusts its proxies too much; it is said once.
 func TestDetailsForwardedForUnknown(t *testing.T) {
-	l := newLogFile(t)
-	config, err := adaptCaddyfile(t, "{\nadmin off\npersist_config off\nauto_https off\n"+l.ofOurs()+"\nservers {\nprotocols h1\n}\n}\nhttp://127.0.0.1:0 {\n"+
+	l := testcaddy.NewLogFile(t)
+	config, err := adaptCaddyfile(t, "{\nadmin off\npersist_config off\nauto_https off\n"+l.OfOurs()+"\nservers {\nprotocols h1\n}\n}\nhttp://127.0.0.1:0 {\n"+
 		"@ops client_ip 10.20.0.0/16\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy 127.0.0.1:1\n}")
 	if err != nil {
 		t.Fatal(err)
@@ -276,7 +278,7 @@ func TestDetailsForwardedForUnknown(t *testing.T) {
 			t.Errorf("a stranger is an operator: %s", body)
 		}
 	}
-	if warnings := l.warnings(); len(warnings) != 1 || !strings.Contains(warnings[0]["error"].(string), "trusted_proxies_strict") {
+	if warnings := detailsWarnings(l); len(warnings) != 1 || !strings.Contains(warnings[0]["error"].(string), "trusted_proxies_strict") {
 		t.Errorf("warned: %v", warnings)
 	}
 }
@@ -285,7 +287,7 @@ func TestDetailsForwardedForUnknown(t *testing.T) {
 // let the request pass, and else the client's own, which counts for nothing.
 func TestDetailsForwardAuth(t *testing.T) {
 	auth := func(answer func(w http.ResponseWriter)) string {
-		return upstream(t, func(w http.ResponseWriter, _ *http.Request) { answer(w) })
+		return testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { answer(w) })
 	}
 	admin := auth(func(w http.ResponseWriter) { w.Header().Set("Remote-Groups", "users,admins") })
 	user := auth(func(w http.ResponseWriter) { w.Header().Set("Remote-Groups", "users") })
@@ -295,7 +297,7 @@ func TestDetailsForwardAuth(t *testing.T) {
 		w.Header().Set("Remote-Groups", "users,admins")
 		w.WriteHeader(http.StatusBadGateway)
 	})
-	down, none := dead(t), dead(t)
+	down, none := testcaddy.Dead(t), testcaddy.Dead(t)
 	handWritten := func(to string) string {
 		return "reverse_proxy " + to + " {\nmethod GET\nrewrite /auth\n@good status 2xx\nhandle_response @good {\n" +
 			"request_header Remote-Groups {http.reverse_proxy.header.Remote-Groups}\n}\n}"
@@ -340,25 +342,24 @@ func TestDetailsForwardAuth(t *testing.T) {
 			if matcher == "" {
 				matcher = "header Remote-Groups *admins*"
 			}
-			l := newLogFile(t)
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			c.url = "http://127.0.0.1:" + itoa(c.port)
-			config := c.caddyfile(tc.options+"\n"+l.ofOurs(), "@ops "+matcher+"\nupstream_diagnostics {\ndetails @ops\n}\n"+tc.front+"\nreverse_proxy "+none)
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.New(t)
+			config := c.Caddyfile(tc.options+"\n"+l.OfOurs(), "@ops "+matcher+"\nupstream_diagnostics {\ndetails @ops\n}\n"+tc.front+"\nreverse_proxy "+none)
 			if tc.options != "" {
-				config = strings.Replace(config, "admin 127.0.0.1:"+itoa(c.adminPort), "", 1)
+				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "", 1)
 			}
-			if err := loadCaddyfile(config); err != nil {
+			if err := testcaddy.Load(config); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = caddy.Stop() })
-			a := c.get("/", append(tc.fields, "Accept: text/plain")...)
-			if a.status != 502 {
-				t.Fatalf("got %d %s", a.status, a.body)
+			a := c.Get("/", append(tc.fields, "Accept: text/plain")...)
+			if a.Status != 502 {
+				t.Fatalf("got %d %s", a.Status, a.Body)
 			}
-			if operator := strings.Contains(a.body, "Cause "); operator != tc.want {
-				t.Errorf("an operator: %v, got %s", operator, a.body)
+			if operator := strings.Contains(a.Body, "Cause "); operator != tc.want {
+				t.Errorf("an operator: %v, got %s", operator, a.Body)
 			}
-			if warnings := l.warnings(); len(warnings) > 0 != tc.warns {
+			if warnings := detailsWarnings(l); len(warnings) > 0 != tc.warns {
 				t.Errorf("warned: %v", warnings)
 			}
 		})
@@ -371,10 +372,10 @@ func TestDetailsExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url = "http://localhost:" + itoa(c.port)
-	example := strings.NewReplacer(":8080", ":"+itoa(c.port), ":8081", ":"+itoa(freePort(t)), "127.0.0.1:9000", dead(t)).Replace(string(source))
-	if err := loadCaddyfile("{\nadmin 127.0.0.1:" + itoa(c.adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n}\n" + example); err != nil {
+	c := testcaddy.New(t)
+	c.URL = "http://localhost:" + strconv.Itoa(c.Port)
+	example := strings.NewReplacer(":8080", ":"+strconv.Itoa(c.Port), ":8081", ":"+strconv.Itoa(testcaddy.FreePort(t)), "127.0.0.1:9000", testcaddy.Dead(t)).Replace(string(source))
+	if err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(c.AdminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n}\n" + example); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
@@ -387,14 +388,14 @@ func TestDetailsExample(t *testing.T) {
 		{user: "operator", password: "choose-your-own", status: 502, operator: true},
 		{user: "operator", password: "wrong", status: 401},
 	} {
-		r, err := http.NewRequest(http.MethodGet, c.url, nil)
+		r, err := http.NewRequest(http.MethodGet, c.URL, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if test.user != "" {
 			r.SetBasicAuth(test.user, test.password)
 		}
-		res, err := client.Do(r)
+		res, err := testcaddy.Client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -463,10 +464,10 @@ func TestDetailsCertificate(t *testing.T) {
 		"requested, a good one": {"mode request\n" + pool, operator, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port, adminPort := freePort(t), freePort(t)
-			err := loadCaddyfile("{\nadmin 127.0.0.1:" + itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\nservers {\nprotocols h1\n}\n}\n" +
-				"https://localhost:" + itoa(port) + " {\nbind 127.0.0.1\ntls " + files + " {\nclient_auth {\n" + tc.clientAuth + "\n}\n}\n" +
-				"@ops vars {tls_client_subject} CN=ops\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + dead(t) + "\n}\n")
+			port, adminPort := testcaddy.FreePort(t), testcaddy.FreePort(t)
+			err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\nservers {\nprotocols h1\n}\n}\n" +
+				"https://localhost:" + strconv.Itoa(port) + " {\nbind 127.0.0.1\ntls " + files + " {\nclient_auth {\n" + tc.clientAuth + "\n}\n}\n" +
+				"@ops vars {tls_client_subject} CN=ops\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + testcaddy.Dead(t) + "\n}\n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -478,7 +479,7 @@ func TestDetailsCertificate(t *testing.T) {
 				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return tc.with, nil }
 			}
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 10 * time.Second}
-			res, err := client.Get("https://localhost:" + itoa(port))
+			res, err := client.Get("https://localhost:" + strconv.Itoa(port))
 			if err != nil {
 				t.Fatal(err)
 			}

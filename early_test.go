@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // An answer may come while the request is still being sent. Then two things go wrong at
@@ -56,11 +57,11 @@ func TestEarlyAnswers(t *testing.T) {
 				}}
 				address := u.start(t)
 				defer u.stop()
-				c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+address+" {\n"+test.block+"}")
-				c.sendRaw(t, orderUpload, nil)
+				c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+address+" {\n"+test.block+"}")
+				sendRaw(t, c, orderUpload, nil)
 				var list []*failure.Failure
-				eventually(t, "a failure is recorded", func() bool {
-					list = c.failures()
+				testcaddy.Eventually(t, "a failure is recorded", func() bool {
+					list = c.Failures()
 					return len(list) > 0
 				})
 				f := list[0]

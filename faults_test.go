@@ -11,15 +11,8 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// recordsAbandoned makes who leaves at once be recorded, too.
-func recordsAbandoned(t *testing.T) {
-	t.Helper()
-	before := abandonedAfter
-	abandonedAfter = 0
-	t.Cleanup(func() { abandonedAfter = before })
-}
 
 // Every broken upstream of the lab, behind a real Caddy, is named right.
 func TestFaults(t *testing.T) {
@@ -28,24 +21,24 @@ func TestFaults(t *testing.T) {
 
 func testFaults(t *testing.T, faults []faultlab.Fault) {
 	t.Helper()
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	for _, fault := range faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			if fault.Skip != "" {
 				t.Skip(fault.Skip)
 			}
 			broken, options := breakUpstream(t, fault)
-			c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+			c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			answer, err := broken.Visit(ctx, c.url+"/order?token=secret")
+			answer, err := broken.Visit(ctx, c.URL+"/order?token=secret")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if fault.Cause == "" {
-				c.idle()
-				if list := c.failures(); len(list) > 0 && list[0].Cause != fault.OrCause && list[0].Cause != "unknown" {
+				c.Idle()
+				if list := c.Failures(); len(list) > 0 && list[0].Cause != fault.OrCause && list[0].Cause != "unknown" {
 					t.Errorf("recorded as %s", list[0].Cause)
 				}
 				return
@@ -119,43 +112,17 @@ func breakUpstream(t *testing.T, fault faultlab.Fault) (broken *faultlab.Upstrea
 // newest is the newest failure. It waits a moment for one of that cause: a record
 // may be made after the client has its answer, and what prepared the fault may have
 // been recorded before.
-func newest(c *testCaddy, cause string) *failure.Failure {
-	c.t.Helper()
+func newest(c *testcaddy.Caddy, cause string) *failure.Failure {
+	c.T.Helper()
 	deadline := time.Now().Add(2 * time.Second)
 	for {
-		list := c.failures()
+		list := c.Failures()
 		if len(list) > 0 && (list[0].Cause == cause || time.Now().After(deadline)) {
 			return list[0]
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatal("nothing was recorded")
+			c.T.Fatal("nothing was recorded")
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-}
-
-// upstreamState is what Caddy says of an upstream.
-type upstreamState struct {
-	Address     string `json:"address"`
-	NumRequests int    `json:"num_requests"`
-	Fails       int    `json:"fails"`
-}
-
-func (c *testCaddy) upstreamStates() (states []upstreamState) {
-	c.t.Helper()
-	c.adminGet("/reverse_proxy/upstreams", &states)
-	return states
-}
-
-// idle waits until no request is with an upstream any more.
-func (c *testCaddy) idle() {
-	c.t.Helper()
-	eventually(c.t, "the requests are over", func() bool {
-		for _, upstream := range c.upstreamStates() {
-			if upstream.NumRequests > 0 {
-				return false
-			}
-		}
-		return true
-	})
 }

@@ -181,11 +181,6 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 	return f
 }
 
-// abandonedAfter is how long a client must have waited for its leaving to be
-// recorded: whoever leaves earlier says nothing of the upstream. Tests don't wait;
-// they change it before a config is loaded, because requests outlive their test.
-var abandonedAfter = time.Second
-
 // expose lets the other handlers and the access log see what was found.
 func (h *Handler) expose(r *http.Request, f *failure.Failure) {
 	if f == nil {
@@ -295,7 +290,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.site, h.unreached, h.serving, h.abandonedAfter = new(site), new(sync.Once), new(listen.Serving), abandonedAfter
+	h.site, h.unreached, h.serving, h.abandonedAfter = new(site), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
 	h.process, h.release, err = acquireProcess()
 	return err
 }

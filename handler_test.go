@@ -18,24 +18,23 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 func TestRefused(t *testing.T) {
-	dead := freePort(t)
-	c := startCaddy(t, `upstream_diagnostics
-	reverse_proxy 127.0.0.1:`+itoa(dead))
-	a := c.get("/cart?id=1", "Accept: text/html")
-	if a.status != 502 || !strings.Contains(a.body, "<h1") {
-		t.Fatalf("got %d %s", a.status, a.body)
+	dead := testcaddy.FreePort(t)
+	c := testcaddy.Start(t, `upstream_diagnostics
+	reverse_proxy 127.0.0.1:`+strconv.Itoa(dead))
+	a := c.Get("/cart?id=1", "Accept: text/html")
+	if a.Status != 502 || !strings.Contains(a.Body, "<h1") {
+		t.Fatalf("got %d %s", a.Status, a.Body)
 	}
-	f := c.failure()
-	if f.Cause != "connection_refused" || f.ID != a.header.Get("Upstream-Failure-Id") {
+	f := c.Failure()
+	if f.Cause != "connection_refused" || f.ID != a.Header.Get("Upstream-Failure-Id") {
 		t.Errorf("got %+v", f)
 	}
 	t.Logf("%+v", f)
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // An upstream that closes idle connections teaches which keepalive to advise, though no
 // request was lost yet: each death is seen while the connection is idle.
@@ -59,16 +58,16 @@ func TestKeepaliveIsLearnt(t *testing.T) {
 				server.Start()
 			}
 			t.Cleanup(server.Close)
-			c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+server.URL+transport)
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+server.URL+transport)
 			var worked, died time.Duration
 			// Two deaths of one moment are one event, such as a restart. Over TLS one isn't
 			// seen where our side closes before the peer's FIN has come.
-			eventually(t, "two deaths", func() bool {
+			testcaddy.Eventually(t, "two deaths", func() bool {
 				before := closed.Load()
-				if got := c.get("/"); got.status != http.StatusOK {
-					t.Fatalf("got %d %v", got.status, got.err)
+				if got := c.Get("/"); got.Status != http.StatusOK {
+					t.Fatalf("got %d %v", got.Status, got.Err)
 				}
-				eventually(t, "the connection was closed", func() bool { return closed.Load() > before })
+				testcaddy.Eventually(t, "the connection was closed", func() bool { return closed.Load() > before })
 				deaths := 0
 				worked, died, deaths = pastOf(t).Idle()
 				return deaths >= 2
@@ -76,7 +75,7 @@ func TestKeepaliveIsLearnt(t *testing.T) {
 			if worked != 0 || died < idle || died > 10*idle {
 				t.Errorf("worked after %s, died after %s, want %s", worked, died, idle)
 			}
-			if kept := len(c.failures()); kept != 0 {
+			if kept := len(c.Failures()); kept != 0 {
 				t.Errorf("%d failures", kept)
 			}
 		})
@@ -152,41 +151,39 @@ func TestKeepaliveAdvice(t *testing.T) {
 
 // A site whose upstream is the site itself.
 func TestProxyLoop(t *testing.T) {
-	recordsAbandoned(t)
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+itoa(c.port), "http://127.0.0.1:"+itoa(c.adminPort)
+	testcaddy.RecordsAbandoned(t)
+	c := testcaddy.New(t)
 	// The third time round it goes on to an upstream that refuses.
 	site := "upstream_diagnostics\n@round not header_regexp X-Round ...\n" +
-		"reverse_proxy @round 127.0.0.1:" + itoa(c.port) + " {\nheader_up X-Round \"{header.X-Round}x\"\n}\n" +
-		"reverse_proxy " + dead(t)
-	if err := c.load("", site); err != nil {
+		"reverse_proxy @round 127.0.0.1:" + strconv.Itoa(c.Port) + " {\nheader_up X-Round \"{header.X-Round}x\"\n}\n" +
+		"reverse_proxy " + testcaddy.Dead(t)
+	if err := c.Load("", site); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
-	if a := c.get("/"); a.status != 502 {
-		t.Errorf("got %d", a.status)
+	if a := c.Get("/"); a.Status != 502 {
+		t.Errorf("got %d", a.Status)
 	}
-	eventually(t, "the loop is proven", func() bool {
-		list := c.failures("cause=proxy_loop")
+	testcaddy.Eventually(t, "the loop is proven", func() bool {
+		list := c.Failures("cause=proxy_loop")
 		return len(list) > 0 && list[0].Side == failure.SideProxy
 	})
 }
 
 // Another handler of this same Caddy is an ordinary upstream.
 func TestNoProxyLoop(t *testing.T) {
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+itoa(c.port), "http://127.0.0.1:"+itoa(c.adminPort)
-	site := "handle_path /outer {\nupstream_diagnostics {\nsite outer\n}\nreverse_proxy 127.0.0.1:" + itoa(c.port) + "\n}\n" +
-		"handle {\nupstream_diagnostics {\nsite inner\n}\nreverse_proxy " + dead(t) + "\n}"
-	if err := c.load("", site); err != nil {
+	c := testcaddy.New(t)
+	site := "handle_path /outer {\nupstream_diagnostics {\nsite outer\n}\nreverse_proxy 127.0.0.1:" + strconv.Itoa(c.Port) + "\n}\n" +
+		"handle {\nupstream_diagnostics {\nsite inner\n}\nreverse_proxy " + testcaddy.Dead(t) + "\n}"
+	if err := c.Load("", site); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
-	c.get("/outer")
+	c.Get("/outer")
 	for site, cause := range map[string]string{"inner": "connection_refused", "outer": "upstream_status"} {
 		var list []*failure.Failure
-		eventually(t, "the failure of "+site, func() bool {
-			list = c.failures("site=" + site)
+		testcaddy.Eventually(t, "the failure of "+site, func() bool {
+			list = c.Failures("site=" + site)
 			return len(list) > 0
 		})
 		if list[0].Cause != cause {

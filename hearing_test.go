@@ -3,38 +3,15 @@ package diagnostics
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// upstream is a server that does what is given; its address is host:port.
-func upstream(t *testing.T, do http.HandlerFunc) string {
-	t.Helper()
-	server := httptest.NewServer(do)
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
-}
-
-func good(t *testing.T) string {
-	return upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "good") })
-}
-
-// cutting is a server that closes each connection once a request has come.
-func cutting(t *testing.T) string {
-	return upstream(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-}
-
-func dead(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
 
 // Wherever a reverse_proxy stands in a config, its attempts are heard exactly.
 func TestHearing(t *testing.T) {
@@ -175,31 +152,30 @@ func TestHearing(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			addresses := map[string]string{"DEAD": dead(t), "CUT": cutting(t), "GOOD": good(t), "OWN503": upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+			addresses := map[string]string{"DEAD": testcaddy.Dead(t), "CUT": testcaddy.Cutting(t), "GOOD": testcaddy.Good(t), "OWN503": testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(503)
 			})}
 			named := []string{}
 			for name, address := range addresses {
 				named = append(named, name, address)
 			}
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			c.url, c.admin = fmt.Sprintf("http://127.0.0.1:%d", c.port), fmt.Sprintf("http://127.0.0.1:%d", c.adminPort)
-			caddyfile := c.caddyfile(test.options, test.site)
+			c := testcaddy.New(t)
+			caddyfile := c.Caddyfile(test.options, test.site)
 			if strings.Contains(test.options, "admin off") {
-				caddyfile = strings.Replace(caddyfile, fmt.Sprintf("admin 127.0.0.1:%d", c.adminPort), "", 1)
+				caddyfile = strings.Replace(caddyfile, fmt.Sprintf("admin 127.0.0.1:%d", c.AdminPort), "", 1)
 			}
 			if strings.Contains(test.site, "invoke") {
 				caddyfile += "&(app) {\nreverse_proxy DEAD\n}\n"
 			}
-			if err := loadCaddyfile(strings.NewReplacer(named...).Replace(caddyfile)); err != nil {
+			if err := testcaddy.Load(strings.NewReplacer(named...).Replace(caddyfile)); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = caddy.Stop() })
-			defer client.CloseIdleConnections()
+			defer testcaddy.Client.CloseIdleConnections()
 
-			a := c.get("/x" + test.path)
-			if a.err != nil || a.status != test.status {
-				t.Errorf("got %d %v, want %d", a.status, a.err, test.status)
+			a := c.Get("/x" + test.path)
+			if a.Err != nil || a.Status != test.status {
+				t.Errorf("got %d %v, want %d", a.Status, a.Err, test.status)
 			}
 			list := currentProcess().journal.Query(failure.Query{Limit: 50}).Failures
 			if test.cause == "" {
@@ -229,38 +205,4 @@ func TestHearing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// foreign is a handler of somebody else's that holds a reverse_proxy where no walk
-// finds it.
-type foreign struct {
-	Upstream string `json:"upstream,omitempty"`
-	proxy    reverseproxy.Handler
-}
-
-func (foreign) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.foreign", New: func() caddy.Module { return new(foreign) }}
-}
-
-func (f *foreign) Provision(ctx caddy.Context) error {
-	f.proxy.Upstreams = reverseproxy.UpstreamPool{{Dial: f.Upstream}}
-	return f.proxy.Provision(ctx)
-}
-
-func (f *foreign) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	return f.proxy.ServeHTTP(w, r, next)
-}
-
-func (f *foreign) Cleanup() error { return f.proxy.Cleanup() }
-
-func init() {
-	caddy.RegisterModule(foreign{})
-	httpcaddyfile.RegisterHandlerDirective("foreign", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-		f := new(foreign)
-		h.Next()
-		if !h.Args(&f.Upstream) {
-			return nil, h.ArgErr()
-		}
-		return f, nil
-	})
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // closings is a listener that tells when a client closes one of its connections.
@@ -121,12 +122,12 @@ func TestInterceptWaitsForNoBody(t *testing.T) {
 				if serve == nil {
 					serve = serveHTTP1
 				}
-				c := startCaddy(t, way.site+"\nupstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+serve(t, handler, closed)+" {\n"+way.block+"\n}")
-				a := c.get("/", "Accept: text/html")
-				if a.status != 503 || a.err != nil || !strings.Contains(a.body, "<html") || strings.Contains(a.body, "OWN") || a.header.Get("X-Own") != "" {
-					t.Errorf("got %d %v %.200s %v", a.status, a.header, a.body, a.err)
+				c := testcaddy.Start(t, way.site+"\nupstream_diagnostics {\nintercept 503\n}\nreverse_proxy "+serve(t, handler, closed)+" {\n"+way.block+"\n}")
+				a := c.Get("/", "Accept: text/html")
+				if a.Status != 503 || a.Err != nil || !strings.Contains(a.Body, "<html") || strings.Contains(a.Body, "OWN") || a.Header.Get("X-Own") != "" {
+					t.Errorf("got %d %v %.200s %v", a.Status, a.Header, a.Body, a.Err)
 				}
-				f := c.failure()
+				f := c.Failure()
 				if f.Cause != "upstream_status" || f.Outcome != failure.UpstreamAnswered || f.Received.Status != 503 {
 					t.Errorf("recorded %s %s %+v", f.Outcome, f.Cause, f.Received)
 				}
@@ -225,9 +226,9 @@ func TestUnpassableStatus(t *testing.T) {
 						directive = "intercept 5xx"
 					}
 					broken.Block = append(broken.Block, test.site)
-					c := startCaddyWith(t, options, "route {\nheader X-Before us\nupstream_diagnostics {\n"+directive+"\n}\n"+broken.Caddyfile()+"}")
-					a := c.do(method, "/", strings.NewReader(""), "Accept: text/html")
-					f := c.failure()
+					c := testcaddy.StartWith(t, options, "route {\nheader X-Before us\nupstream_diagnostics {\n"+directive+"\n}\n"+broken.Caddyfile()+"}")
+					a := c.Do(method, "/", strings.NewReader(""), "Accept: text/html")
+					f := c.Failure()
 					want := failure.Failure{Outcome: failure.Failed, Cause: "response_malformed", Phase: "headers", Side: "upstream", Status: 502}
 					if page == "off" {
 						want.Status = 0
@@ -247,16 +248,16 @@ func TestUnpassableStatus(t *testing.T) {
 						t.Errorf("request_sent is %s", f.RequestSent)
 					}
 					if page == "off" {
-						if a.err == nil {
-							t.Errorf("got %d %s", a.status, a.body)
+						if a.Err == nil {
+							t.Errorf("got %d %s", a.Status, a.Body)
 						}
 						return
 					}
-					if a.err != nil || a.status != 502 || a.header.Get("X-Before") != "us" || a.header.Get("Upstream-Failure-Id") != f.ID || a.header.Get("Via") != "" {
-						t.Errorf("got %d %v %v", a.status, a.header, a.err)
+					if a.Err != nil || a.Status != 502 || a.Header.Get("X-Before") != "us" || a.Header.Get("Upstream-Failure-Id") != f.ID || a.Header.Get("Via") != "" {
+						t.Errorf("got %d %v %v", a.Status, a.Header, a.Err)
 					}
-					if method != "HEAD" && (!strings.Contains(a.body, "<html") || strings.Contains(a.body, "hello")) {
-						t.Errorf("got %.200s", a.body)
+					if method != "HEAD" && (!strings.Contains(a.Body, "<html") || strings.Contains(a.Body, "hello")) {
+						t.Errorf("got %.200s", a.Body)
 					}
 				})
 			}
@@ -274,12 +275,12 @@ func TestUnpassableStatusReplaced(t *testing.T) {
 		t.Run(site, func(t *testing.T) {
 			broken, options := breakUpstream(t, fault)
 			broken.Block = append(broken.Block, site)
-			c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
-			if a := c.get("/"); a.status != 200 || a.err != nil {
-				t.Errorf("got %d %v", a.status, a.err)
+			c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+			if a := c.Get("/"); a.Status != 200 || a.Err != nil {
+				t.Errorf("got %d %v", a.Status, a.Err)
 			}
-			c.idle()
-			if list := c.failures(); len(list) > 0 {
+			c.Idle()
+			if list := c.Failures(); len(list) > 0 {
 				t.Errorf("recorded %s", list[0].Cause)
 			}
 		})
@@ -289,14 +290,14 @@ func TestUnpassableStatusReplaced(t *testing.T) {
 // An upstream's own 499 is an answer like any other, wherever its client waits; Caddy's
 // is for a client that left.
 func TestOwn499(t *testing.T) {
-	recordsAbandoned(t)
-	answers := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	testcaddy.RecordsAbandoned(t)
+	answers := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Own", "own")
 		w.WriteHeader(499)
 		_, _ = io.WriteString(w, "own")
 	})
 	reached := make(chan struct{}, 1)
-	waits := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+	waits := testcaddy.Upstream(t, func(_ http.ResponseWriter, r *http.Request) {
 		reached <- struct{}{}
 		<-r.Context().Done()
 	})
@@ -310,24 +311,24 @@ func TestOwn499(t *testing.T) {
 		{name: "answered, with active checks", site: "reverse_proxy " + answers + " {\nhealth_port 1\nhealth_interval 1h\nhealth_fails 100000\n}", status: 499},
 		{name: "in a route of its own", site: "reverse_proxy " + answers + " {\nhandle_response {\ncopy_response\n}\n}", status: 499},
 		{name: "by forward_auth", site: "forward_auth " + answers + " {\nuri /auth\n}\nrespond good", status: 499},
-		{name: "after another failed", site: "reverse_proxy " + dead(t) + " " + answers + " {\nlb_policy first\nlb_retries 1\nfail_duration 10s\n}", status: 499, want: []string{"rescued connection_refused"}},
+		{name: "after another failed", site: "reverse_proxy " + testcaddy.Dead(t) + " " + answers + " {\nlb_policy first\nlb_retries 1\nfail_duration 10s\n}", status: 499, want: []string{"rescued connection_refused"}},
 		{name: "then an error of the owner's", site: "reverse_proxy " + answers + " {\nhandle_response {\nerror 404\n}\n}", status: 404},
 		{name: "the client leaves", site: "reverse_proxy " + waits, leaves: true, want: []string{"abandoned client_closed_request"}},
 		{name: "then the client leaves another", site: "reverse_proxy " + answers + " {\nhandle_response {\nreverse_proxy " + waits + "\n}\n}", leaves: true, want: []string{"abandoned client_closed_request"}},
 	} {
 		for _, page := range []string{"public", "off"} {
 			t.Run(test.name+", page "+page, func(t *testing.T) {
-				c := startCaddy(t, "upstream_diagnostics {\npage "+page+"\n}\n"+test.site)
+				c := testcaddy.Start(t, "upstream_diagnostics {\npage "+page+"\n}\n"+test.site)
 				if test.leaves {
 					ctx, cancel := context.WithCancel(t.Context())
 					defer cancel()
-					r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url, nil)
+					r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)
 					if err != nil {
 						t.Fatal(err)
 					}
 					left := make(chan error, 1)
 					go func() {
-						res, err := client.Do(r) //nolint:bodyclose // none comes
+						res, err := testcaddy.Client.Do(r) //nolint:bodyclose // none comes
 						if err == nil {
 							err = fmt.Errorf("got %s", res.Status)
 						} else {
@@ -340,13 +341,13 @@ func TestOwn499(t *testing.T) {
 					if err := <-left; err != nil {
 						t.Fatal(err)
 					}
-					_ = c.failure()
-				} else if a := c.get("/"); a.status != test.status || a.err != nil || test.status == 499 && (a.body != "own" || a.header.Get("X-Own") != "own") {
-					t.Errorf("got %d %v %s %v", a.status, a.header, a.body, a.err)
+					_ = c.Failure()
+				} else if a := c.Get("/"); a.Status != test.status || a.Err != nil || test.status == 499 && (a.Body != "own" || a.Header.Get("X-Own") != "own") {
+					t.Errorf("got %d %v %s %v", a.Status, a.Header, a.Body, a.Err)
 				}
-				c.idle()
+				c.Idle()
 				var got []string
-				for _, f := range c.failures() {
+				for _, f := range c.Failures() {
 					got = append(got, string(f.Outcome)+" "+f.Cause)
 				}
 				if !slices.Equal(got, test.want) {

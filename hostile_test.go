@@ -1,67 +1,19 @@
 package diagnostics
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// raw sends bytes as they are and reads one answer.
-func (c *testCaddy) raw(request string) answer {
-	c.t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer conn.Close()
-	go func() { _, _ = io.WriteString(conn, request) }() // it may be answered before it was read
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		return answer{err: err}
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(body), err}
-}
-
-// request is a GET of path; more are whole header lines.
-func (c *testCaddy) request(path string, more ...string) string {
-	return "GET " + path + " HTTP/1.1\r\nHost: " + strings.TrimPrefix(c.url, "http://") + "\r\nConnection: close\r\n" + strings.Join(more, "") + "\r\n"
-}
-
-// blabbing is an upstream that answers with what is given.
-func blabbing(t *testing.T, answer string) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				_, _ = io.WriteString(conn, answer)
-			}
-			conn.Close()
-		}
-	}()
-	return ln.Addr().String()
-}
 
 // roomy takes larger headers than the 16 KiB that Caddy does by default.
 const roomy = "servers {\nmax_header_size 4MB\n}"
@@ -88,53 +40,53 @@ func checkClean(t *testing.T, face, shown string) {
 // What a client or an upstream sends can neither run nor break what shows it.
 func TestHostile(t *testing.T) {
 	t.Setenv("HOSTILE", hostileValue)
-	requests := map[string]func(c *testCaddy) string{
-		"markup and templates": func(c *testCaddy) string {
-			return c.request("/"+strings.ReplaceAll(hostile, " ", "%20")+"?"+strings.ReplaceAll(hostile, " ", "%20")+"=1&keep="+strings.ReplaceAll(hostile, " ", "%20"),
+	requests := map[string]func(c *testcaddy.Caddy) string{
+		"markup and templates": func(c *testcaddy.Caddy) string {
+			return c.Request("/"+strings.ReplaceAll(hostile, " ", "%20")+"?"+strings.ReplaceAll(hostile, " ", "%20")+"=1&keep="+strings.ReplaceAll(hostile, " ", "%20"),
 				"User-Agent: "+hostile+"\r\n", "Referer: http://<script>alert(1)</script>/"+hostile+"\r\n", "X-Kept: "+hostile+"\r\n")
 		},
-		"escaped control characters": func(c *testCaddy) string {
-			return c.request("/%00%0d%0aX-Injected:%201%1b[31m%7f%c2%9b%e2%80%ae?keep=%00%1b%0a&%0d%0a=1", "User-Agent: \tx\r\n")
+		"escaped control characters": func(c *testcaddy.Caddy) string {
+			return c.Request("/%00%0d%0aX-Injected:%201%1b[31m%7f%c2%9b%e2%80%ae?keep=%00%1b%0a&%0d%0a=1", "User-Agent: \tx\r\n")
 		},
-		"invalid UTF-8": func(c *testCaddy) string {
-			return c.request("/\xff\xfe/%ff%fe?keep=\xff\xfe%ff&\xff=\xc3", "User-Agent: \xff\xfe\xc3\x28\xc2\x9b\xe2\x80\xae\r\n", "X-Kept: a\xffb\xc2\x9b31m\r\n", "Referer: http://\xff/\r\n")
+		"invalid UTF-8": func(c *testcaddy.Caddy) string {
+			return c.Request("/\xff\xfe/%ff%fe?keep=\xff\xfe%ff&\xff=\xc3", "User-Agent: \xff\xfe\xc3\x28\xc2\x9b\xe2\x80\xae\r\n", "X-Kept: a\xffb\xc2\x9b31m\r\n", "Referer: http://\xff/\r\n")
 		},
-		"64 KiB": func(c *testCaddy) string {
+		"64 KiB": func(c *testcaddy.Caddy) string {
 			long := strings.Repeat("a", 64<<10)
-			return c.request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "Referer: http://"+long+"/\r\n")
+			return c.Request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "Referer: http://"+long+"/\r\n")
 		},
-		"64 KiB of invalid UTF-8": func(c *testCaddy) string {
+		"64 KiB of invalid UTF-8": func(c *testcaddy.Caddy) string {
 			long := strings.Repeat("\xffa", 32<<10)
-			return c.request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n")
+			return c.Request("/"+long+"?keep="+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n")
 		},
-		"64 KiB of keys": func(c *testCaddy) string {
-			return c.request("/?"+strings.Repeat("a=b&", 16<<10), strings.Repeat("Cookie: a=b\r\n", 1000))
+		"64 KiB of keys": func(c *testcaddy.Caddy) string {
+			return c.Request("/?"+strings.Repeat("a=b&", 16<<10), strings.Repeat("Cookie: a=b\r\n", 1000))
 		},
-		"10000 fields":       func(c *testCaddy) string { return c.request("/", strings.Repeat("X-Kept: v\r\n", 10_000)) },
-		"10000 empty fields": func(c *testCaddy) string { return c.request("/", strings.Repeat("X-Kept:\r\n", 10_000)) },
-		"10000 names": func(c *testCaddy) string {
+		"10000 fields":       func(c *testcaddy.Caddy) string { return c.Request("/", strings.Repeat("X-Kept: v\r\n", 10_000)) },
+		"10000 empty fields": func(c *testcaddy.Caddy) string { return c.Request("/", strings.Repeat("X-Kept:\r\n", 10_000)) },
+		"10000 names": func(c *testcaddy.Caddy) string {
 			var fields strings.Builder
 			for n := range 10_000 {
 				fmt.Fprintf(&fields, "X-%d: v\r\n", n)
 			}
-			return c.request("/", fields.String())
+			return c.Request("/", fields.String())
 		},
-		"a method": func(c *testCaddy) string {
-			return strings.Replace(c.request("/"), "GET", strings.Repeat("M", 31)+"'", 1)
+		"a method": func(c *testcaddy.Caddy) string {
+			return strings.Replace(c.Request("/"), "GET", strings.Repeat("M", 31)+"'", 1)
 		},
-		"a URL without a path": func(c *testCaddy) string { return c.request("http:opaque?keep=1") },
-		"an absolute URL":      func(c *testCaddy) string { return c.request("http://user:password@127.0.0.1/?password=1") },
-		"many ids": func(c *testCaddy) string {
-			return c.request("/", "X-Forwarded-For: "+strings.Repeat("1.2.3.4, ", 5000)+"\r\n")
+		"a URL without a path": func(c *testcaddy.Caddy) string { return c.Request("http:opaque?keep=1") },
+		"an absolute URL":      func(c *testcaddy.Caddy) string { return c.Request("http://user:password@127.0.0.1/?password=1") },
+		"many ids": func(c *testcaddy.Caddy) string {
+			return c.Request("/", "X-Forwarded-For: "+strings.Repeat("1.2.3.4, ", 5000)+"\r\n")
 		},
 	}
 	line := strings.Repeat("<script>alert(1)</script>{{env `HOSTILE`}}\x1b[31m\xff", 100)
 	down := map[string]string{
-		"nobody":    dead(t),
-		"a status":  blabbing(t, "HTTP/1.1 "+line+"\r\n\r\n"),
-		"a header":  blabbing(t, "HTTP/1.1 200 OK\r\n"+line+"\r\n\r\n"),
-		"something": blabbing(t, line+"\r\n"),
-		"503":       blabbing(t, "HTTP/1.1 503 "+line[:200]+"\r\nServer: "+strings.Repeat("<script>alert(1)</script>\xff", 500)+"\r\nVia: \xff"+hostile+"\r\nContent-Length: 0\r\n\r\n"),
+		"nobody":    testcaddy.Dead(t),
+		"a status":  testcaddy.Blabbing(t, "HTTP/1.1 "+line+"\r\n\r\n"),
+		"a header":  testcaddy.Blabbing(t, "HTTP/1.1 200 OK\r\n"+line+"\r\n\r\n"),
+		"something": testcaddy.Blabbing(t, line+"\r\n"),
+		"503":       testcaddy.Blabbing(t, "HTTP/1.1 503 "+line[:200]+"\r\nServer: "+strings.Repeat("<script>alert(1)</script>\xff", 500)+"\r\nVia: \xff"+hostile+"\r\nContent-Length: 0\r\n\r\n"),
 	}
 	for name, request := range requests {
 		t.Run(name, func(t *testing.T) { testHostile(t, request, map[string]string{"nobody": down["nobody"]}) })
@@ -142,9 +94,9 @@ func TestHostile(t *testing.T) {
 	t.Run("answers", func(t *testing.T) { testHostile(t, requests["markup and templates"], down) })
 }
 
-func testHostile(t *testing.T, request func(*testCaddy) string, upstreams map[string]string) {
-	l, access := newLogFile(t), newLogFile(t)
-	site := `log ` + access.block("") + `
+func testHostile(t *testing.T, request func(*testcaddy.Caddy) string, upstreams map[string]string) {
+	l, access := testcaddy.NewLogFile(t), testcaddy.NewLogFile(t)
+	site := `log ` + access.Block("") + `
 		templates
 		@operator header X-Operator yes
 		upstream_diagnostics {
@@ -158,7 +110,7 @@ func testHostile(t *testing.T, request func(*testCaddy) string, upstreams map[st
 	for name, address := range upstreams {
 		site += "reverse_proxy @" + strings.ReplaceAll(name, " ", "_") + " " + address + "\n@" + strings.ReplaceAll(name, " ", "_") + " header X-To \"" + name + "\"\n"
 	}
-	c := startCaddyWith(t, l.ofOurs()+"\n"+roomy, site)
+	c := testcaddy.StartWith(t, l.OfOurs()+"\n"+roomy, site)
 	for name := range upstreams {
 		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
 			for _, operator := range []bool{false, true} {
@@ -168,46 +120,46 @@ func testHostile(t *testing.T, request func(*testCaddy) string, upstreams map[st
 					more += "X-Operator: yes\r\n"
 				}
 				sent := request(c)
-				a := c.raw(sent[:len(sent)-2] + more + "\r\n")
-				if a.err != nil || a.status == 200 || a.header.Get("Upstream-Failure-Id") == "" {
-					t.Fatalf("%s: got %d %v %.300s", face, a.status, a.err, a.body)
+				a := c.Raw(sent[:len(sent)-2] + more + "\r\n")
+				if a.Err != nil || a.Status == 200 || a.Header.Get("Upstream-Failure-Id") == "" {
+					t.Fatalf("%s: got %d %v %.300s", face, a.Status, a.Err, a.Body)
 				}
-				if got := a.header.Get("X-Injected"); got != "" {
+				if got := a.Header.Get("X-Injected"); got != "" {
 					t.Errorf("%s: a header was injected", face)
 				}
-				for field, values := range a.header {
+				for field, values := range a.Header {
 					if field == "Server" || field == "Via" {
 						continue // the upstream's own, which Caddy passes on
 					}
 					checkClean(t, face+", "+field, strings.Join(values, "\n"))
 				}
-				checkClean(t, face, a.body)
+				checkClean(t, face, a.Body)
 				switch accept {
 				case "text/html":
-					if strings.Contains(strings.ToLower(a.body), "<script") {
-						t.Errorf("%s: unescaped: %s", face, a.body)
+					if strings.Contains(strings.ToLower(a.Body), "<script") {
+						t.Errorf("%s: unescaped: %s", face, a.Body)
 					}
 				case "application/json":
-					if !json.Valid([]byte(a.body)) {
-						t.Errorf("%s: not JSON: %s", face, a.body)
+					if !json.Valid([]byte(a.Body)) {
+						t.Errorf("%s: not JSON: %s", face, a.Body)
 					}
 				}
-				if len(a.body) > 64<<10 {
-					t.Errorf("%s: %d bytes", face, len(a.body))
+				if len(a.Body) > 64<<10 {
+					t.Errorf("%s: %d bytes", face, len(a.Body))
 				}
 			}
 		}
 	}
-	for _, f := range c.failures() {
+	for _, f := range c.Failures() {
 		checkBounds(t, f)
 	}
-	newest := c.failure().ID
+	newest := c.Failure().ID
 	for _, path := range []string{"/failures", "/failures?format=text", "/failures/" + newest, "/failures/" + newest + "?format=text", "?format=text"} {
-		checkClean(t, "admin "+path, c.adminDo("GET", path).body)
+		checkClean(t, "admin "+path, c.AdminDo("GET", path).Body)
 	}
-	l.wait(logMessage, 6*len(upstreams))
-	access.wait("handled request", 6*len(upstreams))
-	content, err := os.ReadFile(l.path)
+	l.Wait(logMessage, 6*len(upstreams))
+	access.Wait("handled request", 6*len(upstreams))
+	content, err := os.ReadFile(l.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,9 +210,9 @@ func checkBounds(t *testing.T, f *failure.Failure) {
 // Where something was cut, it says so; and of what is cut, the beginning stays.
 func TestCutIsMarked(t *testing.T) {
 	long := strings.Repeat("a", 64<<10)
-	c := startCaddyWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+blabbing(t, "HTTP/1.1 "+long+"\r\n\r\n"))
-	c.raw(c.request("/"+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Two: first\r\n", "X-Two: "+long+"\r\n", "X-Two: third\r\n"))
-	f := c.failure()
+	c := testcaddy.StartWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+testcaddy.Blabbing(t, "HTTP/1.1 "+long+"\r\n\r\n"))
+	c.Raw(c.Request("/"+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Two: first\r\n", "X-Two: "+long+"\r\n", "X-Two: third\r\n"))
+	f := c.Failure()
 	for what, test := range map[string]struct {
 		got   string
 		limit int
@@ -286,15 +238,14 @@ func TestCutIsMarked(t *testing.T) {
 
 // A long host is cut where no name can be longer.
 func TestLongHost(t *testing.T) {
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
-	caddyfile := c.caddyfile("default_bind 127.0.0.1", "upstream_diagnostics\nreverse_proxy "+dead(t))
-	if err := loadCaddyfile(strings.Replace(caddyfile, "http://127.0.0.1:", "http://:", 1)); err != nil {
+	c := testcaddy.New(t)
+	caddyfile := c.Caddyfile("default_bind 127.0.0.1", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
+	if err := testcaddy.Load(strings.Replace(caddyfile, "http://127.0.0.1:", "http://:", 1)); err != nil {
 		t.Fatal(err)
 	}
-	defer stop(t)
-	c.raw("GET / HTTP/1.1\r\nHost: " + strings.Repeat("h", 5000) + "\r\nConnection: close\r\n\r\n")
-	f := c.failure()
+	defer testcaddy.Stop(t)
+	c.Raw("GET / HTTP/1.1\r\nHost: " + strings.Repeat("h", 5000) + "\r\nConnection: close\r\n\r\n")
+	f := c.Failure()
 	checkBounds(t, f)
 	if f.Site != "srv0" || !strings.HasSuffix(f.Request.Host, "…") {
 		t.Errorf("site %q, host %q", f.Site, f.Request.Host)
@@ -345,8 +296,8 @@ func TestRedaction(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs()+"\n"+test.options, "upstream_diagnostics {\n"+test.block+"\n}\nreverse_proxy "+dead(t))
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs()+"\n"+test.options, "upstream_diagnostics {\n"+test.block+"\n}\nreverse_proxy "+testcaddy.Dead(t))
 			path := test.path
 			if path == "" {
 				path = "/"
@@ -355,16 +306,16 @@ func TestRedaction(t *testing.T) {
 			for _, field := range test.fields {
 				more = append(more, field+"\r\n")
 			}
-			if a := c.raw(c.request(path, more...)); a.status != 502 {
+			if a := c.Raw(c.Request(path, more...)); a.Status != 502 {
 				t.Fatalf("got %+v", a)
 			}
-			f := c.failure()
+			f := c.Failure()
 			got, want := test.want(f.Request)
 			if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
 				t.Errorf("kept %s, want %s", g, w)
 			}
 			// Neither the record nor the log has it somewhere else.
-			logged, _ := json.Marshal(l.wait(logMessage, 1))
+			logged, _ := json.Marshal(l.Wait(logMessage, 1))
 			record, _ := json.Marshal(f)
 			if strings.Contains(string(logged)+string(record), "secret") {
 				t.Errorf("kept: %s\nlogged: %s", record, logged)
@@ -392,15 +343,15 @@ func ips(remote, client string) func(failure.Request) (any, any) {
 // What the record keeps of a request is what the client sent, not what handlers
 // made of it.
 func TestRecordsTheRequestAsSent(t *testing.T) {
-	c := startCaddy(t, `
+	c := testcaddy.Start(t, `
 		upstream_diagnostics
 		handle_path /api/* {
 			method DELETE
 			rewrite /rewritten{uri}
-			reverse_proxy `+dead(t)+`
+			reverse_proxy `+testcaddy.Dead(t)+`
 		}`)
-	c.do("POST", "/api/cart?x=1", strings.NewReader("body"))
-	if r := c.failure().Request; r.Method != "POST" || r.URI != "/api/cart?x=REDACTED" {
+	c.Do("POST", "/api/cart?x=1", strings.NewReader("body"))
+	if r := c.Failure().Request; r.Method != "POST" || r.URI != "/api/cart?x=REDACTED" {
 		t.Errorf("got %s %s", r.Method, r.URI)
 	}
 }
@@ -408,23 +359,23 @@ func TestRecordsTheRequestAsSent(t *testing.T) {
 // The public's faces have nothing of the inside in them.
 func TestPublicFacesTellNothing(t *testing.T) {
 	addresses := map[string]string{
-		"refused":  dead(t),
-		"cut":      cutting(t),
-		"answered": upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
+		"refused":  testcaddy.Dead(t),
+		"cut":      testcaddy.Cutting(t),
+		"answered": testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
 	}
 	for name, address := range addresses {
-		c := startCaddyWith(t, "", "upstream_diagnostics {\nintercept 5xx\n}\nreverse_proxy "+address)
+		c := testcaddy.StartWith(t, "", "upstream_diagnostics {\nintercept 5xx\n}\nreverse_proxy "+address)
 		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
-			a := c.get("/", "Accept: "+accept)
-			f := c.failure()
+			a := c.Get("/", "Accept: "+accept)
+			f := c.Failure()
 			_, port, _ := net.SplitHostPort(address)
 			secrets := slices.DeleteFunc([]string{address, ":" + port, f.Cause, f.Error, f.Site + ":", f.Upstream, "reverse_proxy", "dial", "EOF"}, func(s string) bool { return s == "" })
 			for _, secret := range secrets {
-				if strings.Contains(a.body, secret) {
-					t.Errorf("%s, %s: shows %q: %s", name, accept, secret, a.body)
+				if strings.Contains(a.Body, secret) {
+					t.Errorf("%s, %s: shows %q: %s", name, accept, secret, a.Body)
 				}
 			}
 		}
-		stop(t)
+		testcaddy.Stop(t)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // leavers are clients that leave, each at its own moment, and an upstream that does
@@ -126,7 +127,7 @@ func (l *leavers) visit(address, moment, head, path string) error {
 
 // A client that leaves is never an upstream's failure, its own or another client's.
 func TestLeavingBlamesNobody(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	plain := func(t *testing.T, l *leavers) string {
 		server := httptest.NewServer(l)
 		t.Cleanup(server.Close)
@@ -203,19 +204,19 @@ func TestLeavingBlamesNobody(t *testing.T) {
 			if strings.Contains(site, "{") {
 				site += "}"
 			}
-			c := startCaddy(t, "upstream_diagnostics\n"+site)
+			c := testcaddy.Start(t, "upstream_diagnostics\n"+site)
 			l.check(t, c, test.uploads)
 		})
 	}
 	t.Run("forward_auth", func(t *testing.T) {
 		l := &leavers{steps: make(map[string]*steps)}
-		c := startCaddy(t, "upstream_diagnostics\nforward_auth "+plain(t, l)+" {\nuri /auth\n}\nreverse_proxy "+good(t))
+		c := testcaddy.Start(t, "upstream_diagnostics\nforward_auth "+plain(t, l)+" {\nuri /auth\n}\nreverse_proxy "+testcaddy.Good(t))
 		l.check(t, c, false) // forward_auth sends no body
 	})
 }
 
 // check has clients leave at the same time, and looks at all that is recorded.
-func (l *leavers) check(t *testing.T, c *testCaddy, uploads bool) {
+func (l *leavers) check(t *testing.T, c *testcaddy.Caddy, uploads bool) {
 	t.Helper()
 	moments := moments
 	if !uploads {
@@ -226,26 +227,26 @@ func (l *leavers) check(t *testing.T, c *testCaddy, uploads bool) {
 	for i := range times {
 		for _, m := range moments {
 			clients.Go(func() {
-				if err := l.visit(strings.TrimPrefix(c.url, "http://"), m.name, m.head, fmt.Sprintf("/%s/%d", m.name, i)); err != nil {
+				if err := l.visit(strings.TrimPrefix(c.URL, "http://"), m.name, m.head, fmt.Sprintf("/%s/%d", m.name, i)); err != nil {
 					t.Errorf("%s: %v", m.name, err)
 				}
 			})
 		}
 	}
 	clients.Wait()
-	c.idle()
+	c.Idle()
 
 	recorded := make(map[string][]*failure.Failure)
 	read := func() {
 		clear(recorded)
-		for _, f := range c.failures("limit=1000") {
+		for _, f := range c.Failures("limit=1000") {
 			moment := strings.Split(f.Request.URI, "/")[1]
 			recorded[moment] = append(recorded[moment], f)
 		}
 	}
 	for _, m := range moments {
 		if m.must && !l.unnoticed {
-			eventually(t, "all who left when "+m.name, func() bool { read(); return len(recorded[m.name]) == times })
+			testcaddy.Eventually(t, "all who left when "+m.name, func() bool { read(); return len(recorded[m.name]) == times })
 		}
 	}
 	read()

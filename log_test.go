@@ -22,69 +22,12 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-const loggerName = "http.handlers.upstream_diagnostics"
-
-// logFile is a log that Caddy writes.
-type logFile struct {
-	t    *testing.T
-	path string
-}
-
-func newLogFile(t *testing.T) *logFile {
-	t.Helper()
-	return &logFile{t, filepath.Join(t.TempDir(), "log.json")}
-}
-
-// block is the log's config, with what is given in it.
-func (l *logFile) block(more string) string {
-	return "{\noutput file " + l.path + " {\nroll_disabled\n}\nformat json\n" + more + "\n}"
-}
-
-// ofOurs are the global options that write what our handlers log.
-func (l *logFile) ofOurs() string {
-	return "log ours " + l.block("include "+loggerName)
-}
-
-// entries gives what was logged with that message; each line must be JSON.
-func (l *logFile) entries(message string) (entries []map[string]any) {
-	l.t.Helper()
-	content, err := os.ReadFile(l.path)
-	if err != nil && !os.IsNotExist(err) {
-		l.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(content)) {
-		if !strings.HasSuffix(line, "\n") {
-			continue // being written
-		}
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			l.t.Fatalf("%v in %s", err, line)
-		}
-		if message == "" || entry["msg"] == message {
-			entries = append(entries, entry)
-		}
-	}
-	return entries
-}
-
-// wait waits for that many entries and gives them.
-func (l *logFile) wait(message string, n int) (entries []map[string]any) {
-	l.t.Helper()
-	eventually(l.t, strconv.Itoa(n)+" log entries", func() bool {
-		entries = l.entries(message)
-		return len(entries) >= n
-	})
-	if len(entries) > n {
-		l.t.Fatalf("%d log entries, want %d: %v", len(entries), n, entries)
-	}
-	return entries
-}
 
 // cutInBody is a server whose answer breaks off.
 func cutInBody(t *testing.T) string {
-	return upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	return testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, "half")
 		_ = http.NewResponseController(w).Flush()
@@ -95,7 +38,7 @@ func cutInBody(t *testing.T) string {
 // One entry for each failure: at the level of its outcome, with the contract's
 // fields, which say what the record says.
 func TestLogEntry(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	s := slow(t)
 	tests := []struct {
 		name, site string
@@ -104,34 +47,34 @@ func TestLogEntry(t *testing.T) {
 		leave      bool     // the client leaves
 		without    []string // fields that aren't known
 	}{
-		{name: "failed", site: "reverse_proxy " + dead(t), level: "error", outcome: failure.Failed},
+		{name: "failed", site: "reverse_proxy " + testcaddy.Dead(t), level: "error", outcome: failure.Failed},
 		{name: "truncated", site: "reverse_proxy " + cutInBody(t), level: "error", outcome: failure.Truncated},
-		{name: "rescued", site: "reverse_proxy " + dead(t) + " " + good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", level: "warn", outcome: failure.Rescued},
-		{name: "upstream_answered", site: "reverse_proxy " + upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
+		{name: "rescued", site: "reverse_proxy " + testcaddy.Dead(t) + " " + testcaddy.Good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", level: "warn", outcome: failure.Rescued},
+		{name: "upstream_answered", site: "reverse_proxy " + testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }),
 			level: "warn", outcome: failure.UpstreamAnswered, without: []string{"error", "proxy_error"}},
 		{name: "abandoned", site: "reverse_proxy " + s.address, level: "info", outcome: failure.Abandoned, leave: true, without: []string{"incident", "proxy_error"}},
 		{name: "nobody selected", site: "reverse_proxy {\ndynamic a {\nname localhost\nport 1\nversions ipv4\n}\n}", level: "error", outcome: failure.Failed},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\nsite shop\n}\n"+test.site)
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics {\nsite shop\n}\n"+test.site)
 			if test.leave {
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() { <-s.arrived; cancel() }()
-				r, err := http.NewRequestWithContext(ctx, "GET", c.url+"/order?token=secret", nil)
+				r, err := http.NewRequestWithContext(ctx, "GET", c.URL+"/order?token=secret", nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if res, err := client.Do(r); err == nil {
+				if res, err := testcaddy.Client.Do(r); err == nil {
 					res.Body.Close()
 					t.Fatal("the client did not leave")
 				}
 			} else {
-				c.get("/order?token=secret", "Authorization: Bearer secret", "User-Agent: test/1")
+				c.Get("/order?token=secret", "Authorization: Bearer secret", "User-Agent: test/1")
 			}
-			entry := l.wait("", 1)[0] // and nothing else from our logger
-			f := c.failure()
+			entry := l.Wait("", 1)[0] // and nothing else from our logger
+			f := c.Failure()
 
 			if f.Outcome != test.outcome {
 				t.Fatalf("outcome %s", f.Outcome)
@@ -170,42 +113,42 @@ func TestLogEntry(t *testing.T) {
 
 // What is no upstream's doing is not logged by us.
 func TestLogSilence(t *testing.T) {
-	l := newLogFile(t)
-	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics\nerror /503 503\nrespond /404 404\nreverse_proxy /down "+dead(t)+"\nreverse_proxy "+good(t))
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nerror /503 503\nrespond /404 404\nreverse_proxy /down "+testcaddy.Dead(t)+"\nreverse_proxy "+testcaddy.Good(t))
 	for _, path := range []string{"/", "/503", "/404", "/down"} {
-		c.get(path)
+		c.Get(path)
 	}
-	if got := l.wait("", 1)[0]["cause"]; got != "connection_refused" {
+	if got := l.Wait("", 1)[0]["cause"]; got != "connection_refused" {
 		t.Errorf("logged: %v", got)
 	}
 }
 
 // In a storm the first ten have a line each.
 func TestLogStorm(t *testing.T) {
-	l := newLogFile(t)
-	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics\nreverse_proxy /cut "+cutting(t)+"\nreverse_proxy "+dead(t))
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nreverse_proxy /cut "+testcaddy.Cutting(t)+"\nreverse_proxy "+testcaddy.Dead(t))
 	for range 25 {
-		c.get("/")
+		c.Get("/")
 	}
-	c.get("/cut") // another fingerprint
+	c.Get("/cut") // another fingerprint
 	var causes []any
-	for _, entry := range l.wait(logMessage, 11) {
+	for _, entry := range l.Wait(logMessage, 11) {
 		causes = append(causes, entry["cause"])
 	}
 	if causes[9] != "connection_refused" || causes[10] != "closed_before_response" {
 		t.Errorf("logged: %v", causes)
 	}
-	if kept := len(c.failures()); kept != 26 {
+	if kept := len(c.Failures()); kept != 26 {
 		t.Errorf("%d failures are recorded", kept)
 	}
 
 	// What is not yet summed up when Caddy stops is then.
-	last := c.failures("cause=connection_refused")[0].ID
+	last := c.Failures("cause=connection_refused")[0].ID
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	sum := l.wait(logMessage, 12)[11]
-	if sum["count"] != 25.0 || sum["suppressed"] != 15.0 || sum["cause"] != "connection_refused" || sum["logger"] != loggerName || sum["level"] != "error" {
+	sum := l.Wait(logMessage, 12)[11]
+	if sum["count"] != 25.0 || sum["suppressed"] != 15.0 || sum["cause"] != "connection_refused" || sum["logger"] != testcaddy.LoggerName || sum["level"] != "error" {
 		t.Errorf("summed up: %v", sum)
 	}
 	if id, _ := sum["err_id"].(string); id != last {
@@ -216,25 +159,25 @@ func TestLogStorm(t *testing.T) {
 // Lines about ourselves are as bounded as those of failures, and name what they are
 // about.
 func TestLogOwnLines(t *testing.T) {
-	l := newLogFile(t)
+	l := testcaddy.NewLogFile(t)
 	// It runs with every failure that it is tried with, and with no real one.
 	file := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(file, []byte(`{{if ne .ID "k3f9qw2ax"}}{{index .Hops 9}}{{end}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+dead(t))
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+testcaddy.Dead(t))
 	for range 25 {
-		if got := c.get("/", "Accept: text/html"); got.status != http.StatusBadGateway || !strings.HasPrefix(got.header.Get("Content-Type"), "text/plain") {
-			t.Fatalf("answered: %d %v", got.status, got.header)
+		if got := c.Get("/", "Accept: text/html"); got.Status != http.StatusBadGateway || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/plain") {
+			t.Fatalf("answered: %d %v", got.Status, got.Header)
 		}
 	}
 	const message = "answering for an upstream"
-	l.wait(logMessage, journal.StormLines)
-	l.wait(message, journal.StormLines)
+	l.Wait(logMessage, journal.StormLines)
+	l.Wait(message, journal.StormLines)
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	sum := l.wait(message, journal.StormLines+1)[journal.StormLines]
+	sum := l.Wait(message, journal.StormLines+1)[journal.StormLines]
 	if text, _ := sum["error"].(string); sum["count"] != 25.0 || sum["suppressed"] != 15.0 || !strings.Contains(text, "page.html:1") {
 		t.Errorf("summed up: %v", sum)
 	}
@@ -242,14 +185,14 @@ func TestLogOwnLines(t *testing.T) {
 
 // A client that is gone before it has its answer is nothing to warn of.
 func TestLogClientGone(t *testing.T) {
-	l := newLogFile(t)
+	l := testcaddy.NewLogFile(t)
 	file := filepath.Join(t.TempDir(), "page.html")
 	if err := os.WriteFile(file, []byte(strings.Repeat("a long page\n", 80_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := startCaddyWith(t, l.ofOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+dead(t))
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics {\ntemplate "+file+"\n}\nreverse_proxy "+testcaddy.Dead(t))
 	for n := range 40 {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,14 +200,14 @@ func TestLogClientGone(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "a failure is recorded", func() bool { return len(c.failures()) > n })
+		testcaddy.Eventually(t, "a failure is recorded", func() bool { return len(c.Failures()) > n })
 		_ = conn.(*net.TCPConn).SetLinger(0) // a reset
 		conn.Close()
 	}
 	if err := caddy.Stop(); err != nil { // it waits for the answers
 		t.Fatal(err)
 	}
-	for _, entry := range l.entries("") {
+	for _, entry := range l.Entries("") {
 		if entry["msg"] != logMessage {
 			t.Fatalf("logged: %v", entry)
 		}
@@ -273,27 +216,27 @@ func TestLogClientGone(t *testing.T) {
 
 // The access log names id and cause, for requests of every outcome.
 func TestAccessLog(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	tests := []struct{ name, site, page string }{
-		{"failed", "reverse_proxy " + dead(t), "public"},
-		{"passed on", "reverse_proxy " + dead(t), "off"},
+		{"failed", "reverse_proxy " + testcaddy.Dead(t), "public"},
+		{"passed on", "reverse_proxy " + testcaddy.Dead(t), "off"},
 		{"truncated", "reverse_proxy " + cutInBody(t), "public"},
-		{"rescued", "reverse_proxy " + dead(t) + " " + good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", "public"},
-		{"went well", "reverse_proxy " + good(t), "public"},
+		{"rescued", "reverse_proxy " + testcaddy.Dead(t) + " " + testcaddy.Good(t) + " {\nlb_policy first\nlb_retries 1\nfail_duration 1s\n}", "public"},
+		{"went well", "reverse_proxy " + testcaddy.Good(t), "public"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddy(t, "log "+l.block("")+"\nupstream_diagnostics {\npage "+test.page+"\n}\n"+test.site)
-			c.get("/")
-			entry := l.wait("handled request", 1)[0]
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.Start(t, "log "+l.Block("")+"\nupstream_diagnostics {\npage "+test.page+"\n}\n"+test.site)
+			c.Get("/")
+			entry := l.Wait("handled request", 1)[0]
 			if test.name == "went well" {
 				if _, there := entry["upstream_diagnostics_id"]; there {
 					t.Errorf("got %v", entry)
 				}
 				return
 			}
-			f := c.failure()
+			f := c.Failure()
 			if entry["upstream_diagnostics_id"] != f.ID || entry["upstream_diagnostics_cause"] != f.Cause {
 				t.Errorf("got %v %v, want %s %s", entry["upstream_diagnostics_id"], entry["upstream_diagnostics_cause"], f.ID, f.Cause)
 			}
@@ -311,8 +254,8 @@ func TestPlaceholders(t *testing.T) {
 	for _, name := range names {
 		lines = append(lines, name+"={http.upstream_diagnostics."+name+"}")
 	}
-	down := dead(t)
-	c := startCaddy(t, `
+	down := testcaddy.Dead(t)
+	c := testcaddy.Start(t, `
 		upstream_diagnostics {
 			page off
 			site shop
@@ -321,10 +264,10 @@ func TestPlaceholders(t *testing.T) {
 		handle_errors 502 {
 			respond "err_id={err.id}|status={err.status_code}|`+strings.Join(lines, "|")+`"
 		}`)
-	a := c.get("/")
-	f := c.failure()
+	a := c.Get("/")
+	f := c.Failure()
 	got := make(map[string]string)
-	for line := range strings.SplitSeq(a.body, "|") {
+	for line := range strings.SplitSeq(a.Body, "|") {
 		name, value, _ := strings.Cut(line, "=")
 		got[name] = value
 	}
@@ -340,15 +283,15 @@ func TestPlaceholders(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got[name], want)
 		}
 	}
-	if a.status != 502 || a.header.Get("Upstream-Failure-Id") != "" {
-		t.Errorf("got %d %v", a.status, a.header)
+	if a.Status != 502 || a.Header.Get("Upstream-Failure-Id") != "" {
+		t.Errorf("got %d %v", a.Status, a.Header)
 	}
 }
 
 // Where nothing failed, or not yet, they are empty; a name that isn't ours stays as it is.
 func TestPlaceholdersWhereNothingFailed(t *testing.T) {
-	l := newLogFile(t)
-	c := startCaddy(t, "log "+l.block("")+`
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.Start(t, "log "+l.Block("")+`
 		log_append failed {http.upstream_diagnostics.cause}
 		log_append count {http.upstream_diagnostics.attempt_count}
 		header >X-Deferred "[{http.upstream_diagnostics.id}]"
@@ -356,44 +299,44 @@ func TestPlaceholdersWhereNothingFailed(t *testing.T) {
 			upstream_diagnostics
 			header X-Now "[{http.upstream_diagnostics.id}]"
 			header X-No-Such "[{http.upstream_diagnostics.no_such}]"
-			reverse_proxy /down `+dead(t)+`
-			reverse_proxy `+good(t)+`
+			reverse_proxy /down `+testcaddy.Dead(t)+`
+			reverse_proxy `+testcaddy.Good(t)+`
 		}
 		handle_errors {
 			respond "[{http.upstream_diagnostics.id}]"
 		}`)
 	check := func(path string, status int, deferred string) {
 		t.Helper()
-		a := c.get(path)
+		a := c.Get(path)
 		for field, want := range map[string]string{"X-Deferred": deferred, "X-Now": "[]", "X-No-Such": "[{http.upstream_diagnostics.no_such}]"} {
-			if got := a.header.Get(field); got != want || a.status != status {
-				t.Errorf("%s: %d, %s is %q, want %q", path, a.status, field, got, want)
+			if got := a.Header.Get(field); got != want || a.Status != status {
+				t.Errorf("%s: %d, %s is %q, want %q", path, a.Status, field, got, want)
 			}
 		}
 	}
 	check("/", 200, "[]")
-	entry := l.wait("handled request", 1)[0]
+	entry := l.Wait("handled request", 1)[0]
 	if entry["failed"] != "" || entry["count"] != "" {
 		t.Errorf("logged %q and %q", entry["failed"], entry["count"])
 	}
-	a := c.get("/down")
-	if f := c.failure(); a.header.Get("X-Deferred") != "["+f.ID+"]" || a.header.Get("X-Now") != "[]" {
-		t.Errorf("got %v", a.header)
+	a := c.Get("/down")
+	if f := c.Failure(); a.Header.Get("X-Deferred") != "["+f.ID+"]" || a.Header.Get("X-Now") != "[]" {
+		t.Errorf("got %v", a.Header)
 	}
 }
 
 // With the page, {err.*} are there for who logs after us.
 func TestErrorPlaceholdersBehindThePage(t *testing.T) {
-	l := newLogFile(t)
-	c := startCaddy(t, "log "+l.block("")+`
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.Start(t, "log "+l.Block("")+`
 		log_append err_id {http.error.id}
 		log_append err_status {http.error.status_code}
 		log_append cause {http.upstream_diagnostics.cause}
 		upstream_diagnostics
-		reverse_proxy `+dead(t))
-	c.get("/")
-	entry := l.wait("handled request", 1)[0]
-	if f := c.failure(); entry["err_id"] != f.ID || entry["err_status"] != 502.0 || entry["cause"] != f.Cause {
+		reverse_proxy `+testcaddy.Dead(t))
+	c.Get("/")
+	entry := l.Wait("handled request", 1)[0]
+	if f := c.Failure(); entry["err_id"] != f.ID || entry["err_status"] != 502.0 || entry["cause"] != f.Cause {
 		t.Errorf("got %v %v %v", entry["err_id"], entry["err_status"], entry["cause"])
 	}
 }
@@ -411,11 +354,11 @@ func TestWarnsOfErrorRoutes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs(), test.site+"\nreverse_proxy "+good(t))
-			c.get("/a")
-			c.get("/b")
-			warnings := slices.DeleteFunc(l.entries(""), func(entry map[string]any) bool { return entry["level"] != "warn" })
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), test.site+"\nreverse_proxy "+testcaddy.Good(t))
+			c.Get("/a")
+			c.Get("/b")
+			warnings := slices.DeleteFunc(l.Entries(""), func(entry map[string]any) bool { return entry["level"] != "warn" })
 			if len(warnings) != test.want {
 				t.Errorf("%d warnings, want %d: %v", len(warnings), test.want, warnings)
 			}
@@ -458,10 +401,10 @@ func TestLogErrorRoutes(t *testing.T) {
 		{name: "page off", options: " {\npage off\n}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs(), "route /a {\nupstream_diagnostics"+test.options+"\n}\nroute /b {\nupstream_diagnostics"+test.options+"\n}\nreverse_proxy "+dead(t)+"\nhandle_errors {\nrespond oh\n}")
-			c.get("/b")
-			if warnings := len(l.entries("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")); warnings != test.warnings {
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), "route /a {\nupstream_diagnostics"+test.options+"\n}\nroute /b {\nupstream_diagnostics"+test.options+"\n}\nreverse_proxy "+testcaddy.Dead(t)+"\nhandle_errors {\nrespond oh\n}")
+			c.Get("/b")
+			if warnings := len(l.Entries("the page replaces what handle_errors shows for an upstream's failure; `page off` leaves it to handle_errors")); warnings != test.warnings {
 				t.Errorf("%d warnings", warnings)
 			}
 		})

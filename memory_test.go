@@ -22,6 +22,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // inputs are what records are made of, each a small part of something large.
@@ -70,7 +71,7 @@ func TestARecordKeepsNothingElseAlive(t *testing.T) {
 
 	filled := make(map[string]bool)
 	for _, f := range records {
-		eachText(reflect.ValueOf(f), "", func(path, text string) {
+		testcaddy.EachText(reflect.ValueOf(f), "", func(path, text string) {
 			filled[path] = filled[path] || text != ""
 			if len(text) > 2<<10 {
 				t.Errorf("%s has %d bytes: %.60s …", path, len(text), text)
@@ -236,29 +237,29 @@ func TestHeapOfARecord(t *testing.T) {
 	const requests = 300
 	for _, test := range []struct {
 		name string
-		sent func(c *testCaddy) string
+		sent func(c *testcaddy.Caddy) string
 	}{
-		{"a URL of 900 kB", func(c *testCaddy) string { return c.request("/" + strings.Repeat("a", 900_000) + "?q=1") }},
-		{"a query of 900 kB", func(c *testCaddy) string { return c.request("/?" + strings.Repeat("q=1&", 225_000)) }},
-		{"fields of 900 kB", func(c *testCaddy) string {
+		{"a URL of 900 kB", func(c *testcaddy.Caddy) string { return c.Request("/" + strings.Repeat("a", 900_000) + "?q=1") }},
+		{"a query of 900 kB", func(c *testcaddy.Caddy) string { return c.Request("/?" + strings.Repeat("q=1&", 225_000)) }},
+		{"fields of 900 kB", func(c *testcaddy.Caddy) string {
 			long := strings.Repeat("a", 300_000)
-			return c.request("/", "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Other: "+long+"\r\n")
+			return c.Request("/", "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Other: "+long+"\r\n")
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddyWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept\n}\nreverse_proxy "+dead(t))
+			c := testcaddy.StartWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept\n}\nreverse_proxy "+testcaddy.Dead(t))
 			ask := func(n int) {
 				for range n {
-					if a := c.raw(test.sent(c)); a.status != http.StatusBadGateway {
-						t.Fatalf("got %d %v", a.status, a.err)
+					if a := c.Raw(test.sent(c)); a.Status != http.StatusBadGateway {
+						t.Fatalf("got %d %v", a.Status, a.Err)
 					}
 				}
 			}
 			ask(20) // what is made once is there then
-			c.forget()
+			c.Forget()
 			before := heapInUse()
 			ask(requests)
-			list := c.failures("limit=1000")
+			list := c.Failures("limit=1000")
 			if len(list) != requests {
 				t.Fatalf("%d failures are kept", len(list))
 			}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // The catalogue's notes number every fault that was looked at. Each number is a fault
@@ -82,9 +84,9 @@ type note struct {
 	site         func(t *testing.T) string
 	request      string // orderGET by default
 	// before is what has to happen before the request, at the same Caddy.
-	before func(t *testing.T, c *testCaddy)
+	before func(t *testing.T, c *testcaddy.Caddy)
 	// leave waits for the moment in which the client leaves; nil if it stays.
-	leave  func(c *testCaddy)
+	leave  func(c *testcaddy.Caddy)
 	status []int // that it may get
 	// want is cause, phase, side and outcome; none for no record. Where or says so,
 	// there may also be none, or what it is.
@@ -125,14 +127,14 @@ func notesBeyondTheLab() []note {
 		{
 			number: "01b", name: "three addresses refuse", linux: true, status: []int{502},
 			site: func(t *testing.T) string {
-				return "reverse_proxy app.test:" + itoa(freePort(t)) + " {\ntransport http {\nresolvers " + resolver(t, "127.0.0.1", "127.0.0.2", "127.0.0.3") + "\n}\n}"
+				return "reverse_proxy app.test:" + strconv.Itoa(testcaddy.FreePort(t)) + " {\ntransport http {\nresolvers " + resolver(t, "127.0.0.1", "127.0.0.2", "127.0.0.3") + "\n}\n}"
 			},
 			want: "connection_refused connect upstream failed",
 		},
 		{
 			number: "01c", name: "the first address refuses, the second is well", linux: true, status: []int{200},
 			site: func(t *testing.T) string {
-				_, port, _ := net.SplitHostPort(good(t))
+				_, port, _ := net.SplitHostPort(testcaddy.Good(t))
 				return "reverse_proxy app.test:" + port + " {\ntransport http {\nresolvers " + resolver(t, "127.0.0.2", "127.0.0.1") + "\n}\n}"
 			},
 		},
@@ -174,16 +176,16 @@ func notesBeyondTheLab() []note {
 		{
 			number: "26b", name: "a connection that was closed while it was idle", status: []int{200},
 			site:   is("", answering(goodAnswer, false)),
-			before: func(_ *testing.T, c *testCaddy) { c.get("/") },
+			before: func(_ *testing.T, c *testcaddy.Caddy) { c.Get("/") },
 			or:     "keepalive_race wait proxy rescued", // where it was taken in that moment
 		},
 		{
 			number: "26d", name: "two idle connections die, and a fresh one", status: []int{502},
 			site: is("", func(t *testing.T) string { return dyingTwice(t) }),
-			before: func(_ *testing.T, c *testCaddy) {
+			before: func(_ *testing.T, c *testcaddy.Caddy) {
 				var clients sync.WaitGroup
 				for range 2 {
-					clients.Go(func() { c.get("/") })
+					clients.Go(func() { c.Get("/") })
 				}
 				clients.Wait()
 			},
@@ -191,12 +193,12 @@ func notesBeyondTheLab() []note {
 		},
 		{
 			number: "29g", name: "the first fails, then none is available", status: []int{502},
-			site: is("lb_retries 2\nfail_duration 30s\nmax_fails 1", func(t *testing.T) string { return dead(t) }),
+			site: is("lb_retries 2\nfail_duration 30s\nmax_fails 1", func(t *testing.T) string { return testcaddy.Dead(t) }),
 			want: "connection_refused connect upstream failed",
 		},
 		{
 			number: "31d", name: "more than request_body takes", status: []int{413},
-			site:    func(t *testing.T) string { return "request_body {\nmax_size 4\n}\nreverse_proxy " + good(t) },
+			site:    func(t *testing.T) string { return "request_body {\nmax_size 4\n}\nreverse_proxy " + testcaddy.Good(t) },
 			request: "POST / HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n7\r\norder=1\r\n0\r\n\r\n",
 		},
 		{
@@ -221,7 +223,7 @@ func notesBeyondTheLab() []note {
 		},
 		{
 			number: "42", name: "the server of a gRPC request is down", status: []int{200},
-			site:    is("transport http {\nversions h2c 2\n}", func(t *testing.T) string { return dead(t) }),
+			site:    is("transport http {\nversions h2c 2\n}", func(t *testing.T) string { return testcaddy.Dead(t) }),
 			request: strings.Replace(POST, "\r\n", "\r\nContent-Type: application/grpc\r\nTE: trailers\r\n", 1),
 			want:    "connection_refused connect upstream failed",
 		},
@@ -249,9 +251,11 @@ func notesBeyondTheLab() []note {
 			site: is("transport http {\nmax_conns_per_host 1\n}", func(t *testing.T) string {
 				return peer(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 			}),
-			before: func(t *testing.T, c *testCaddy) { c.stay(t) },
-			leave:  func(c *testCaddy) { c.upstreams("has both", func(requests, _ int) bool { return requests == 2 }) },
-			want:   "client_closed_request connect client abandoned", or: "client_closed_request select client abandoned",
+			before: func(t *testing.T, c *testcaddy.Caddy) { stay(t, c) },
+			leave: func(c *testcaddy.Caddy) {
+				awaitStates(c, "has both", func(requests, _ int) bool { return requests == 2 })
+			},
+			want: "client_closed_request connect client abandoned", or: "client_closed_request select client abandoned",
 			sent: "no", // it never had a connection
 			check: func(t *testing.T, f *failure.Failure) {
 				if f.Phase == failure.PhaseConnect && (f.Limit != nil || !strings.Contains(strings.Join(f.Evidence, "\n"), "max_conns_per_host 1 allows no more")) {
@@ -261,13 +265,15 @@ func notesBeyondTheLab() []note {
 		},
 		{
 			number: "57", name: "a route of handle_response fails", status: []int{418},
-			site: is("handle_response {\nerror 418\n}", good),
+			site: is("handle_response {\nerror 418\n}", testcaddy.Good),
 		},
 		{
 			number: "62", name: "a client leaves between two tries",
-			site:  is("lb_try_duration 1s\nlb_try_interval 300ms\nfail_duration 30s\nmax_fails 1000", func(t *testing.T) string { return dead(t) }),
-			leave: func(c *testCaddy) { c.upstreams("has failed once", func(_, fails int) bool { return fails > 0 }) },
-			want:  "client_closed_request select client abandoned", or: "client_closed_request connect client abandoned", // in the try that it didn't wait for
+			site: is("lb_try_duration 1s\nlb_try_interval 300ms\nfail_duration 30s\nmax_fails 1000", func(t *testing.T) string { return testcaddy.Dead(t) }),
+			leave: func(c *testcaddy.Caddy) {
+				awaitStates(c, "has failed once", func(_, fails int) bool { return fails > 0 })
+			},
+			want: "client_closed_request select client abandoned", or: "client_closed_request connect client abandoned", // in the try that it didn't wait for
 			sent: "no",
 		},
 	}
@@ -275,13 +281,13 @@ func notesBeyondTheLab() []note {
 
 // What the notes have besides the lab's faults is named right, too.
 func TestNotesBeyondTheLab(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	for _, test := range notesBeyondTheLab() {
 		t.Run(test.number+" "+test.name, func(t *testing.T) {
 			if test.linux && runtime.GOOS != "linux" {
 				t.Skip("needs all of 127.0.0.0/8, and that a reset loses no data")
 			}
-			c := startCaddy(t, "upstream_diagnostics\n"+test.site(t))
+			c := testcaddy.Start(t, "upstream_diagnostics\n"+test.site(t))
 			if test.before != nil {
 				test.before(t, c)
 			}
@@ -289,7 +295,7 @@ func TestNotesBeyondTheLab(t *testing.T) {
 			if request == "" {
 				request = orderGET
 			}
-			conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+			conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -321,10 +327,10 @@ func TestNotesBeyondTheLab(t *testing.T) {
 			}
 			var f *failure.Failure
 			if test.want != "" {
-				f = c.failure()
+				f = c.Failure()
 			} else {
-				c.idle()
-				if list := c.failures(); len(list) > 0 {
+				c.Idle()
+				if list := c.Failures(); len(list) > 0 {
 					f = list[0]
 				}
 			}
@@ -429,22 +435,22 @@ func resolver(t *testing.T, addresses ...string) string {
 }
 
 // stay is a client that waits for its answer until the test is over.
-func (c *testCaddy) stay(t *testing.T) {
+func stay(t *testing.T, c *testcaddy.Caddy) {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+conn.RemoteAddr().String()+"\r\n\r\n")
-	c.upstreams("has it", func(requests, _ int) bool { return requests == 1 })
+	awaitStates(c, "has it", func(requests, _ int) bool { return requests == 1 })
 }
 
-// upstreams waits until an upstream has so many requests, and has failed so often.
-func (c *testCaddy) upstreams(what string, ok func(requests, fails int) bool) {
-	c.t.Helper()
-	eventually(c.t, "the upstream "+what, func() bool {
-		for _, u := range c.upstreamStates() {
+// awaitStates waits until an upstream has so many requests, and has failed so often.
+func awaitStates(c *testcaddy.Caddy, what string, ok func(requests, fails int) bool) {
+	c.T.Helper()
+	testcaddy.Eventually(c.T, "the upstream "+what, func() bool {
+		for _, u := range c.UpstreamStates() {
 			if ok(u.NumRequests, u.Fails) {
 				return true
 			}

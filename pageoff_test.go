@@ -73,7 +73,7 @@ func endsAs(t *testing.T, fault faultlab.Fault, bare bool) string {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		answer, err := broken.Visit(ctx, c.url+"/order")
+		answer, err := broken.Visit(ctx, c.URL+"/order")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +189,7 @@ func TestPageOffHandleErrors(t *testing.T) {
 					})
 					ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 					defer cancel()
-					answer, err := broken.Visit(ctx, c.url+"/order")
+					answer, err := broken.Visit(ctx, c.URL+"/order")
 					if err != nil || answer.Err != nil {
 						t.Fatal(err, answer)
 					}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // Where no upstream of a pool could serve, none of them is blamed alone, and each is
@@ -58,9 +59,9 @@ func TestDeadPool(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			addresses := map[string]string{"A": dead(t), "B": dead(t), "C": dead(t)}
+			addresses := map[string]string{"A": testcaddy.Dead(t), "B": testcaddy.Dead(t), "C": testcaddy.Dead(t)}
 			var names []string
-			for name, address := range map[string]string{"CUTS": cutting(t), "BUSY1": upstream(t, busy), "BUSY2": upstream(t, busy), "GOOD": good(t)} {
+			for name, address := range map[string]string{"CUTS": testcaddy.Cutting(t), "BUSY1": testcaddy.Upstream(t, busy), "BUSY2": testcaddy.Upstream(t, busy), "GOOD": testcaddy.Good(t)} {
 				names = append(names, name, address)
 			}
 			for name, address := range addresses {
@@ -73,14 +74,14 @@ func TestDeadPool(t *testing.T) {
 			put := func(text string) string { // twice, for neighbours share a space
 				return strings.NewReplacer(names...).Replace(strings.NewReplacer(names...).Replace(text))
 			}
-			c := startSentCaddy(t, test.options, "upstream_diagnostics\n"+put(test.site))
+			c := testcaddy.StartWith(t, test.options, "upstream_diagnostics\n"+put(test.site))
 			paths := []string{"/first", "/"}
 			if test.visits < 2 {
 				paths = paths[1:]
 			}
 			var visits []*failure.Failure // newest first
 			for _, path := range paths {
-				c.get(path)
+				c.Get(path)
 				visits = currentProcess().journal.Query(failure.Query{Limit: 10}).Failures
 			}
 			f := visits[0]
@@ -114,15 +115,15 @@ func TestDeadPool(t *testing.T) {
 
 // The admin endpoint finds a failure by each upstream that failed, or was out.
 func TestFoundByEachUpstream(t *testing.T) {
-	first, second := dead(t), dead(t)
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+first+" "+second+" {\nlb_policy first\nlb_retries 1\nfail_duration 1h\n}")
-	c.get("/")
+	first, second := testcaddy.Dead(t), testcaddy.Dead(t)
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+first+" "+second+" {\nlb_policy first\nlb_retries 1\nfail_duration 1h\n}")
+	c.Get("/")
 	for _, name := range []string{first, second} {
-		if list := c.failures("upstream=" + name); len(list) != 1 || list[0].AttemptCount != 2 {
+		if list := c.Failures("upstream=" + name); len(list) != 1 || list[0].AttemptCount != 2 {
 			t.Errorf("by %s: %+v", name, list)
 		}
 	}
-	if list := c.failures("upstream=" + dead(t)); len(list) > 0 {
+	if list := c.Failures("upstream=" + testcaddy.Dead(t)); len(list) > 0 {
 		t.Errorf("by another name: %+v", list)
 	}
 }

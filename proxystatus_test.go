@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 func TestProxyStatus(t *testing.T) {
@@ -47,7 +48,7 @@ func TestProxyStatus(t *testing.T) {
 
 // Through a real Caddy: only where it is named, and an upstream's own member stays.
 func TestProxyStatusSent(t *testing.T) {
-	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	busy := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Proxy-Status", "inner;error=connection_timeout")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = io.WriteString(w, "busy")
@@ -55,16 +56,16 @@ func TestProxyStatusSent(t *testing.T) {
 	tests := []struct {
 		name, site, want string
 	}{
-		{"not named", "upstream_diagnostics\nreverse_proxy " + dead(t), ""},
-		{"named", "upstream_diagnostics {\nproxy_status_name edge\n}\nreverse_proxy " + dead(t), "edge;error=connection_refused"},
-		{"with the error passed on", "upstream_diagnostics {\npage off\nproxy_status_name edge\n}\nreverse_proxy " + dead(t), "edge;error=connection_refused"},
+		{"not named", "upstream_diagnostics\nreverse_proxy " + testcaddy.Dead(t), ""},
+		{"named", "upstream_diagnostics {\nproxy_status_name edge\n}\nreverse_proxy " + testcaddy.Dead(t), "edge;error=connection_refused"},
+		{"with the error passed on", "upstream_diagnostics {\npage off\nproxy_status_name edge\n}\nreverse_proxy " + testcaddy.Dead(t), "edge;error=connection_refused"},
 		{"an answer that is replaced", "upstream_diagnostics {\nintercept 503\nproxy_status_name edge\n}\nreverse_proxy " + busy, "inner;error=connection_timeout, edge;received-status=503"},
 		{"an answer that passes", "upstream_diagnostics {\nproxy_status_name edge\n}\nreverse_proxy " + busy, "inner;error=connection_timeout"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			a := startCaddy(t, test.site).get("/")
-			if got := a.header.Get("Proxy-Status"); got != test.want {
+			a := testcaddy.Start(t, test.site).Get("/")
+			if got := a.Header.Get("Proxy-Status"); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -91,21 +92,21 @@ func TestProxyStatusReceived(t *testing.T) {
 		{"too long to be read", []string{strings.Repeat("a", 20000)}, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+			busy := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Proxy-Status"] = test.sent
 				w.WriteHeader(http.StatusServiceUnavailable)
 			})
-			c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+busy)
+			c := testcaddy.Start(t, "@key header X-Key right\nupstream_diagnostics {\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+busy)
 			before := func(members string) string {
 				if members == "" {
 					return "edge;received-status=503"
 				}
 				return members + ", edge;received-status=503"
 			}
-			if got := c.get("/").header.Values("Proxy-Status"); len(got) != 1 || got[0] != before(test.public) {
+			if got := c.Get("/").Header.Values("Proxy-Status"); len(got) != 1 || got[0] != before(test.public) {
 				t.Errorf("the public gets %.200q, want %.200q", got, before(test.public))
 			}
-			got := c.get("/", "X-Key: right").header.Get("Proxy-Status")
+			got := c.Get("/", "X-Key: right").Header.Get("Proxy-Status")
 			if test.operator != "" && !strings.HasPrefix(got, before(test.operator)) || len(got) > 5<<10 {
 				t.Errorf("the operator gets %d bytes, %.200q, want %.200q", len(got), got, before(test.operator))
 			}
@@ -115,20 +116,20 @@ func TestProxyStatusReceived(t *testing.T) {
 
 // `page minimal` doesn't tell the public the error's type in a header either.
 func TestProxyStatusMinimal(t *testing.T) {
-	busy := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	busy := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Proxy-Status", "inner;error=connection_timeout")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	for name, test := range map[string]struct{ to, want string }{
-		"failed":                     {dead(t), "edge;error=connection_refused;next-hop="},
+		"failed":                     {testcaddy.Dead(t), "edge;error=connection_refused;next-hop="},
 		"an answer that is replaced": {busy, "inner;error=connection_timeout, edge;received-status=503;next-hop="},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := startCaddy(t, "@key header X-Key right\nupstream_diagnostics {\npage minimal\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+test.to)
-			if a := c.get("/"); a.header.Get("Proxy-Status") != "" || a.header.Get("Upstream-Failure-Id") == "" {
-				t.Errorf("the public gets %v", a.header)
+			c := testcaddy.Start(t, "@key header X-Key right\nupstream_diagnostics {\npage minimal\nintercept 503\nproxy_status_name edge\ndetails @key\n}\nreverse_proxy "+test.to)
+			if a := c.Get("/"); a.Header.Get("Proxy-Status") != "" || a.Header.Get("Upstream-Failure-Id") == "" {
+				t.Errorf("the public gets %v", a.Header)
 			}
-			if got := c.get("/", "X-Key: right").header.Get("Proxy-Status"); !strings.HasPrefix(got, test.want) {
+			if got := c.Get("/", "X-Key: right").Header.Get("Proxy-Status"); !strings.HasPrefix(got, test.want) {
 				t.Errorf("the operator gets %q", got)
 			}
 		})

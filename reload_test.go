@@ -28,14 +28,15 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
 // paths are the URIs of the recorded failures, newest first.
-func (c *testCaddy) paths() string {
-	c.t.Helper()
+func paths(c *testcaddy.Caddy) string {
+	c.T.Helper()
 	var list failure.FailurePage
-	c.adminGet(adminPath+"/failures", &list)
+	c.AdminGet(adminPath+"/failures", &list)
 	var paths []string
 	for _, f := range list.Failures {
 		paths = append(paths, f.Request.URI)
@@ -43,30 +44,19 @@ func (c *testCaddy) paths() string {
 	return strings.Join(paths, " ")
 }
 
-// visit is get, once more where a reload reset the connection: it does to a few, with
-// and without us.
-func (c *testCaddy) visit(path string) (a answer) {
-	c.t.Helper()
-	eventually(c.t, "an answer to "+path, func() bool {
-		a = c.get(path)
-		return a.err == nil
-	})
-	return a
-}
-
 // A reload keeps the records, and nothing is kept once no config is loaded.
 func TestReloadKeepsRecords(t *testing.T) {
-	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
-	c := startCaddy(t, site)
+	site := "upstream_diagnostics\nreverse_proxy " + testcaddy.Dead(t)
+	c := testcaddy.Start(t, site)
 	before := currentProcess()
-	c.visit("/1")
+	c.Visit("/1")
 	for range 3 {
-		if err := c.load("", site); err != nil {
+		if err := c.Load("", site); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.visit("/2")
-	if got := c.paths(); got != "/2 /1" {
+	c.Visit("/2")
+	if got := paths(c); got != "/2 /1" {
 		t.Errorf("kept: %s", got)
 	}
 	if currentProcess() != before {
@@ -105,13 +95,13 @@ func TestFailedLoad(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := startCaddyWith(t, "upstream_diagnostics {\nkeep 10\ninstance running\n}", "upstream_diagnostics\nreverse_proxy "+dead(t))
+			c := testcaddy.StartWith(t, "upstream_diagnostics {\nkeep 10\ninstance running\n}", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
 			before := currentProcess()
-			c.visit("/1")
-			c.visit("/2")
+			c.Visit("/1")
+			c.Visit("/2")
 			// Apps start in no order: ours before the one that fails, or not at all.
 			for range 6 {
-				err := loadCaddyfile(c.caddyfile(test.options, test.site) + test.others)
+				err := testcaddy.Load(c.Caddyfile(test.options, test.site) + test.others)
 				if err == nil {
 					t.Fatal("the load did not fail")
 				}
@@ -122,17 +112,17 @@ func TestFailedLoad(t *testing.T) {
 					t.Fatal("the process was made anew")
 				}
 			}
-			if a := c.visit("/3"); a.status != 502 {
-				t.Errorf("the running config answers %d", a.status)
+			if a := c.Visit("/3"); a.Status != 502 {
+				t.Errorf("the running config answers %d", a.Status)
 			}
-			if got := c.paths(); got != "/3 /2 /1" {
+			if got := paths(c); got != "/3 /2 /1" {
 				t.Errorf("kept: %s", got)
 			}
 			if newest := currentProcess().journal.Query(failure.Query{Limit: 1}).Failures[0]; newest.Instance != "running" {
 				t.Errorf("recorded for instance %q", newest.Instance)
 			}
 			var overview failure.Overview
-			c.adminGet(adminPath+"", &overview)
+			c.AdminGet(adminPath+"", &overview)
 			if overview.Keep != 10 {
 				t.Errorf("keeps %d", overview.Keep)
 			}
@@ -156,7 +146,7 @@ type slowUpstream struct {
 
 func slow(t *testing.T) *slowUpstream {
 	s := &slowUpstream{arrived: make(chan struct{}, 16), release: make(chan struct{})}
-	s.address = upstream(t, func(http.ResponseWriter, *http.Request) {
+	s.address = testcaddy.Upstream(t, func(http.ResponseWriter, *http.Request) {
 		s.arrived <- struct{}{}
 		<-s.release
 		panic(http.ErrAbortHandler)
@@ -171,25 +161,24 @@ func (s *slowUpstream) breaks() { s.once.Do(func() { close(s.release) }) }
 // A request of the config before is still under way while the next one serves.
 func TestTwoConfigsAtOnce(t *testing.T) {
 	s := slow(t)
-	down := dead(t)
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
+	down := testcaddy.Dead(t)
+	c := testcaddy.New(t)
 	config := func(site string) string {
-		config := c.caddyfile("", "upstream_diagnostics {\nsite "+site+"\n}\nreverse_proxy /slow "+s.address+"\nreverse_proxy "+down)
+		config := c.Caddyfile("", "upstream_diagnostics {\nsite "+site+"\n}\nreverse_proxy /slow "+s.address+"\nreverse_proxy "+down)
 		return strings.Replace(config, "grace_period 1s", "grace_period 20s", 1)
 	}
-	if err := loadCaddyfile(config("old")); err != nil {
+	if err := testcaddy.Load(config("old")); err != nil {
 		t.Fatal(err)
 	}
 	defer caddy.Stop() //nolint:errcheck // the test has ended
 
-	answered := make(chan answer, 1)
-	go func() { answered <- c.get("/slow") }()
+	answered := make(chan testcaddy.Answer, 1)
+	go func() { answered <- c.Get("/slow") }()
 	<-s.arrived
 	loaded := make(chan error, 1)
-	go func() { loaded <- loadCaddyfile(config("new")) }()
-	eventually(t, "the new config serves", func() bool {
-		f, ok := currentProcess().journal.Get(c.get("/").header.Get("Upstream-Failure-Id"))
+	go func() { loaded <- testcaddy.Load(config("new")) }()
+	testcaddy.Eventually(t, "the new config serves", func() bool {
+		f, ok := currentProcess().journal.Get(c.Get("/").Header.Get("Upstream-Failure-Id"))
 		return ok && f.Site == "new"
 	})
 	select {
@@ -203,7 +192,7 @@ func TestTwoConfigsAtOnce(t *testing.T) {
 	if err := <-loaded; err != nil {
 		t.Fatal(err)
 	}
-	f, ok := currentProcess().journal.Get(a.header.Get("Upstream-Failure-Id"))
+	f, ok := currentProcess().journal.Get(a.Header.Get("Upstream-Failure-Id"))
 	if !ok {
 		t.Fatalf("not recorded: %+v", a)
 	}
@@ -217,27 +206,26 @@ func TestTwoConfigsAtOnce(t *testing.T) {
 func TestRequestOutlivesItsConfig(t *testing.T) {
 	tests := []struct {
 		name     string
-		end      func(c *testCaddy, config string) error
+		end      func(c *testcaddy.Caddy, config string) error
 		recorded bool
 	}{
-		{"reloaded", func(_ *testCaddy, config string) error { return loadCaddyfile(config) }, true},
-		{"stopped", func(*testCaddy, string) error { return caddy.Stop() }, false},
+		{"reloaded", func(_ *testcaddy.Caddy, config string) error { return testcaddy.Load(config) }, true},
+		{"stopped", func(*testcaddy.Caddy, string) error { return caddy.Stop() }, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := slow(t)
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
-			config := strings.Replace(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+s.address), "grace_period 1s", "grace_period 1ms", 1)
-			if err := loadCaddyfile(config); err != nil {
+			c := testcaddy.New(t)
+			config := strings.Replace(c.Caddyfile("", "upstream_diagnostics\nreverse_proxy "+s.address), "grace_period 1s", "grace_period 1ms", 1)
+			if err := testcaddy.Load(config); err != nil {
 				t.Fatal(err)
 			}
 			defer caddy.Stop() //nolint:errcheck // the test has ended
 
 			const requests = 4
-			answered := make(chan answer, requests)
+			answered := make(chan testcaddy.Answer, requests)
 			for range requests {
-				go func() { answered <- c.get("/") }()
+				go func() { answered <- c.Get("/") }()
 				<-s.arrived
 			}
 			handlers := running(t).ours
@@ -252,8 +240,8 @@ func TestRequestOutlivesItsConfig(t *testing.T) {
 			s.breaks()
 			for range requests {
 				a := <-answered
-				id := a.header.Get("Upstream-Failure-Id")
-				if a.err != nil || a.status != 502 || id == "" {
+				id := a.Header.Get("Upstream-Failure-Id")
+				if a.Err != nil || a.Status != 502 || id == "" {
 					t.Fatalf("got %+v", a)
 				}
 				if !test.recorded {
@@ -273,33 +261,33 @@ func TestRequestOutlivesItsConfig(t *testing.T) {
 // Another keep takes effect at a reload; the newest failures stay.
 func TestReloadChangesKeep(t *testing.T) {
 	keep := func(n int) string { return fmt.Sprintf("upstream_diagnostics {\nkeep %d\n}", n) }
-	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
-	c := startCaddyWith(t, keep(5), site)
+	site := "upstream_diagnostics\nreverse_proxy " + testcaddy.Dead(t)
+	c := testcaddy.StartWith(t, keep(5), site)
 	for _, path := range []string{"/1", "/2", "/3", "/4", "/5", "/6"} {
-		c.visit(path)
+		c.Visit(path)
 	}
-	if got := c.paths(); got != "/6 /5 /4 /3 /2" {
+	if got := paths(c); got != "/6 /5 /4 /3 /2" {
 		t.Errorf("keep 5: %s", got)
 	}
-	if err := c.load(keep(2), site); err != nil {
+	if err := c.Load(keep(2), site); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.paths(); got != "/6 /5" {
+	if got := paths(c); got != "/6 /5" {
 		t.Errorf("keep 2: %s", got)
 	}
-	if err := c.load(keep(3), site); err != nil {
+	if err := c.Load(keep(3), site); err != nil {
 		t.Fatal(err)
 	}
-	c.visit("/7")
-	c.visit("/8")
-	if got := c.paths(); got != "/8 /7 /6" {
+	c.Visit("/7")
+	c.Visit("/8")
+	if got := paths(c); got != "/8 /7 /6" {
 		t.Errorf("keep 3: %s", got)
 	}
-	if err := c.load("", site); err != nil {
+	if err := c.Load("", site); err != nil {
 		t.Fatal(err)
 	}
 	var overview failure.Overview
-	c.adminGet(adminPath+"", &overview)
+	c.AdminGet(adminPath+"", &overview)
 	if overview.Keep != defaultKeep || overview.KeptCount != 3 {
 		t.Errorf("without the option: keeps %d of %d", overview.KeptCount, overview.Keep)
 	}
@@ -363,9 +351,9 @@ func layers(outermost any, field string) (ours int) {
 // there is never more than one.
 func TestReloadUnderLoad(t *testing.T) {
 	const options = "upstream_diagnostics {\nkeep 100000\n}"
-	cut := cutting(t)
+	cut := testcaddy.Cutting(t)
 	site := "upstream_diagnostics\nreverse_proxy /checked " + cut + " {\nhealth_uri /\nhealth_fails 100000\n}\nreverse_proxy " + cut
-	c := startCaddyWith(t, options, site)
+	c := testcaddy.StartWith(t, options, site)
 
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
@@ -379,18 +367,18 @@ func TestReloadUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				a := c.get(path)
-				if a.err != nil {
+				a := c.Get(path)
+				if a.Err != nil {
 					continue // a reload resets a few connections, without us too
 				}
 				mu.Lock()
-				ids = append(ids, a.header.Get("Upstream-Failure-Id"))
+				ids = append(ids, a.Header.Get("Upstream-Failure-Id"))
 				mu.Unlock()
 			}
 		})
 	}
 	for range 12 {
-		if err := c.load(options, site); err != nil {
+		if err := c.Load(options, site); err != nil {
 			t.Error(err)
 		}
 		for i, proxy := range running(t).proxies {
@@ -447,9 +435,9 @@ func init() { caddy.RegisterModule(secondWalk{}) }
 
 // However often a config is walked, one ear hangs at each place.
 func TestNeverHungTwice(t *testing.T) {
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c := testcaddy.New(t)
 	raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(
-		[]byte(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t))), map[string]any{"filename": "Caddyfile"})
+		[]byte(c.Caddyfile("", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -464,16 +452,16 @@ func TestNeverHungTwice(t *testing.T) {
 	if err := caddy.Load(raw, true); err != nil {
 		t.Fatal(err)
 	}
-	defer stop(t)
+	defer testcaddy.Stop(t)
 	running(t).checkLayersAre(t, 2)
 }
 
 // A server that has started is never written to.
 func TestHangLeavesStartedServersAlone(t *testing.T) {
 	// Without the admin endpoint and the global option nobody hangs ears.
-	c := &testCaddy{t: t, port: freePort(t)}
-	caddyfile := strings.Replace(c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t)), "admin 127.0.0.1:0", "admin off", 1)
-	if err := loadCaddyfile(caddyfile); err != nil {
+	c := &testcaddy.Caddy{T: t, Port: testcaddy.FreePort(t)}
+	caddyfile := strings.Replace(c.Caddyfile("", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t)), "admin 127.0.0.1:0", "admin off", 1)
+	if err := testcaddy.Load(caddyfile); err != nil {
 		t.Fatal(err)
 	}
 	defer caddy.Stop() //nolint:errcheck // the test has ended
@@ -516,9 +504,8 @@ func TestRemoteAdmin(t *testing.T) {
 		ears  int
 	}{{"and the local one", true, 2}, {"alone", false, 0}} {
 		t.Run(test.name, func(t *testing.T) {
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			c.url = "http://127.0.0.1:" + strconv.Itoa(c.port)
-			plain := c.caddyfile("", "upstream_diagnostics\nreverse_proxy "+dead(t))
+			c := testcaddy.New(t)
+			plain := c.Caddyfile("", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
 			raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(plain), map[string]any{"filename": "Caddyfile"})
 			if err != nil {
 				t.Fatal(err)
@@ -527,11 +514,11 @@ func TestRemoteAdmin(t *testing.T) {
 			if err := json.Unmarshal(raw, &config); err != nil {
 				t.Fatal(err)
 			}
-			address := "127.0.0.1:" + strconv.Itoa(freePort(t))
+			address := "127.0.0.1:" + strconv.Itoa(testcaddy.FreePort(t))
 			config["storage"] = map[string]any{"module": "file_system", "root": dir}
 			config["admin"] = map[string]any{
 				"disabled": !test.local,
-				"listen":   "127.0.0.1:" + strconv.Itoa(c.adminPort),
+				"listen":   "127.0.0.1:" + strconv.Itoa(c.AdminPort),
 				"config":   map[string]any{"persist": false},
 				"identity": map[string]any{"identifiers": []string{"localhost"}, "issuers": []any{map[string]any{"module": "internal"}}},
 				"remote": map[string]any{"listen": address, "access_control": []any{map[string]any{
@@ -547,16 +534,16 @@ func TestRemoteAdmin(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				if err := loadCaddyfile(plain); err != nil { // it ends the remote endpoint; Stop doesn't
+				if err := testcaddy.Load(plain); err != nil { // it ends the remote endpoint; Stop doesn't
 					t.Error(err)
 				}
-				stop(t)
+				testcaddy.Stop(t)
 			})
 
-			id := c.visit("/").header.Get("Upstream-Failure-Id")
+			id := c.Visit("/").Header.Get("Upstream-Failure-Id")
 			running(t).checkLayersAre(t, test.ears)
 			ask := func(method string) (status int, body string) {
-				eventually(t, "the remote endpoint has its certificate", func() bool {
+				testcaddy.Eventually(t, "the remote endpoint has its certificate", func() bool {
 					r, err := http.NewRequest(method, "https://"+address+adminPath+"/failures", nil)
 					if err != nil {
 						t.Fatal(err)
@@ -578,7 +565,7 @@ func TestRemoteAdmin(t *testing.T) {
 			if status, body := ask("DELETE"); status != 403 {
 				t.Errorf("whoever may read could clear: %d %s", status, body)
 			}
-			if err := loadCaddyfile(plain); err != nil {
+			if err := testcaddy.Load(plain); err != nil {
 				t.Fatal(err)
 			}
 			if _, ok := currentProcess().journal.Get(id); !ok {
@@ -608,9 +595,8 @@ func selfSigned(t *testing.T) tls.Certificate {
 
 // The admin endpoint comes and goes with reloads; the records stay.
 func TestReloadAdminOff(t *testing.T) {
-	site := "upstream_diagnostics\nreverse_proxy " + dead(t)
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+strconv.Itoa(c.port), "http://127.0.0.1:"+strconv.Itoa(c.adminPort)
+	site := "upstream_diagnostics\nreverse_proxy " + testcaddy.Dead(t)
+	c := testcaddy.New(t)
 	defer caddy.Stop() //nolint:errcheck // the test has ended
 
 	const option = "upstream_diagnostics {\nkeep 50\n}"
@@ -627,25 +613,25 @@ func TestReloadAdminOff(t *testing.T) {
 		{name: "off again", off: true, ears: 0},
 	}
 	for i, step := range steps {
-		config := c.caddyfile(step.options, site)
+		config := c.Caddyfile(step.options, site)
 		if step.off {
-			config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.adminPort), "admin off", 1)
+			config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "admin off", 1)
 		}
-		if err := loadCaddyfile(config); err != nil {
+		if err := testcaddy.Load(config); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		running(t).checkLayersAre(t, step.ears)
-		a := c.visit("/" + strconv.Itoa(i))
+		a := c.Visit("/" + strconv.Itoa(i))
 		list := currentProcess().journal.Query(failure.Query{}).Failures
 		if len(list) == 0 {
-			t.Fatalf("%s: nothing is recorded; the client got %d %v", step.name, a.status, a.header)
+			t.Fatalf("%s: nothing is recorded; the client got %d %v", step.name, a.Status, a.Header)
 		}
 		if len(list) != i+1 || list[0].Request.URI != "/"+strconv.Itoa(i) || list[0].Cause != "connection_refused" {
-			t.Errorf("%s: %d kept, the newest is %s of %s; the client got %d %v", step.name, len(list), list[0].Cause, list[0].Request.URI, a.status, a.header)
+			t.Errorf("%s: %d kept, the newest is %s of %s; the client got %d %v", step.name, len(list), list[0].Cause, list[0].Request.URI, a.Status, a.Header)
 		}
 	}
-	eventually(t, "the admin endpoint goes", func() bool {
-		res, err := client.Get(c.admin + adminPath)
+	testcaddy.Eventually(t, "the admin endpoint goes", func() bool {
+		res, err := testcaddy.Client.Get(c.Admin + adminPath)
 		if err == nil {
 			res.Body.Close()
 		}
@@ -655,10 +641,10 @@ func TestReloadAdminOff(t *testing.T) {
 
 // `caddy validate` provisions a config and drops it: nothing of ours stays.
 func TestValidateLeavesNothing(t *testing.T) {
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
+	c := testcaddy.New(t)
 	for _, options := range []string{"", "upstream_diagnostics {\nkeep 5\n}"} {
 		raw, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(
-			[]byte(c.caddyfile(options, "upstream_diagnostics\nreverse_proxy "+dead(t))), map[string]any{"filename": "Caddyfile"})
+			[]byte(c.Caddyfile(options, "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))), map[string]any{"filename": "Caddyfile"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -686,12 +672,4 @@ func TestAdminWithoutProcess(t *testing.T) {
 		t.Error("something is kept of nothing")
 	}
 	view.Clear()
-}
-
-// stop stops Caddy before its test ends.
-func stop(t *testing.T) {
-	t.Helper()
-	if err := caddy.Stop(); err != nil {
-		t.Error(err)
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // Whatever a failed lookup is told by, the name server that is named is the one that
@@ -48,10 +49,10 @@ func TestNameServerThatWasAsked(t *testing.T) {
 				site = strings.ReplaceAll(site, "resolvers "+server, "resolvers "+server+" "+server)
 				want = "one of " + server + ", " + server
 			}
-			c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
+			c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+site)
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			if _, err := broken.Visit(ctx, c.url+"/"); err != nil {
+			if _, err := broken.Visit(ctx, c.URL+"/"); err != nil {
 				t.Fatal(err)
 			}
 			f := newest(c, fault.Cause)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // A browser's request is longer than what Go's server reads of it on a TLS port, so that
@@ -38,18 +39,18 @@ func TestTLSPortToBrowsers(t *testing.T) {
 			{"POST of 64 KiB", "POST", 64 << 10},
 		} {
 			t.Run(way.name+", "+request.name, func(t *testing.T) {
-				c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+server.Listener.Addr().String()+" {\n"+way.block+"\n}")
+				c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+server.Listener.Addr().String()+" {\n"+way.block+"\n}")
 				said := 0
 				for range tries {
-					c.forget()
-					a := c.do(request.method, "/", strings.NewReader(strings.Repeat("x", request.body)),
+					c.Forget()
+					a := c.Do(request.method, "/", strings.NewReader(strings.Repeat("x", request.body)),
 						"Cookie: session="+strings.Repeat("0123456789abcdef", 2<<10/16), "Accept: text/html")
-					c.idle()
-					list := c.failures()
+					c.Idle()
+					list := c.Failures()
 					if len(list) == 0 {
 						// The status line alone was read: it is a 400 like any other.
-						if a.status != 400 || a.err != nil || a.body != "" {
-							t.Fatalf("got %d %q %v, and nothing was recorded", a.status, a.body, a.err)
+						if a.Status != 400 || a.Err != nil || a.Body != "" {
+							t.Fatalf("got %d %q %v, and nothing was recorded", a.Status, a.Body, a.Err)
 						}
 						continue
 					}
@@ -61,13 +62,13 @@ func TestTLSPortToBrowsers(t *testing.T) {
 							t.Errorf("recorded %s %s %q", f.Cause, f.Side, f.Evidence)
 						}
 						if got := answeredAs(a); got != f.Outcome {
-							t.Errorf("the client got %d %v, recorded %s %d", a.status, a.err, f.Outcome, f.Status)
+							t.Errorf("the client got %d %v, recorded %s %d", a.Status, a.Err, f.Outcome, f.Status)
 						}
 						continue
 					}
 					last := f.Attempts[len(f.Attempts)-1]
-					if last.Status != 0 && last.ResponseBytes != nil && *last.ResponseBytes > 0 || strings.Contains(evidence, "an answer had come") || strings.Contains(a.body, sentence) {
-						t.Errorf("the sentence came, recorded is %s %q; the client got %d %q", f.Cause, f.Evidence, a.status, a.body)
+					if last.Status != 0 && last.ResponseBytes != nil && *last.ResponseBytes > 0 || strings.Contains(evidence, "an answer had come") || strings.Contains(a.Body, sentence) {
+						t.Errorf("the sentence came, recorded is %s %q; the client got %d %q", f.Cause, f.Evidence, a.Status, a.Body)
 					}
 				}
 				t.Logf("the sentence was heard in %d of %d", said, tries)
@@ -80,11 +81,11 @@ func TestTLSPortToBrowsers(t *testing.T) {
 }
 
 // answeredAs is what a client can tell of what happened.
-func answeredAs(a answer) failure.Outcome {
+func answeredAs(a testcaddy.Answer) failure.Outcome {
 	switch {
-	case a.status == 400 && a.err == nil:
+	case a.Status == 400 && a.Err == nil:
 		return failure.UpstreamAnswered
-	case a.status == 502:
+	case a.Status == 502:
 		return failure.Failed
 	}
 	return failure.Truncated

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,39 +22,13 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// eachText calls do with every string in v, however deep, and where it is.
-func eachText(v reflect.Value, path string, do func(path, text string)) {
-	switch v.Kind() {
-	case reflect.String:
-		do(path, v.String())
-	case reflect.Pointer, reflect.Interface:
-		if !v.IsNil() {
-			eachText(v.Elem(), path, do)
-		}
-	case reflect.Struct:
-		for field, value := range v.Fields() {
-			if field.IsExported() && field.Type != reflect.TypeFor[time.Time]() {
-				eachText(value, path+"."+field.Name, do)
-			}
-		}
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			eachText(v.Index(i), path+"[]", do)
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			eachText(key, path+"{}", do)
-			eachText(v.MapIndex(key), path+"[]", do)
-		}
-	}
-}
 
 // lacks fails where a text of the record has one of these in it; known are fields that may.
 func lacks(t *testing.T, f *failure.Failure, secrets []string, known ...string) {
 	t.Helper()
-	eachText(reflect.ValueOf(f), "", func(path, text string) {
+	testcaddy.EachText(reflect.ValueOf(f), "", func(path, text string) {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) && !strings.Contains(strings.Join(known, " "), path) {
 				t.Errorf("%s has %q in it: %s", path, secret, text)
@@ -207,7 +182,7 @@ func (u uploader) http2(secure bool, path, how string) error {
 // Whatever becomes of an upload, nothing of the record but the fields made for it has
 // the client's address in it, and no line of our log.
 func TestUploadsTellNoClientAddress(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	const from = "127.0.0.5"
 	if ln, err := net.Listen("tcp", from+":0"); err != nil {
 		t.Skip("this machine has no second address:", err)
@@ -216,16 +191,16 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 	}
 	for _, mode := range []string{"off", "masked", "full"} {
 		t.Run(mode, func(t *testing.T) {
-			takers, l := uploadTakers(t), newLogFile(t)
+			takers, l := uploadTakers(t), testcaddy.NewLogFile(t)
 			handlers := "upstream_diagnostics {\nclient_ip " + mode + "\n}\n"
 			for name, block := range takers {
 				handlers += "reverse_proxy /" + name + "/* " + block + "\n"
 			}
 			cert, key := certificateFiles(t)
-			secure := "127.0.0.1:" + itoa(freePort(t))
-			c := startCaddyWith(t, l.ofOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 1s\n}\n}",
+			secure := "127.0.0.1:" + strconv.Itoa(testcaddy.FreePort(t))
+			c := testcaddy.StartWith(t, l.OfOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 1s\n}\n}",
 				handlers+"}\nhttps://"+secure+" {\ntls "+cert+" "+key+"\n"+handlers)
-			u := uploader{from, strings.TrimPrefix(c.url, "http://"), secure}
+			u := uploader{from, strings.TrimPrefix(c.URL, "http://"), secure}
 			var group sync.WaitGroup
 			for name := range takers {
 				for _, how := range []string{"stalls", "resets", "leaves", "malformed"} {
@@ -238,8 +213,8 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 			}
 			group.Wait()
 			var list []*failure.Failure
-			eventually(t, "uploads of each kind are recorded", func() bool {
-				list = c.failures("limit=1000")
+			testcaddy.Eventually(t, "uploads of each kind are recorded", func() bool {
+				list = c.Failures("limit=1000")
 				kinds := map[string]bool{}
 				for _, f := range list {
 					_, kind, _ := strings.Cut(f.Request.URI[1:], "/")
@@ -266,8 +241,8 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 			if timeouts == 0 {
 				t.Errorf("none of %d records has the error of an upload that stalled", len(list))
 			}
-			eventually(t, "the records are logged", func() bool { return len(l.entries(logMessage)) > 0 })
-			content, err := os.ReadFile(l.path)
+			testcaddy.Eventually(t, "the records are logged", func() bool { return len(l.Entries(logMessage)) > 0 })
+			content, err := os.ReadFile(l.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,7 +263,7 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 // nothing that is kept, logged or shown.
 func TestPlaceholdersTellNoSecret(t *testing.T) {
 	const secret = "hunter2hunter2"
-	ports := dead(t)[len("127.0.0.1"):]
+	ports := testcaddy.Dead(t)[len("127.0.0.1"):]
 	fields := []string{"X-Upstream: " + secret, "Cookie: upstream=" + secret}
 	for _, test := range []struct {
 		name, block, directive, path, body, cause string
@@ -314,24 +289,24 @@ func TestPlaceholdersTellNoSecret(t *testing.T) {
 		{name: "rewritten meanwhile", directive: "reverse_proxy {query.u}" + ports + " {\nrewrite /x?u=other\n}", path: "/?u=" + secret},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs(), "@operator header X-Operator yes\nupstream_diagnostics {\ndetails @operator\nproxy_status_name edge\n"+test.block+"\n}\n"+
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), "@operator header X-Operator yes\nupstream_diagnostics {\ndetails @operator\nproxy_status_name edge\n"+test.block+"\n}\n"+
 				test.directive)
 			if test.path == "" {
 				test.path = "/"
 			}
-			a := c.do("POST", test.path, strings.NewReader(test.body), append(fields, "X-Operator: yes", "Accept: text/plain")...)
-			f := c.failure()
-			if a.status < 500 || test.cause != "" && f.Cause != test.cause || !strings.Contains(f.Upstream, "{http.request.") {
-				t.Errorf("got %d, %s of %s: %s", a.status, f.Cause, f.Upstream, f.Error)
+			a := c.Do("POST", test.path, strings.NewReader(test.body), append(fields, "X-Operator: yes", "Accept: text/plain")...)
+			f := c.Failure()
+			if a.Status < 500 || test.cause != "" && f.Cause != test.cause || !strings.Contains(f.Upstream, "{http.request.") {
+				t.Errorf("got %d, %s of %s: %s", a.Status, f.Cause, f.Upstream, f.Error)
 			}
-			l.wait(logMessage, 1)
-			log, err := os.ReadFile(l.path)
+			l.Wait(logMessage, 1)
+			log, err := os.ReadFile(l.Path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			record := c.adminDo("GET", "/failures/latest?format=text").body
-			shown := map[string]string{"record": fmt.Sprintf("%+v %+v", *f, f.Attempts), "log": string(log), "admin": record, "answer": a.body, "fields": fmt.Sprint(a.header)}
+			record := c.AdminDo("GET", "/failures/latest?format=text").Body
+			shown := map[string]string{"record": fmt.Sprintf("%+v %+v", *f, f.Attempts), "log": string(log), "admin": record, "answer": a.Body, "fields": fmt.Sprint(a.Header)}
 			for face, text := range shown {
 				if has := strings.Contains(text, secret) || strings.Contains(text, "127.99.88.77"); has != test.kept && (has || face == "record" || face == "log") {
 					t.Errorf("%s: the value shows: %t, want %t: %s", face, has, test.kept, text)

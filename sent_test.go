@@ -22,6 +22,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // intake is what came to an upstream of the requests that were meant for it.
@@ -274,7 +275,7 @@ func warmed(then func(*taker)) func(*taker) {
 // whether sent is true is known best by who should have got it: request_sent is held
 // against what upstreams count.
 func TestRequestSent(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	const (
 		no, maybe, yes = failure.SentNo, failure.SentMaybe, failure.SentYes
 
@@ -464,7 +465,7 @@ func TestRequestSent(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			in, head := new(intake), make(chan struct{})
-			address := dead(t)
+			address := testcaddy.Dead(t)
 			stop := func() {}
 			if test.behave != nil {
 				u := &takers{secure: test.secure, framed: test.framed, behave: test.behave}
@@ -480,12 +481,12 @@ func TestRequestSent(t *testing.T) {
 			if strings.Contains(test.block, "UPSTREAM") {
 				to = "upstream.test:443"
 			}
-			well := upstream(t, func(http.ResponseWriter, *http.Request) { in.add(func(in *intake) { in.heads++ }) })
-			others := strings.NewReplacer("DEAD", dead(t), "GOOD", well).Replace(test.others)
-			c := startSentCaddy(t, test.global, "upstream_diagnostics\nreverse_proxy "+to+" "+others+" {\n"+strings.ReplaceAll(test.block, "UPSTREAM", address)+"}")
+			well := testcaddy.Upstream(t, func(http.ResponseWriter, *http.Request) { in.add(func(in *intake) { in.heads++ }) })
+			others := strings.NewReplacer("DEAD", testcaddy.Dead(t), "GOOD", well).Replace(test.others)
+			c := testcaddy.StartWith(t, test.global, "upstream_diagnostics\nreverse_proxy "+to+" "+others+" {\n"+strings.ReplaceAll(test.block, "UPSTREAM", address)+"}")
 			if test.warm {
-				if a := c.get("/"); a.status != 200 {
-					t.Fatalf("the first request got %d %v", a.status, a.err)
+				if a := c.Get("/"); a.Status != 200 {
+					t.Fatalf("the first request got %d %v", a.Status, a.Err)
 				}
 			}
 			request := test.request
@@ -496,9 +497,9 @@ func TestRequestSent(t *testing.T) {
 			if test.leaves {
 				left = head
 			}
-			c.sendRaw(t, request, left)
+			sendRaw(t, c, request, left)
 			var list []*failure.Failure
-			eventually(t, "a failure is recorded", func() bool {
+			testcaddy.Eventually(t, "a failure is recorded", func() bool {
 				list = currentProcess().journal.Query(failure.Query{Limit: 50}).Failures
 				return len(list) > 0
 			})
@@ -529,14 +530,14 @@ func TestRequestSent(t *testing.T) {
 // However many reverse_proxies a request passes, each that was sent it counts, and none
 // that was only asked about it.
 func TestRequestSentOverAll(t *testing.T) {
-	stores := upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
-	allows := good(t)
+	stores := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
+	allows := testcaddy.Good(t)
 	manyDead := func(number int, other string) (pool string) {
 		for i := range 20 {
 			if i == number {
 				pool += " " + other
 			}
-			pool += " " + dead(t)
+			pool += " " + testcaddy.Dead(t)
 		}
 		return pool
 	}
@@ -565,19 +566,19 @@ func TestRequestSentOverAll(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			site := strings.NewReplacer("STORES", stores, "ALLOWS", allows, "CUTS", cutting(t), "DEAD", dead(t)).Replace(test.site)
-			c := startSentCaddy(t, test.options, site)
+			site := strings.NewReplacer("STORES", stores, "ALLOWS", allows, "CUTS", testcaddy.Cutting(t), "DEAD", testcaddy.Dead(t)).Replace(test.site)
+			c := testcaddy.StartWith(t, test.options, site)
 			method := test.method
 			if method == "" {
 				method = http.MethodPost
 			}
-			a := c.do(method, "/order", strings.NewReader("order=1"), "Accept: application/json")
+			a := c.Do(method, "/order", strings.NewReader("order=1"), "Accept: application/json")
 			var problem struct {
 				RequestSent failure.Sent `json:"request_sent"`
 				RetryAfterS float64      `json:"retry_after_s"`
 			}
-			if err := json.Unmarshal([]byte(a.body), &problem); err != nil {
-				t.Fatalf("%v: %d %s", err, a.status, a.body)
+			if err := json.Unmarshal([]byte(a.Body), &problem); err != nil {
+				t.Fatalf("%v: %d %s", err, a.Status, a.Body)
 			}
 			f := currentProcess().journal.Query(failure.Query{Limit: 1}).Failures[0]
 			if f.RequestSent != test.want || problem.RequestSent != test.want {
@@ -590,7 +591,7 @@ func TestRequestSentOverAll(t *testing.T) {
 			if test.want == failure.SentNo {
 				want = "30"
 			}
-			if got := a.header.Get("Retry-After"); got != want || (problem.RetryAfterS > 0) != (want != "") {
+			if got := a.Header.Get("Retry-After"); got != want || (problem.RetryAfterS > 0) != (want != "") {
 				t.Errorf("Retry-After is %q, retry_after_s %v, want %q", got, problem.RetryAfterS, want)
 			}
 			words := map[failure.Sent]*regexp.Regexp{
@@ -598,8 +599,8 @@ func TestRequestSentOverAll(t *testing.T) {
 				failure.SentMaybe: regexp.MustCompile("Your request may (have|already have) been received"),
 				failure.SentNo:    regexp.MustCompile("Your request was not carried out"),
 			}[test.want]
-			if page := c.do(method, "/order", strings.NewReader("order=1"), "Accept: text/html"); !words.MatchString(page.body) {
-				t.Errorf("the page doesn't say %q:\n%s", words, page.body)
+			if page := c.Do(method, "/order", strings.NewReader("order=1"), "Accept: text/html"); !words.MatchString(page.Body) {
+				t.Errorf("the page doesn't say %q:\n%s", words, page.Body)
 			}
 		})
 	}
@@ -628,27 +629,11 @@ func (in *intake) contradicts(f *failure.Failure) error {
 	return nil
 }
 
-// startSentCaddy is startCaddyWith, with admin off where options say so.
-func startSentCaddy(t *testing.T, options, site string) *testCaddy {
-	t.Helper()
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url, c.admin = "http://127.0.0.1:"+itoa(c.port), "http://127.0.0.1:"+itoa(c.adminPort)
-	caddyfile := c.caddyfile(options, site)
-	if strings.Contains(options, "admin off") {
-		caddyfile = strings.Replace(caddyfile, "admin 127.0.0.1:"+itoa(c.adminPort), "", 1)
-	}
-	if err := loadCaddyfile(caddyfile); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { caddy.Stop() })
-	return c
-}
-
 // sendRaw is a client that sends these bytes, and reads the answer or, if it leaves,
 // does so then.
-func (c *testCaddy) sendRaw(t *testing.T, request string, leaves <-chan struct{}) {
+func sendRaw(t *testing.T, c *testcaddy.Caddy, request string, leaves <-chan struct{}) {
 	t.Helper()
-	address := strings.TrimPrefix(c.url, "http://")
+	address := strings.TrimPrefix(c.URL, "http://")
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)

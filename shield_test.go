@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // theirs are fields that an owner sets for a whole site, none of which are meant for
@@ -99,7 +100,7 @@ func TestFieldsReachTheWire(t *testing.T) {
 		{name: "a value", front: "header {" + theirs + "}\nwrapped value"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := proxyConfig{site: test.front + "\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nretry_after 90s\nproxy_status_name edge\n}\nreverse_proxy " + dead(t), after: test.after, servers: test.servers}
+			p := proxyConfig{site: test.front + "\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nretry_after 90s\nproxy_status_name edge\n}\nreverse_proxy " + testcaddy.Dead(t), after: test.after, servers: test.servers}
 			if len(test.protocols) == 0 {
 				test.protocols = []string{h1}
 			}
@@ -115,12 +116,12 @@ func TestFieldsReachTheWire(t *testing.T) {
 				for _, form := range answerForms {
 					for _, operator := range []bool{false, true} {
 						t.Run(fmt.Sprintf("%s %s operator=%v", protocol, form.name, operator), func(t *testing.T) {
-							a := c.ask(t, client, form.method, operator, append([]string{"Accept-Encoding: gzip"}, form.fields...)...)
-							if a.err != nil {
-								t.Fatal(a.err)
+							a := doWith(t, c, client, form.method, operator, append([]string{"Accept-Encoding: gzip"}, form.fields...)...)
+							if a.Err != nil {
+								t.Fatal(a.Err)
 							}
-							if a.status != form.status {
-								t.Errorf("status %d", a.status)
+							if a.Status != form.status {
+								t.Errorf("status %d", a.Status)
 							}
 							checkFields(t, c, a, form.contentType, operator, test.unset)
 							checkBody(t, a, form.contentType, form.method, operator)
@@ -132,10 +133,10 @@ func TestFieldsReachTheWire(t *testing.T) {
 	}
 }
 
-// ask is do with a client of its own; it asks for the operator's view where it is told to.
-func (c *testCaddy) ask(t *testing.T, client *http.Client, method string, operator bool, fields ...string) answer {
+// doWith is Do with a client of its own; it asks for the operator's view where it is told to.
+func doWith(t *testing.T, c *testcaddy.Caddy, client *http.Client, method string, operator bool, fields ...string) testcaddy.Answer {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, c.url+"/", nil)
+	r, err := http.NewRequestWithContext(t.Context(), method, c.URL+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,26 +149,26 @@ func (c *testCaddy) ask(t *testing.T, client *http.Client, method string, operat
 	}
 	res, err := client.Do(r)
 	if err != nil {
-		return answer{err: err}
+		return testcaddy.Answer{Err: err}
 	}
 	defer res.Body.Close()
 	var body io.Reader = res.Body
 	if res.Header.Get("Content-Encoding") == "gzip" && method != http.MethodHead {
 		if body, err = gzip.NewReader(res.Body); err != nil {
-			return answer{err: err}
+			return testcaddy.Answer{Err: err}
 		}
 	}
 	got, err := io.ReadAll(body)
-	return answer{res.StatusCode, res.Header, string(got), err}
+	return testcaddy.Answer{Status: res.StatusCode, Header: res.Header, Body: string(got), Err: err}
 }
 
 // checkFields checks an answer's fields against what we set; unset says that nobody else
 // has set any.
-func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, operator, unset bool) {
+func checkFields(t *testing.T, c *testcaddy.Caddy, a testcaddy.Answer, contentType string, operator, unset bool) {
 	t.Helper()
 	only := func(name, want string) {
 		t.Helper()
-		if got := a.header.Values(name); strings.Join(got, "|") != want {
+		if got := a.Header.Values(name); strings.Join(got, "|") != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
@@ -175,9 +176,9 @@ func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, opera
 	only("Cdn-Cache-Control", "")
 	only("X-Robots-Tag", "noindex")
 	only("X-Content-Type-Options", "nosniff")
-	only("Upstream-Failure-Id", c.failure().ID)
+	only("Upstream-Failure-Id", c.Failure().ID)
 	only("Retry-After", "90")
-	if got := a.header.Get("Proxy-Status"); !strings.HasPrefix(got, "edge;error=connection_refused") {
+	if got := a.Header.Get("Proxy-Status"); !strings.HasPrefix(got, "edge;error=connection_refused") {
 		t.Errorf("Proxy-Status is %q", got)
 	}
 	if contentType != "" {
@@ -186,7 +187,7 @@ func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, opera
 	if contentType == "application/grpc" {
 		only("Grpc-Status", "14")
 	}
-	if csp := a.header.Get("Content-Security-Policy"); contentType == "text/html; charset=utf-8" && !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") {
+	if csp := a.Header.Get("Content-Security-Policy"); contentType == "text/html; charset=utf-8" && !strings.HasPrefix(csp, "default-src 'none'; style-src 'sha256-") {
 		t.Errorf("Content-Security-Policy is %q", csp)
 	}
 	if operator {
@@ -194,19 +195,19 @@ func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, opera
 		only("Referrer-Policy", "no-referrer")
 		only("Cross-Origin-Resource-Policy", "same-origin")
 		only("X-Frame-Options", "DENY")
-		for name := range a.header {
+		for name := range a.Header {
 			if strings.HasPrefix(name, "Access-Control-") || name == "Timing-Allow-Origin" {
 				t.Errorf("%s is left", name)
 			}
 		}
 	} else {
-		vary := strings.Join(a.header.Values("Vary"), ", ")
+		vary := strings.Join(a.Header.Values("Vary"), ", ")
 		for _, want := range []string{"Accept", "Sec-Fetch-Dest"} {
 			if !strings.Contains(", "+vary+",", ", "+want+",") {
 				t.Errorf("Vary is %q, without %s", vary, want)
 			}
 		}
-		if a.header.Get("Content-Encoding") != "" && !strings.Contains(vary, "Accept-Encoding") {
+		if a.Header.Get("Content-Encoding") != "" && !strings.Contains(vary, "Accept-Encoding") {
 			t.Errorf("Vary is %q, and the body encoded", vary)
 		}
 	}
@@ -220,33 +221,33 @@ func checkFields(t *testing.T, c *testCaddy, a answer, contentType string, opera
 }
 
 // checkBody checks that the body came whole, and that it is for whom it is meant.
-func checkBody(t *testing.T, a answer, contentType, method string, operator bool) {
+func checkBody(t *testing.T, a testcaddy.Answer, contentType, method string, operator bool) {
 	t.Helper()
 	if method == http.MethodHead || contentType == "" || contentType == "application/grpc" {
-		if a.body != "" {
-			t.Errorf("got a body: %q", a.body)
+		if a.Body != "" {
+			t.Errorf("got a body: %q", a.Body)
 		}
 		return
 	}
-	if got := strings.Contains(a.body, "connection_refused"); got != operator {
+	if got := strings.Contains(a.Body, "connection_refused"); got != operator {
 		t.Errorf("the operator's view is shown: %v", got)
 	}
 	end := map[string]string{"text/html; charset=utf-8": "</footer>", "application/problem+json": "}", "text/plain; charset=utf-8": "\n"}[contentType]
-	if !strings.HasSuffix(strings.TrimRight(a.body, "\n")+"\n", end+"\n") && end != "\n" || len(a.body) < 100 {
-		t.Errorf("the body isn't whole: %q", a.body)
+	if !strings.HasSuffix(strings.TrimRight(a.Body, "\n")+"\n", end+"\n") && end != "\n" || len(a.Body) < 100 {
+		t.Errorf("the body isn't whole: %q", a.Body)
 	}
-	if length := a.header.Get("Content-Length"); length != "" && a.header.Get("Content-Encoding") == "" && length != strconv.Itoa(len(a.body)) {
-		t.Errorf("%d bytes, Content-Length %s", len(a.body), length)
+	if length := a.Header.Get("Content-Length"); length != "" && a.Header.Get("Content-Encoding") == "" && length != strconv.Itoa(len(a.Body)) {
+		t.Errorf("%d bytes, Content-Length %s", len(a.Body), length)
 	}
 }
 
 // The bytes that leave: no field twice, in whatever letters, and the record's log has
 // what the client got.
 func TestWireBytes(t *testing.T) {
-	l := newLogFile(t)
-	c := startCaddy(t, "log "+l.block("")+"\nheader {"+theirs+"}\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+dead(t))
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.Start(t, "log "+l.Block("")+"\nheader {"+theirs+"}\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+testcaddy.Dead(t))
 	for i, key := range []string{"wrong", "right"} {
-		connection, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))
+		connection, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,13 +261,13 @@ func TestWireBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		head, body, _ := strings.Cut(string(all), "\r\n\r\n")
-		for _, field := range []string{"Cache-Control: no-store", "X-Robots-Tag: noindex", "Content-Type: text/html; charset=utf-8", "Upstream-Failure-Id: " + c.failure().ID, "Content-Length: " + strconv.Itoa(len(body))} {
+		for _, field := range []string{"Cache-Control: no-store", "X-Robots-Tag: noindex", "Content-Type: text/html; charset=utf-8", "Upstream-Failure-Id: " + c.Failure().ID, "Content-Length: " + strconv.Itoa(len(body))} {
 			name, _, _ := strings.Cut(field, ":")
 			if strings.Count(head, "\r\n"+field+"\r\n")+strings.Count(head+"\r\n", "\r\n"+field+"\r\n") == 0 || strings.Count(strings.ToLower(head), "\n"+strings.ToLower(name)+":") != 1 {
 				t.Errorf("not once %q in\n%s", field, head)
 			}
 		}
-		entry := l.wait("handled request", i+1)[i]
+		entry := l.Wait("handled request", i+1)[i]
 		header, _ := entry["resp_headers"].(map[string]any)
 		if entry["status"] != 502.0 || entry["size"] != float64(len(body)) || fmt.Sprint(header["Cache-Control"]) != "[no-store]" {
 			t.Errorf("logged: %v bytes of %d, status %v, %v", entry["size"], len(body), entry["status"], header)
@@ -379,27 +380,27 @@ func TestDetailsOnlyWhereTheyCanBeShielded(t *testing.T) {
 		{name: "one that does, around one that takes nothing", front: "wrapped unsettable\nwrapped named", timeouts: noIdle},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := startCaddyWith(t, l.ofOurs()+"\n"+test.timeouts, test.log+"\nroute {\n"+test.front+"\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nproxy_status_name edge\n}\nreverse_proxy "+dead(t)+"\n}")
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs()+"\n"+test.timeouts, test.log+"\nroute {\n"+test.front+"\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nproxy_status_name edge\n}\nreverse_proxy "+testcaddy.Dead(t)+"\n}")
 			for range 2 {
-				a := c.get("/", "X-Key: right", "Accept: text/html")
-				shown := strings.Contains(a.body, "connection_refused") || strings.Contains(a.header.Get("Proxy-Status"), "next-hop")
-				if a.status != 502 || shown != test.shown {
-					t.Errorf("got %d %v %s", a.status, a.header, a.body)
+				a := c.Get("/", "X-Key: right", "Accept: text/html")
+				shown := strings.Contains(a.Body, "connection_refused") || strings.Contains(a.Header.Get("Proxy-Status"), "next-hop")
+				if a.Status != 502 || shown != test.shown {
+					t.Errorf("got %d %v %s", a.Status, a.Header, a.Body)
 				}
-				if shown && (a.header.Get("Cache-Control") != "no-store" || a.header.Get("Access-Control-Allow-Origin") != "") {
-					t.Errorf("shown with %v", a.header)
+				if shown && (a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Access-Control-Allow-Origin") != "") {
+					t.Errorf("shown with %v", a.Header)
 				}
 			}
-			l.wait("upstream failure", 2)
+			l.Wait("upstream failure", 2)
 			warned := 0
-			for _, entry := range l.entries("") {
+			for _, entry := range l.Entries("") {
 				if text, _ := entry["msg"].(string); strings.HasPrefix(text, "the operator's view is not shown") {
 					warned++
 				}
 			}
 			if want := map[bool]int{true: 0, false: 1}[test.shown]; warned != want {
-				t.Errorf("warned %d times: %v", warned, l.entries(""))
+				t.Errorf("warned %d times: %v", warned, l.Entries(""))
 			}
 		})
 	}
@@ -408,7 +409,7 @@ func TestDetailsOnlyWhereTheyCanBeShielded(t *testing.T) {
 // An `intercept` in front that puts an answer of its own in place of ours has its own
 // fields.
 func TestReplacedAnswerIsNotOurs(t *testing.T) {
-	c := startCaddy(t, `route {
+	c := testcaddy.Start(t, `route {
 		intercept {
 			@down status 502
 			handle_response @down {
@@ -419,45 +420,45 @@ func TestReplacedAnswerIsNotOurs(t *testing.T) {
 			}
 		}
 		upstream_diagnostics
-		reverse_proxy `+dead(t)+"\n}")
-	a := c.get("/", "Accept: text/html")
-	if a.status != 502 || a.body != "theirs" || a.header.Get("Content-Type") != "text/x-theirs" || a.header.Get("Content-Security-Policy") != "" || a.header.Get("Cache-Control") != "max-age=5" {
-		t.Errorf("got %d %v %s", a.status, a.header, a.body)
+		reverse_proxy `+testcaddy.Dead(t)+"\n}")
+	a := c.Get("/", "Accept: text/html")
+	if a.Status != 502 || a.Body != "theirs" || a.Header.Get("Content-Type") != "text/x-theirs" || a.Header.Get("Content-Security-Policy") != "" || a.Header.Get("Cache-Control") != "max-age=5" {
+		t.Errorf("got %d %v %s", a.Status, a.Header, a.Body)
 	}
 }
 
 // With `page off` nothing of ours is answered, so nothing is held.
 func TestPageOffIsNotShielded(t *testing.T) {
-	c := startCaddy(t, "upstream_diagnostics {\npage off\n}\nreverse_proxy "+dead(t)+"\nhandle_errors {\nheader {"+theirs+"}\nrespond \"own\"\n}")
-	a := c.get("/")
-	if a.status != 502 || a.body != "own" || a.header.Get("Cache-Control") != "public, max-age=3600" || a.header.Get("Content-Type") != "text/x-theirs" || a.header.Get("X-Robots-Tag") != "all" {
-		t.Errorf("got %d %v %s", a.status, a.header, a.body)
+	c := testcaddy.Start(t, "upstream_diagnostics {\npage off\n}\nreverse_proxy "+testcaddy.Dead(t)+"\nhandle_errors {\nheader {"+theirs+"}\nrespond \"own\"\n}")
+	a := c.Get("/")
+	if a.Status != 502 || a.Body != "own" || a.Header.Get("Cache-Control") != "public, max-age=3600" || a.Header.Get("Content-Type") != "text/x-theirs" || a.Header.Get("X-Robots-Tag") != "all" {
+		t.Errorf("got %d %v %s", a.Status, a.Header, a.Body)
 	}
 }
 
 // What a page of another site makes a browser ask gets what everybody gets.
 func TestForeignOrigin(t *testing.T) {
-	c := startCaddy(t, "header >Access-Control-Allow-Origin *\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nproxy_status_name edge\n}\nrequest_header -Origin\nreverse_proxy "+dead(t))
+	c := testcaddy.Start(t, "header >Access-Control-Allow-Origin *\n@key header X-Key right\nupstream_diagnostics {\ndetails @key\nproxy_status_name edge\n}\nrequest_header -Origin\nreverse_proxy "+testcaddy.Dead(t))
 	for _, test := range []struct {
 		name   string
 		fields []string
 		shown  bool
 	}{
 		{"none", nil, true},
-		{"its own", []string{"Origin: " + c.url}, true},
+		{"its own", []string{"Origin: " + c.URL}, true},
 		{"its own, behind something that ended TLS", []string{"Host: 127.0.0.1", "Origin: https://127.0.0.1"}, true},
 		{"another", []string{"Origin: https://evil.example"}, false},
 		{"another port", []string{"Origin: http://127.0.0.1"}, false},
 		{"null", []string{"Origin: null"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := c.get("/", append([]string{"X-Key: right", "Accept: application/json"}, test.fields...)...)
-			shown := strings.Contains(a.body, "connection_refused")
-			if a.status != 502 || shown != test.shown || strings.Contains(a.header.Get("Proxy-Status"), "next-hop") != test.shown {
-				t.Errorf("got %d %v %s", a.status, a.header, a.body)
+			a := c.Get("/", append([]string{"X-Key: right", "Accept: application/json"}, test.fields...)...)
+			shown := strings.Contains(a.Body, "connection_refused")
+			if a.Status != 502 || shown != test.shown || strings.Contains(a.Header.Get("Proxy-Status"), "next-hop") != test.shown {
+				t.Errorf("got %d %v %s", a.Status, a.Header, a.Body)
 			}
-			if allowed := a.header.Get("Access-Control-Allow-Origin") != ""; allowed == shown {
-				t.Errorf("got %v", a.header)
+			if allowed := a.Header.Get("Access-Control-Allow-Origin") != ""; allowed == shown {
+				t.Errorf("got %v", a.Header)
 			}
 		})
 	}

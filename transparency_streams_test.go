@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -141,8 +142,8 @@ func TestTransparencyWebSocket(t *testing.T) {
 		"talk":                    nil,
 		"talk with active checks": {"health_uri /refused", "health_interval 1h", "health_status 403"},
 	} {
-		transparent(t, exchange{name: name, site: proxied(quietChecks(echoWebSocket), lines...), talk: func(t *testing.T, c *testCaddy, s *seen) {
-			conn, r := c.dial()
+		transparent(t, exchange{name: name, site: proxied(quietChecks(echoWebSocket), lines...), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+			conn, r := dial(c)
 			say(t, conn, upgrade("/")...)
 			res, err := http.ReadResponse(r, nil)
 			if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
@@ -152,8 +153,8 @@ func TestTransparencyWebSocket(t *testing.T) {
 			talkWebSocket(t, conn, r, s)
 		}})
 	}
-	transparent(t, exchange{name: "refused", site: proxied(echoWebSocket), talk: func(t *testing.T, c *testCaddy, s *seen) {
-		conn, r := c.dial()
+	transparent(t, exchange{name: "refused", site: proxied(echoWebSocket), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+		conn, r := dial(c)
 		say(t, conn, upgrade("/refused")...)
 		s.response(http.ReadResponse(r, nil))
 	}})
@@ -175,8 +176,8 @@ func TestTransparencyWebSocket(t *testing.T) {
 				_, _ = io.WriteString(conn, "all read: "+string(all))
 			})
 		}),
-		talk: func(t *testing.T, c *testCaddy, s *seen) {
-			conn, r := c.dial()
+		talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+			conn, r := dial(c)
 			say(t, conn, "GET / HTTP/1.1", "Host: 127.0.0.1", "Connection: Upgrade", "Upgrade: other", "", "")
 			res, err := http.ReadResponse(r, nil)
 			if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
@@ -226,14 +227,14 @@ func TestTransparencyExtendedConnect(t *testing.T) {
 		}
 		return
 	}
-	transparent(t, exchange{name: "talk", tls: true, site: proxied(echoWebSocket), talk: func(t *testing.T, c *testCaddy, s *seen) {
+	transparent(t, exchange{name: "talk", tls: true, site: proxied(echoWebSocket), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
 		transport := &http2.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the certificate is the test's own
 		t.Cleanup(transport.CloseIdleConnections)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		read, write := io.Pipe()
 		defer write.Close()
-		r, err := http.NewRequestWithContext(ctx, http.MethodConnect, c.url+"/chat", read)
+		r, err := http.NewRequestWithContext(ctx, http.MethodConnect, c.URL+"/chat", read)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,9 +312,9 @@ func TestTransparencyGRPC(t *testing.T) {
 		t.Cleanup(server.Stop)
 		return reverseProxy(ln.Addr(), "transport http {", "versions h2c", "}")
 	}
-	talk := func(creds grpccreds.TransportCredentials) func(*testing.T, *testCaddy, *seen) {
-		return func(t *testing.T, c *testCaddy, s *seen) {
-			conn, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", c.port), grpc.WithTransportCredentials(creds))
+	talk := func(creds grpccreds.TransportCredentials) func(*testing.T, *testcaddy.Caddy, *seen) {
+		return func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+			conn, err := grpc.NewClient(fmt.Sprintf("passthrough:///127.0.0.1:%d", c.Port), grpc.WithTransportCredentials(creds))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -386,7 +387,7 @@ func TestTransparencyStalledUpload(t *testing.T) {
 				go func() { _, _ = io.WriteString(part, "part") }()
 				defer part.Close()
 				client := clientFor(t, protocol)
-				res, err := client.Post(c.url, "text/plain", body)
+				res, err := client.Post(c.URL, "text/plain", body)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -395,7 +396,7 @@ func TestTransparencyStalledUpload(t *testing.T) {
 					t.Errorf("got %s", res.Status)
 				}
 				if front != "" {
-					if f := c.failure(); f.Cause != "stream_reset" {
+					if f := c.Failure(); f.Cause != "stream_reset" {
 						t.Errorf("named %s: %s", f.Cause, f.Error)
 					}
 				}

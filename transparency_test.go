@@ -33,6 +33,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // exchange is what a client and an upstream have to say to each other through a
@@ -47,7 +48,7 @@ type exchange struct {
 	// site starts the upstream and returns the directive that proxies to it.
 	site func(t *testing.T, s *seen) string
 	// talk is the client's part.
-	talk func(t *testing.T, c *testCaddy, s *seen)
+	talk func(t *testing.T, c *testcaddy.Caddy, s *seen)
 }
 
 // transparent runs an exchange through a Caddy without us, then with our directive,
@@ -83,11 +84,11 @@ func without(a, b string) string {
 func (e exchange) run(t *testing.T, front string, s *seen) {
 	c := startProxy(t, proxyConfig{tls: e.tls, bare: front == "", servers: e.servers, site: "in_flight\n" + front + "\n" + e.site(t, s)})
 	e.talk(t, c, s)
-	eventually(t, "all requests have ended", func() bool { return inFlight.Load() == 0 })
+	testcaddy.Eventually(t, "all requests have ended", func() bool { return inFlight.Load() == 0 })
 	if front == "" {
 		return
 	}
-	for _, f := range c.failures() {
+	for _, f := range c.Failures() {
 		t.Errorf("recorded: %s %s %s", f.Outcome, f.Cause, f.Error)
 	}
 }
@@ -102,21 +103,19 @@ type proxyConfig struct {
 
 // startProxy runs it until the test ends. Where it is bare, there is no admin
 // endpoint and so nothing of ours at all, not even in the reverse_proxy.
-func startProxy(t *testing.T, p proxyConfig) *testCaddy {
+func startProxy(t *testing.T, p proxyConfig) *testcaddy.Caddy {
 	t.Helper()
-	c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-	c.url = fmt.Sprintf("http://127.0.0.1:%d", c.port)
-	c.admin = fmt.Sprintf("http://127.0.0.1:%d", c.adminPort)
-	admin, tlsLine := fmt.Sprintf("127.0.0.1:%d", c.adminPort), ""
+	c := testcaddy.New(t)
+	admin, tlsLine := fmt.Sprintf("127.0.0.1:%d", c.AdminPort), ""
 	if p.bare {
 		admin = "off"
 	}
 	if p.tls {
-		c.url = fmt.Sprintf("https://127.0.0.1:%d", c.port)
+		c.URL = fmt.Sprintf("https://127.0.0.1:%d", c.Port)
 		cert, key := certificateFiles(t)
 		tlsLine = fmt.Sprintf("tls %q %q", cert, key)
 	}
-	err := loadCaddyfile(fmt.Sprintf(`{
+	err := testcaddy.Load(fmt.Sprintf(`{
 	admin %s
 	persist_config off
 	auto_https off
@@ -135,7 +134,7 @@ func startProxy(t *testing.T, p proxyConfig) *testCaddy {
 	}
 	%s
 }
-`, admin, p.servers, c.url, tlsLine, p.site, p.after))
+`, admin, p.servers, c.URL, tlsLine, p.site, p.after))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,11 +418,11 @@ func everyday(s *seen) http.Handler {
 }
 
 // visitEveryday is the client of it.
-func visitEveryday(protocol string) func(*testing.T, *testCaddy, *seen) {
-	return func(t *testing.T, c *testCaddy, s *seen) {
+func visitEveryday(protocol string) func(*testing.T, *testcaddy.Caddy, *seen) {
+	return func(t *testing.T, c *testcaddy.Caddy, s *seen) {
 		client := clientFor(t, protocol)
 		send := func(method, path string, body io.Reader, prepare ...func(*http.Request)) (*http.Response, error) {
-			r, err := http.NewRequestWithContext(t.Context(), method, c.url+path, body)
+			r, err := http.NewRequestWithContext(t.Context(), method, c.URL+path, body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -526,13 +525,13 @@ func TestTransparency(t *testing.T) {
 }
 
 // dial is a client that writes its requests by hand.
-func (c *testCaddy) dial() (net.Conn, *bufio.Reader) {
-	c.t.Helper()
-	conn, err := new(net.Dialer).DialContext(c.t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", c.port))
+func dial(c *testcaddy.Caddy) (net.Conn, *bufio.Reader) {
+	c.T.Helper()
+	conn, err := new(net.Dialer).DialContext(c.T.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", c.Port))
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	c.t.Cleanup(func() { _ = conn.Close() })
+	c.T.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // of a test that hangs
 	return conn, bufio.NewReader(conn)
 }
@@ -565,8 +564,8 @@ func TestTransparencyContinue(t *testing.T) {
 		return mux
 	}
 	lines := []string{"transport http {", "expect_continue_timeout 20s", "}"}
-	transparent(t, exchange{name: "welcome", site: proxied(upstream, lines...), talk: func(t *testing.T, c *testCaddy, s *seen) {
-		conn, r := c.dial()
+	transparent(t, exchange{name: "welcome", site: proxied(upstream, lines...), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+		conn, r := dial(c)
 		say(t, conn, ask("/welcome")...)
 		interim, err := http.ReadResponse(r, nil)
 		if err != nil || interim.StatusCode != http.StatusContinue {
@@ -585,8 +584,8 @@ func TestTransparencyContinue(t *testing.T) {
 			t.Errorf("the upstream saw %s", s.by("upstream"))
 		}
 	}})
-	transparent(t, exchange{name: "refused", site: proxied(upstream, lines...), talk: func(t *testing.T, c *testCaddy, s *seen) {
-		conn, r := c.dial()
+	transparent(t, exchange{name: "refused", site: proxied(upstream, lines...), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+		conn, r := dial(c)
 		say(t, conn, ask("/refused")...)
 		s.untilReceived(t.Context())
 		// Caddy's server holds the answer back until the body has come, by itself.
@@ -601,8 +600,8 @@ func TestTransparencyContinue(t *testing.T) {
 
 // Trailers that nobody announced, of a request.
 func TestTransparencyUnannouncedTrailers(t *testing.T) {
-	transparent(t, exchange{name: "h1", site: proxied(everyday), talk: func(t *testing.T, c *testCaddy, s *seen) {
-		conn, r := c.dial()
+	transparent(t, exchange{name: "h1", site: proxied(everyday), talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+		conn, r := dial(c)
 		say(t, conn, "POST /echo HTTP/1.1", "Host: 127.0.0.1", "Transfer-Encoding: chunked", "", "4", "body", "0", "X-Sum: 45", "", "")
 		s.response(http.ReadResponse(r, nil))
 	}})
@@ -628,8 +627,8 @@ func TestTransparencyIncremental(t *testing.T) {
 				_, _ = io.WriteString(w, "good")
 			})
 		}),
-		talk: func(t *testing.T, c *testCaddy, s *seen) {
-			conn, r := c.dial()
+		talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+			conn, r := dial(c)
 			say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", "Incremental: ?1", "Content-Length: 9", "", "")
 			for _, part := range []string{"one", "two", "six"} {
 				say(t, conn, part)
@@ -655,8 +654,8 @@ func TestTransparencyIncremental(t *testing.T) {
 				}
 			})
 		}),
-		talk: func(t *testing.T, c *testCaddy, s *seen) {
-			res, err := clientFor(t, "h1").Get(c.url)
+		talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+			res, err := clientFor(t, "h1").Get(c.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -681,9 +680,9 @@ func TestTransparencyIncremental(t *testing.T) {
 		site: proxied(func(s *seen) http.Handler {
 			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.upstream("reached") })
 		}, "request_buffers 4KiB"),
-		talk: func(t *testing.T, c *testCaddy, s *seen) {
+		talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
 			s.upstream("is not reached")
-			conn, r := c.dial()
+			conn, r := dial(c)
 			say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", "Incremental: ?1", "Content-Length: 4", "", "body")
 			res, err := http.ReadResponse(r, nil)
 			if err != nil || res.StatusCode != http.StatusNotImplemented {
@@ -719,8 +718,8 @@ func TestTransparencyPROXY(t *testing.T) {
 			// Caddy tells no port, so the clients differ in what a trusted proxy in
 			// front of Caddy says of them.
 			servers: "trusted_proxies static 127.0.0.1/32",
-			talk: func(t *testing.T, c *testCaddy, s *seen) {
-				conn, r := c.dial()
+			talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+				conn, r := dial(c)
 				for _, client := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.1"} {
 					say(t, conn, "GET / HTTP/1.1", "Host: 127.0.0.1", "X-Forwarded-For: "+client, "", "")
 					res, err := http.ReadResponse(r, nil)
@@ -807,12 +806,12 @@ func TestTransparencyDownload(t *testing.T) {
 				}
 			})
 		}),
-		talk: func(t *testing.T, c *testCaddy, s *seen) {
+		talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
 			var stats runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&stats)
 			before, peak := stats.HeapAlloc, uint64(0)
-			res, err := clientFor(t, "h1").Get(c.url)
+			res, err := clientFor(t, "h1").Get(c.URL)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // recording is a handler that notes what those behind it do to each answer.
@@ -314,8 +315,8 @@ func TestTransparencyResponseWriter(t *testing.T) {
 				doing.Store(test.name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { test.do(s, w, r) }))
 				return fmt.Sprintf("does %q", test.name)
 			},
-			talk: func(t *testing.T, c *testCaddy, s *seen) {
-				conn, r := c.dial()
+			talk: func(t *testing.T, c *testcaddy.Caddy, s *seen) {
+				conn, r := dial(c)
 				switch {
 				case test.body == "UNFINISHED":
 					say(t, conn, "POST / HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 1000", "", test.body)
@@ -352,7 +353,7 @@ func TestTransparencyResponseWriter(t *testing.T) {
 			c := startProxy(t, proxyConfig{site: fmt.Sprintf("recording outer\nupstream_diagnostics\nrecording inner\ndoes %q", test.name)})
 			forgetRecordings()
 			doing.Store(test.name, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { test.do(s, w, r) }))
-			conn, r := c.dial()
+			conn, r := dial(c)
 			body := test.body
 			length := len(body)
 			if body == "UNFINISHED" {

@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // warningsOf are what our handlers warned of, each by the words that tell it from others.
-func warningsOf(l *logFile) (warnings []string) {
-	for _, entry := range l.entries("") {
+func warningsOf(l *testcaddy.LogFile) (warnings []string) {
+	for _, entry := range l.Entries("") {
 		if entry["level"] != "warn" {
 			continue
 		}
@@ -120,12 +121,12 @@ func TestWarnsOfPlace(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			config := c.caddyfile(l.ofOurs()+"\nEND", test.site)
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.New(t)
+			config := c.Caddyfile(l.OfOurs()+"\nEND", test.site)
 			config = strings.Replace(config, "\nEND\n}\n", "\n}\n"+test.more, 1)
-			config = strings.NewReplacer("UP", dead(t), "PORT", strconv.Itoa(c.port)).Replace(config)
-			if err := loadCaddyfile(config); err != nil {
+			config = strings.NewReplacer("UP", testcaddy.Dead(t), "PORT", strconv.Itoa(c.Port)).Replace(config)
+			if err := testcaddy.Load(config); err != nil {
 				t.Fatal(err)
 			}
 			if err := caddy.Stop(); err != nil {
@@ -157,8 +158,8 @@ func TestWarnsOfNoEffect(t *testing.T) {
 		"a page that tells nothing":   {block: "page minimal\nbrand {\nname Shop\n}\nretry_after 30s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLogFile(t)
-			startCaddyWith(t, l.ofOurs(), "@ops remote_ip 10.20.0.0/16\nupstream_diagnostics {\n"+tc.block+"\n}\nreverse_proxy "+dead(t))
+			l := testcaddy.NewLogFile(t)
+			testcaddy.StartWith(t, l.OfOurs(), "@ops remote_ip 10.20.0.0/16\nupstream_diagnostics {\n"+tc.block+"\n}\nreverse_proxy "+testcaddy.Dead(t))
 			if got := warningsOf(l); !slices.Equal(got, tc.want) {
 				t.Errorf("warned of %q, want %q", got, tc.want)
 			}
@@ -180,13 +181,13 @@ func TestWarnsWithoutApp(t *testing.T) {
 		"admin off, with options in it":     {options: "admin off\nupstream_diagnostics {\nkeep 10\n}"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLogFile(t)
-			c := &testCaddy{t: t, port: freePort(t), adminPort: freePort(t)}
-			config := c.caddyfile(l.ofOurs()+"\n"+tc.options, "handle /a {\nupstream_diagnostics\nreverse_proxy UP\n}\nhandle {\nupstream_diagnostics\nreverse_proxy UP\n}")
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.New(t)
+			config := c.Caddyfile(l.OfOurs()+"\n"+tc.options, "handle /a {\nupstream_diagnostics\nreverse_proxy UP\n}\nhandle {\nupstream_diagnostics\nreverse_proxy UP\n}")
 			if strings.Contains(tc.options, "admin off") {
-				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.adminPort), "", 1)
+				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "", 1)
 			}
-			config = strings.ReplaceAll(config, "UP", dead(t))
+			config = strings.ReplaceAll(config, "UP", testcaddy.Dead(t))
 			t.Cleanup(func() {
 				if err := caddy.Stop(); err != nil {
 					t.Error(err)
@@ -194,7 +195,7 @@ func TestWarnsWithoutApp(t *testing.T) {
 			})
 			var want []string
 			for range 3 { // each load
-				if err := loadCaddyfile(config); err != nil {
+				if err := testcaddy.Load(config); err != nil {
 					t.Fatal(err)
 				}
 				want = append(want, tc.want...)

@@ -3,11 +3,13 @@ package diagnostics
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // Transports that can't be told of a name server ask the one of this process.
@@ -21,7 +23,7 @@ func TestFaultsOverWays(t *testing.T) {
 
 func testOverWays(t *testing.T, faults []faultlab.Fault) {
 	t.Helper()
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	for _, way := range faultlab.Ways() {
 		t.Run(way.Name, func(t *testing.T) {
 			proven := make(map[string]bool)
@@ -49,10 +51,10 @@ func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
 	if unfit != "" {
 		return false
 	}
-	c := startCaddyWith(t, options, "upstream_diagnostics\n"+site)
+	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+site)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := broken.Visit(ctx, c.url+"/order"); err != nil {
+	if _, err := broken.Visit(ctx, c.URL+"/order"); err != nil {
 		t.Fatal(err)
 	}
 	f := newest(c, fault.Cause)
@@ -90,7 +92,7 @@ var loops = []struct {
 func TestProxyLoopOverWays(t *testing.T) {
 	for _, loop := range loops {
 		t.Run(loop.way, func(t *testing.T) {
-			port := itoa(freePort(t))
+			port := strconv.Itoa(testcaddy.FreePort(t))
 			address := "127.0.0.1:" + port
 			directive, to, site := "reverse_proxy", loop.scheme+address, "http://"+address
 			if loop.way == "forward_auth" {
@@ -109,19 +111,19 @@ func TestProxyLoopOverWays(t *testing.T) {
 				options = "servers :" + port + " {\n" + loop.servers + "\n}"
 			}
 			// The third time round it goes on to an upstream that refuses.
-			c := startCaddyWith(t, options, "reverse_proxy "+site+entry+"\n}\n"+site+" {\n"+secure+"upstream_diagnostics\n"+
+			c := testcaddy.StartWith(t, options, "reverse_proxy "+site+entry+"\n}\n"+site+" {\n"+secure+"upstream_diagnostics\n"+
 				"@round not header_regexp X-Round ...\n"+
 				directive+" @round "+to+" {\nheader_up X-Round \"{header.X-Round}x\"\n"+strings.ReplaceAll(strings.Join(loop.block, "\n"), "PORT", port)+"\n}\n"+
-				"reverse_proxy "+dead(t))
-			c.get("/")
-			eventually(t, "what ends the loop is recorded", func() bool {
-				list := c.failures("cause=connection_refused")
+				"reverse_proxy "+testcaddy.Dead(t))
+			c.Get("/")
+			testcaddy.Eventually(t, "what ends the loop is recorded", func() bool {
+				list := c.Failures("cause=connection_refused")
 				if !loop.unproven {
-					list = c.failures("cause=proxy_loop")
+					list = c.Failures("cause=proxy_loop")
 				}
 				return len(list) > 0
 			})
-			if list := c.failures("cause=proxy_loop"); loop.unproven && len(list) > 0 {
+			if list := c.Failures("cause=proxy_loop"); loop.unproven && len(list) > 0 {
 				t.Errorf("it can be proven now: %v", list[0].Evidence)
 			}
 		})

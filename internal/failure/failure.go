@@ -181,6 +181,11 @@ const (
 	UpstreamAnswered Outcome = "upstream_answered" // the upstream itself answered 502, 503, 504 …
 )
 
+// AbandonedAfter is how long a client must have waited for its leaving to be recorded:
+// whoever leaves earlier says nothing of the upstream. Tests don't wait; they change it
+// before a config is loaded, because requests outlive their test.
+var AbandonedAfter = time.Second
+
 // Outcomes lists all outcomes, in the order in which they are counted and shown.
 var Outcomes = []Outcome{Failed, Rescued, Truncated, Abandoned, UpstreamAnswered}
 
