@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -172,14 +173,45 @@ func (c *Caddy) AdminGet(path string, into any) int {
 // Failures are the recorded ones, newest first.
 func (c *Caddy) Failures(filters ...string) []*failure.Failure {
 	c.T.Helper()
+	var list failure.FailurePage
+	c.AdminGet(failuresPath(filters), &list)
+	return list.Failures
+}
+
+// Kept are Failures where there may be no admin endpoint: it asks the module that would
+// be mounted there.
+func (c *Caddy) Kept(filters ...string) []*failure.Failure {
+	c.T.Helper()
+	module, err := caddy.GetModule("admin.api.upstream_diagnostics")
+	if err != nil {
+		c.T.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, failuresPath(filters), nil)
+	for _, route := range module.New().(caddy.AdminRouter).Routes() {
+		if route.Pattern != adminPath+"/" {
+			continue
+		}
+		w := httptest.NewRecorder()
+		if err := route.Handler.ServeHTTP(w, r); err != nil {
+			c.T.Fatal(err)
+		}
+		var list failure.FailurePage
+		if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil {
+			c.T.Fatalf("%v in %s", err, w.Body)
+		}
+		return list.Failures
+	}
+	c.T.Fatal("the module has no routes")
+	return nil
+}
+
+func failuresPath(filters []string) string {
 	query := url.Values{}
 	for _, filter := range filters {
 		name, value, _ := strings.Cut(filter, "=")
 		query.Set(name, value)
 	}
-	var list failure.FailurePage
-	c.AdminGet(adminPath+"/failures?"+query.Encode(), &list)
-	return list.Failures
+	return adminPath + "/failures?" + query.Encode()
 }
 
 // Failure is the newest one. It waits for it: a record may be made after the

@@ -12,6 +12,9 @@ import (
 // LoggerName is the name of the logger of our handlers.
 const LoggerName = "http.handlers.upstream_diagnostics"
 
+// LogMessage is what an entry of a failure says.
+const LogMessage = "upstream failure"
+
 // LogFile is a log that Caddy writes.
 type LogFile struct {
 	T    *testing.T

@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"bufio"
@@ -241,7 +241,7 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 			if timeouts == 0 {
 				t.Errorf("none of %d records has the error of an upload that stalled", len(list))
 			}
-			testcaddy.Eventually(t, "the records are logged", func() bool { return len(l.Entries(logMessage)) > 0 })
+			testcaddy.Eventually(t, "the records are logged", func() bool { return len(l.Entries(testcaddy.LogMessage)) > 0 })
 			content, err := os.ReadFile(l.Path)
 			if err != nil {
 				t.Fatal(err)
@@ -300,7 +300,7 @@ func TestPlaceholdersTellNoSecret(t *testing.T) {
 			if a.Status < 500 || test.cause != "" && f.Cause != test.cause || !strings.Contains(f.Upstream, "{http.request.") {
 				t.Errorf("got %d, %s of %s: %s", a.Status, f.Cause, f.Upstream, f.Error)
 			}
-			l.Wait(logMessage, 1)
+			l.Wait(testcaddy.LogMessage, 1)
 			log, err := os.ReadFile(l.Path)
 			if err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"encoding/json"
@@ -177,7 +177,7 @@ func TestHearing(t *testing.T) {
 			if a.Err != nil || a.Status != test.status {
 				t.Errorf("got %d %v, want %d", a.Status, a.Err, test.status)
 			}
-			list := currentProcess().journal.Query(failure.Query{Limit: 50}).Failures
+			list := c.Kept()
 			if test.cause == "" {
 				if len(list) > 0 {
 					t.Errorf("recorded: %+v", list[0])

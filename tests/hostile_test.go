@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"encoding/json"
@@ -157,7 +157,7 @@ func testHostile(t *testing.T, request func(*testcaddy.Caddy) string, upstreams 
 	for _, path := range []string{"/failures", "/failures?format=text", "/failures/" + newest, "/failures/" + newest + "?format=text", "?format=text"} {
 		checkClean(t, "admin "+path, c.AdminDo("GET", path).Body)
 	}
-	l.Wait(logMessage, 6*len(upstreams))
+	l.Wait(testcaddy.LogMessage, 6*len(upstreams))
 	access.Wait("handled request", 6*len(upstreams))
 	content, err := os.ReadFile(l.Path)
 	if err != nil {
@@ -315,7 +315,7 @@ func TestRedaction(t *testing.T) {
 				t.Errorf("kept %s, want %s", g, w)
 			}
 			// Neither the record nor the log has it somewhere else.
-			logged, _ := json.Marshal(l.Wait(logMessage, 1))
+			logged, _ := json.Marshal(l.Wait(testcaddy.LogMessage, 1))
 			record, _ := json.Marshal(f)
 			if strings.Contains(string(logged)+string(record), "secret") {
 				t.Errorf("kept: %s\nlogged: %s", record, logged)

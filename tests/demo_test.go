@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"context"
@@ -26,7 +26,7 @@ var (
 
 // Every link of the demo shows what its index says.
 func TestDemo(t *testing.T) {
-	source, err := os.ReadFile("examples/demo/Caddyfile")
+	source, err := os.ReadFile("../examples/demo/Caddyfile")
 	if err != nil {
 		t.Fatal(err)
 	}

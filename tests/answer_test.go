@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"encoding/json"
@@ -485,7 +485,7 @@ func TestSite(t *testing.T) {
 			}
 			defer testcaddy.Stop(t)
 			a := c.Get("/")
-			list := currentProcess().journal.Query(failure.Query{}).Failures
+			list := c.Kept()
 			if len(list) != 1 {
 				t.Fatalf("recorded %d failures, the client got %+v", len(list), a)
 			}

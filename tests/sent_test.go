@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"bufio"
@@ -500,7 +500,7 @@ func TestRequestSent(t *testing.T) {
 			sendRaw(t, c, request, left)
 			var list []*failure.Failure
 			testcaddy.Eventually(t, "a failure is recorded", func() bool {
-				list = currentProcess().journal.Query(failure.Query{Limit: 50}).Failures
+				list = c.Kept()
 				return len(list) > 0
 			})
 			f := list[0]
@@ -580,7 +580,7 @@ func TestRequestSentOverAll(t *testing.T) {
 			if err := json.Unmarshal([]byte(a.Body), &problem); err != nil {
 				t.Fatalf("%v: %d %s", err, a.Status, a.Body)
 			}
-			f := currentProcess().journal.Query(failure.Query{Limit: 1}).Failures[0]
+			f := c.Kept()[0]
 			if f.RequestSent != test.want || problem.RequestSent != test.want {
 				t.Errorf("request_sent is %s, the client is told %s, want %s", f.RequestSent, problem.RequestSent, test.want)
 			}
