@@ -184,9 +184,6 @@ func TestWarnsWithoutApp(t *testing.T) {
 			l := testcaddy.NewLogFile(t)
 			c := testcaddy.New(t)
 			config := c.Caddyfile(l.OfOurs()+"\n"+tc.options, "handle /a {\nupstream_diagnostics\nreverse_proxy UP\n}\nhandle {\nupstream_diagnostics\nreverse_proxy UP\n}")
-			if strings.Contains(tc.options, "admin off") {
-				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "", 1)
-			}
 			config = strings.ReplaceAll(config, "UP", testcaddy.Dead(t))
 			t.Cleanup(func() {
 				if err := caddy.Stop(); err != nil {

@@ -477,9 +477,6 @@ func TestSite(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := testcaddy.New(t)
 			config := c.Caddyfile(test.options, test.site) + test.more
-			if test.options != "" {
-				config = strings.Replace(config, "admin 127.0.0.1:"+strconv.Itoa(c.AdminPort), "", 1)
-			}
 			if err := testcaddy.Load(strings.ReplaceAll(config, "DOWN", down)); err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -161,9 +160,6 @@ func TestHearing(t *testing.T) {
 			}
 			c := testcaddy.New(t)
 			caddyfile := c.Caddyfile(test.options, test.site)
-			if strings.Contains(test.options, "admin off") {
-				caddyfile = strings.Replace(caddyfile, fmt.Sprintf("admin 127.0.0.1:%d", c.AdminPort), "", 1)
-			}
 			if strings.Contains(test.site, "invoke") {
 				caddyfile += "&(app) {\nreverse_proxy DEAD\n}\n"
 			}

@@ -1,7 +1,7 @@
 package testcaddy
 
 import (
-	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -18,20 +18,30 @@ const firstPort, blockCount, blockSize = 21000, 11, 1000
 
 var lastPort atomic.Uint32
 
-// claim finds a block that no other process has. Listening on its first port, until the
-// process ends, is what keeps others away.
-var claim = sync.OnceValues(func() (first int, err error) {
+func init() { lastPort.Store(rand.Uint32N(blockSize)) }
+
+// ours is this process's block.
+var ours = sync.OnceValues(claim)
+
+// block is a block of ports. Listening on its first one, until the process ends, is what
+// keeps others away.
+type block struct {
+	first   int
+	claimed net.Listener
+}
+
+// claim finds a block that nobody has.
+func claim() (block, error) {
+	var err error
 	start := rand.IntN(blockCount)
 	for i := range blockCount {
-		first = firstPort + (start+i)%blockCount*blockSize
-		if claimed, err = listen(first); err == nil {
-			return first, nil
+		b := block{first: firstPort + (start+i)%blockCount*blockSize}
+		if b.claimed, err = listen(b.first); err == nil {
+			return b, nil
 		}
 	}
-	return 0, errors.New("other processes have all ports that are for tests: " + err.Error())
-})
-
-var claimed net.Listener // so that it is not collected
+	return block{}, fmt.Errorf("other processes have all ports that are for tests: %w", err)
+}
 
 func listen(port int) (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
@@ -40,12 +50,12 @@ func listen(port int) (net.Listener, error) {
 // FreePort is a port of loopback that nobody listens on.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	first, err := claim()
+	b, err := ours()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range blockSize {
-		port := first + 1 + int(lastPort.Add(1)%(blockSize-1))
+		port := b.first + 1 + int(lastPort.Add(1)%(blockSize-1))
 		var ln net.Listener
 		if ln, err = listen(port); err == nil {
 			ln.Close()
