@@ -76,7 +76,7 @@ func brokenBody(t *try) finding {
 		if t.absent(failure.ReadTimeout) {
 			return nothing
 		}
-		return found(ResponseStalled).within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
+		return wrongLength(t, found(ResponseStalled), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 	case text == textConnectionLost:
 		return found(ConnectionLost)
 	}
@@ -96,7 +96,7 @@ func brokenBody(t *try) finding {
 		// It is the decoder's error, not the connection's.
 		return found(ContentCodingInvalid, "the answer came to its end, its gzip stream did not")
 	case died(t.err), t.text() == textTrailerCut:
-		return found(ResponseTruncated)
+		return truncatedCause(t)
 	}
 	return nothing
 }
@@ -129,7 +129,7 @@ func isCodingError(err error) bool {
 
 // received says how much of an answer's body came.
 func received(t *try) string {
-	if t.Body.Expected < 0 {
+	if t.Body.Expected < 0 || t.Body.Expected < t.Body.Bytes {
 		return fmt.Sprintf("%d bytes of the answer came, of a length that was not announced", t.Body.Bytes)
 	}
 	return fmt.Sprintf("%d of %d bytes of the answer came", t.Body.Bytes, t.Body.Expected)
@@ -154,6 +154,7 @@ var TransferCodingInvalid = &Row{
 	Rivals: []Rival{
 		{"response_truncated", "what came is no chunk; an answer that is cut lacks one"},
 		{"response_malformed", "the error is about Transfer-Encoding or a chunk"},
+		{"response_length_exceeded", "what came is no chunk; it was not after the last one"},
 	},
 }
 
@@ -166,8 +167,8 @@ var ResponseTruncated = &Row{
 	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error.",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed, while it was sending",
-		"a server or balancer on the way with a limit for the whole answer",
-		"a wrong Content-Length, larger than what is sent",
+		"a limit for the whole answer: of the server (WriteTimeout of Go, request_terminate_timeout of php-fpm), or of a balancer on the way",
+		"a wrong Content-Length, larger than what is sent: then all of it comes at once, and nothing more until the server ends the idle connection",
 	},
 	Fix: Fix{
 		Caddy:       "Nothing: the status is sent already, and a part cannot be taken back.",
@@ -181,6 +182,8 @@ var ResponseTruncated = &Row{
 		{"transfer_coding_invalid", "something is missing; nothing that came was malformed"},
 		{"content_coding_invalid", "the connection ended before the body did"},
 		{"response_stalled", "the connection ended; no time ran out"},
+		{"response_length_exceeded", "less came than was announced"},
+		{"a Content-Length larger than the body", "the evidence, where all that came had come at once and then nothing until the end; else only the application's log, which has no crash"},
 		{"an answer without a length that ends too early", "nothing: where neither a length nor chunks are used, the end of the connection is the end of the answer, and no record is made"},
 	},
 }
@@ -195,6 +198,7 @@ var ResponseStalled = &Row{
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",
+		"a wrong Content-Length, larger than what is sent: then all of it comes at once, and nothing more",
 	},
 	Fix: Fix{
 		Caddy:       "If it may pause so long, raise the limit.",

@@ -225,6 +225,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 		}
 	}
+	if overlong(h, last) {
+		return verdict{failure.Truncated, h.Response.Status, last, overlongCause(last), nil}, true
+	}
 	failed := lastFailed(h, last.Limits)
 	if failed == nil {
 		return verdict{}, false

@@ -22,6 +22,7 @@ import (
 const (
 	textMalformedResponse = "malformed HTTP response "
 	textMalformedStatus   = "malformed HTTP status code "
+	textMalformedVersion  = "malformed HTTP version "
 	textMissingColon      = "malformed MIME header: missing colon: "
 	textHeadersExceeded   = "net/http: server response headers exceeded "
 	textH2HeadersExceeded = "http2: response header list larger than advertised limit"
@@ -33,7 +34,7 @@ const (
 var textsMalformed = []string{
 	textMalformedResponse,
 	textMalformedStatus,
-	"malformed HTTP version ",
+	textMalformedVersion,
 	"bad Content-Length ",
 	"invalid empty Content-Length ",
 	"http: message cannot contain multiple Content-Length headers",
@@ -401,6 +402,7 @@ var NotHTTP = &Row{
 	},
 	Rivals: []Rival{
 		{"response_malformed", "it greeted before it was asked, or its first bytes are those of another protocol"},
+		{"response_length_exceeded", "the connection was new: it had brought no answer before"},
 		{"tls_expected", "the first bytes are no TLS record"},
 		{"http_version_mismatch", "the first bytes are not HTTP/2's"},
 		{"tls_not_spoken", "no TLS was spoken to it"},
@@ -476,6 +478,7 @@ var ResponseMalformed = &Row{
 	Rivals: []Rival{
 		{"response_cut_in_headers", "the connection had not ended within a line; over TLS, where bytes are not heard, nothing tells a cut within a line"},
 		{"not_http", "the first bytes are not known to be those of another protocol"},
+		{"response_length_exceeded", "the connection was new, or what came began with a status line"},
 		{"transfer_coding_invalid", "the error is not about Transfer-Encoding"},
 	},
 }

@@ -83,7 +83,7 @@ func http2Cause(t *try) finding {
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
-		return found(ResponseMalformed).at(failure.PhaseBody)
+		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case text == textNotEstablished && !t.TLS:
 		return found(Unknown, closedAfterPreface).at(failure.PhaseSend)
 	case text == textNotEstablished:

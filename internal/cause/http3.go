@@ -73,7 +73,7 @@ func http3Cause(t *try) finding {
 	case text == textH3NoHeaders:
 		return found(HTTPFramingError, "the answer does not begin with its headers")
 	case text == textH3TooMuchBody:
-		return found(ResponseMalformed, "more of a body came than its Content-Length says").at(failure.PhaseBody)
+		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case strings.HasPrefix(text, textH3Invalid):
 		return found(HTTPFramingError, withoutSecrets(text[len(textH3Invalid):]))
 	}

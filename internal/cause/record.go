@@ -96,6 +96,11 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
 	case a.HasAnswer():
 		return failure.SentYes
+	case a.FirstByte > 0 && beyondCause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
+		if nothingSent(a) {
+			return failure.SentNo
+		}
+		return failure.SentMaybe // what came is no answer to it, or not all of it is
 	case a.FirstByte > 0 && greeted(&try{Attempt: a, protocol: a.Protocol}):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:

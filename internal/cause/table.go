@@ -72,6 +72,7 @@ var all = []*Row{
 	TransferCodingInvalid,
 	// The answer's body, and what belongs to no phase.
 	ResponseTruncated,
+	ResponseLengthExceeded,
 	ResponseStalled,
 	ContentCodingInvalid,
 	ClientClosedRequest,

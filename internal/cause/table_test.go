@@ -69,6 +69,7 @@ fastcgi_malformed invalid_response http_protocol_error headers upstream =
 upgrade_failed invalid_response http_upgrade_failed headers upstream 502
 transfer_coding_invalid invalid_response http_response_transfer_coding headers upstream =
 response_truncated interrupted http_response_incomplete body upstream =
+response_length_exceeded invalid_response http_protocol_error body upstream =
 response_stalled timeout connection_read_timeout body upstream =
 content_coding_invalid invalid_response http_response_content_coding body upstream =
 client_closed_request request – – client =

@@ -60,11 +60,7 @@ func waitCause(t *try) finding {
 		if f := saidOther(t); f.is() {
 			return f
 		}
-		f := found(ResetBeforeResponse, sentPROXY(t)...)
-		if t.protocol == protocolFastCGI {
-			return f.advise(adviceScriptEnded)
-		}
-		return f
+		return endedUnanswered(t, found(ResetBeforeResponse, sentPROXY(t)...))
 	case died(t.err) && isHTTP2(t) && t.Wrote == 0 && t.RequestBytes == 0:
 		// Its transport returns before it says how far it had written.
 		return found(RequestWriteFailed, "the request's body had not begun")
@@ -86,9 +82,8 @@ func closedCause(t *try) finding {
 	f := found(ClosedBeforeResponse, sentPROXY(t)...)
 	if t.protocol == protocolFastCGI { // which has no connection to tell of
 		f.evidence = append(f.evidence, "the connection was closed, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
-		return f.advise(adviceScriptEnded)
 	}
-	return f
+	return endedUnanswered(t, f)
 }
 
 // sentPROXY says what may be behind a close without a word, where a PROXY header goes
@@ -212,6 +207,7 @@ var KeepaliveRace = &Row{
 		{"closed_before_response", "the connection was reused (idle_ms), and died within one round trip: too soon for work to have been done"},
 		{"reset_before_response", "the connection was reused (idle_ms), and died within one round trip: too soon for work to have been done"},
 		{"request_write_failed", "the connection was reused (idle_ms), and died within one round trip"},
+		{"response_length_exceeded", "nothing came over the idle connection before it ended"},
 		{"an application that crashes at once upon a request", "nothing where it dies within one round trip on a reused connection; on a new one it shows as closed_before_response"},
 	},
 }
@@ -222,12 +218,13 @@ var ClosedBeforeResponse = &Row{
 	Summary:      "{upstream} closed the connection without an answer.",
 	Advice:       "Look at the application's log for a crash or a killed worker at this time.",
 	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
-	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after.",
+	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
 		"nginx's return 444, or a firewall in the application's own server",
-		"the port speaks TLS and closes on plain HTTP, or expects a PROXY protocol header",
-		"php-fpm's request_terminate_timeout",
+		"at once, where it never answered: a port that speaks TLS or another protocol, or expects a PROXY protocol header",
+		"at once, where it never answered: a published Docker port, a tunnel or a balancer behind which nothing listens",
+		"after seconds: the server's own limit (--timeout of gunicorn, request_terminate_timeout of php-fpm, WriteTimeout of Go's server, which logs nothing)",
 	},
 	Fix: Fix{
 		Caddy:       "A GET may be tried again at another upstream.",
@@ -256,7 +253,8 @@ var ResetBeforeResponse = &Row{
 	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
 	UsualReasons: []string{
 		"the application's process was killed with the request unread",
-		"a balancer whose backend has gone",
+		"a published Docker port, a tunnel or a balancer whose target has gone",
+		"at once, where it never answered: a port of php-fpm, uwsgi or TLS, which closes on HTTP that it has not read",
 		"a firewall that resets connections it does not know",
 		"a server that speaks only HTTP/2, and was sent HTTP/1.1",
 	},

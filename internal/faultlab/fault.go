@@ -43,7 +43,7 @@ func Faults() []Fault {
 	var all []Fault
 	for _, phase := range [][]Fault{
 		selectFaults(), dnsFaults(), connectFaults(), tlsFaults(),
-		sendFaults(), waitFaults(), headersFaults(), bodyFaults(),
+		sendFaults(), waitFaults(), headersFaults(), bodyFaults(), lengthFaults(),
 		http2Faults(), http3Faults(), fastCGIFaults(), forwardProxyFaults(),
 	} {
 		all = append(all, phase...)

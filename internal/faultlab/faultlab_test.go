@@ -182,6 +182,18 @@ var proofs = map[string]check{
 	"gzip_cut":                broken(is(io.ErrUnexpectedEOF)),
 	"client_leaves_in_body":   broken(is(context.Canceled)),
 
+	"after_too_long_an_answer":       text(`malformed HTTP version "tailHTTP/1.1"`),
+	"after_too_long_an_answer_tls":   text(`malformed HTTP version "tailHTTP/1.1"`),
+	"after_too_long_an_answer_alone": text(`malformed HTTP response "\"}"`),
+	"length_too_short":               answered(200),
+	"bytes_after_the_last_chunk":     answered(200),
+	"body_after_204":                 answered(204),
+	"line_after_body":                answered(200),
+	"length_too_long":                broken(is(io.ErrUnexpectedEOF)),
+	"published_port":                 anyOf(is(io.EOF), text("server closed idle connection"), errno(syscall.ECONNRESET, 10054), errno(syscall.EPIPE, 10053)),
+	"http_to_fastcgi":                errno(syscall.ECONNRESET, 10054),
+	"ended_by_its_own_limit":         is(io.EOF),
+
 	"h2_stream_reset":                reset(http2.ErrCodeInternal),
 	"h2_stream_reset_cancel":         reset(http2.ErrCodeCancel),
 	"h2c_stream_reset":               reset(http2.ErrCodeInternal),

@@ -28,17 +28,10 @@ type LiveAttempt struct {
 	// identity for a dial that begins late.
 	trace *httptrace.ClientTrace
 	// conn is the connection that the attempt got, at.
-	conn httptrace.GotConnInfo
-	at   time.Duration
-	// wire listens to what goes over conn; nil where nothing does.
-	wire *Wire
-
+	conn         httptrace.GotConnInfo
+	at           time.Duration
 	requestBody  requestBody
 	responseBody responseBody
-
-	// encrypted says that TLS is spoken over wire; handled that the owner's own routes
-	// make something of the answer.
-	encrypted, handled bool
 }
 
 // Handled hears that the owner's own routes (handle_response) take the answer: what
@@ -86,14 +79,14 @@ func (a *LiveAttempt) freeze() Attempt {
 			c.LocalAddress = addressOf(a.conn.Conn.LocalAddr())
 			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
 		}
-		if a.wire != nil {
-			c.Link = a.wire.link(a.l.start)
-			carried := a.wire.carried()
-			carried.Encrypted = a.encrypted
+		if wire, encrypted := wireOf(a.conn.Conn); wire != nil {
+			c.Link = wire.link(a.l.start)
+			carried := wire.carried()
+			carried.Encrypted = encrypted
 			switch {
 			case !c.Link.Shared:
 				c.Carried = carried
-			case !a.encrypted:
+			case !encrypted:
 				c.Opening = carried.Head
 			}
 		}
@@ -227,8 +220,8 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 	}
 	a.conn, a.at = info, a.l.now()
 	a.hearTLS(info.Conn)
-	if a.wire, a.encrypted = wireOf(info.Conn); a.wire != nil {
-		a.wire.begin(!info.Reused, a.encrypted)
+	if wire, encrypted := wireOf(info.Conn); wire != nil {
+		wire.begin(!info.Reused, encrypted, isHTTP2(info.Conn))
 	}
 }
 
@@ -428,11 +421,14 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	a.Answered = a.l.now()
 	a.Status = res.StatusCode
 	a.Past.Answered(a.conn.IdleTime)
+	if wire, _ := wireOf(a.conn.Conn); wire != nil && res.StatusCode != http.StatusSwitchingProtocols {
+		wire.answered(a.method(), res)
+	}
 	if a.Protocol == "" {
 		a.Protocol = protocolOf(res, a.TLS)
 	}
 	a.Body.Expected = res.ContentLength
-	if a.Body.Uncompressed = res.Uncompressed; res.Uncompressed {
+	if a.Body.Uncompressed = res.Uncompressed; res.Uncompressed || unannounced(res) {
 		a.Body.Expected = -1
 	}
 	if Unpassable(res.StatusCode) && a.l.answers && a.l.before == nil {
@@ -457,11 +453,33 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 }
 
-// rest hears that all of the answer came, so that the connection is idle.
-func (a *LiveAttempt) rest() {
-	if a.wire != nil {
-		a.wire.rest()
+// unannounced says that an answer of FastCGI has no length, which Caddy's transport calls
+// 0: it names no protocol.
+func unannounced(res *http.Response) bool {
+	return res.ProtoMajor == 0 && res.ContentLength == 0 && res.Header.Get("Content-Length") == ""
+}
+
+// method is that of the request as it went out.
+func (a *LiveAttempt) method() string {
+	if a.Request != nil {
+		return a.Request.Method
 	}
+	return a.l.method
+}
+
+// rest hears that all of the answer came, so that the connection is idle. Of a body that
+// is longer than its length the client has lost a part.
+func (a *LiveAttempt) rest() {
+	wire, _ := wireOf(a.conn.Conn)
+	if wire == nil {
+		return
+	}
+	beyond := wire.rest()
+	if beyond == nil || beyond.Blank() || hasNoBody(a.method(), a.Status) {
+		return
+	}
+	a.Body.Beyond = beyond
+	a.l.troubled = true
 }
 
 // protocolOf names the protocol of an answer.
@@ -579,7 +597,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	}
 	b.waited.begin()
 	n, err := b.ReadCloser.Read(p)
-	b.waited.end()
+	at := b.waited.end()
 	a := b.a
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
@@ -590,6 +608,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
 	}
 	a.Body.Bytes += int64(n)
+	if n > 0 {
+		a.Body.Last = at - a.l.start
+	}
 	switch {
 	case err == io.EOF:
 		a.Body.Ended = true

@@ -150,6 +150,8 @@ type Attempt struct {
 	Asks bool
 	// FromEnvironment says that the process's environment names the forward proxy.
 	FromEnvironment bool
+	// handled says that the owner's own routes make something of the answer.
+	handled bool
 
 	// Request is the request as it went out, nil where it didn't: to be read only, and not
 	// its body.
@@ -292,6 +294,11 @@ type Body struct {
 	Ended bool
 	// Uncompressed says that the transport asked for gzip and decodes it by itself.
 	Uncompressed bool
+	// Last is when bytes of it came last, 0 for never.
+	Last time.Duration
+	// Beyond is what had come after its end when that was read, nil for nothing: the
+	// client has lost it.
+	Beyond *Beyond
 	// Reading is how long the upstream was waited for, to send it.
 	Reading time.Duration
 	// Start is its first bytes, kept only of a 400 (see MaxBodyStart): a TLS port

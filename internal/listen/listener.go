@@ -363,7 +363,11 @@ type waiting struct{ before, since atomic.Int64 }
 // begin and end hear that a wait does.
 func (w *waiting) begin() { w.since.Store(int64(time.Since(began))) }
 
-func (w *waiting) end() { w.before.Add(int64(time.Since(began)) - w.since.Swap(0)) }
+func (w *waiting) end() (at time.Duration) {
+	at = time.Since(began)
+	w.before.Add(int64(at) - w.since.Swap(0))
+	return at
+}
 
 func (w *waiting) total() time.Duration {
 	total := w.before.Load()

@@ -45,7 +45,8 @@ type Wire struct {
 	opened, received, sent, ended, idle time.Duration
 	tcp                                 *host.TCPInfo
 
-	now Carried
+	now    Carried
+	answer lastAnswer
 }
 
 // Carried is what went over a connection since its request got it; of one that is
@@ -79,6 +80,8 @@ type Link struct {
 	// TCP is what the kernel knew of it: when our side closed it, else when it was asked
 	// for what it carried; nil where that can't be told.
 	TCP *host.TCPInfo
+	// Previous is the answer to the request before; nil where none was heard.
+	Previous *Previous
 }
 
 // End says who ended a connection.
@@ -157,6 +160,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 		copy(w.now.Tail[:], w.now.Tail[len(last):])
 		copy(w.now.Tail[len(w.now.Tail)-len(last):], last)
 		w.received = time.Since(began)
+		w.overran(p[:n])
 	}
 	idle := time.Duration(0)
 	if err != nil {
@@ -277,24 +281,28 @@ func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
 
 // begin hears that a request got the connection. What came before counts in the clear,
 // on a fresh one: it is the upstream's greeting.
-func (w *Wire) begin(fresh, encrypted bool) {
+func (w *Wire) begin(fresh, encrypted, shared bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests++
-	w.idle, w.encrypted = 0, encrypted
+	w.idle, w.encrypted, w.shared = 0, encrypted, w.shared || shared
+	w.answer.end = 0
 	if (!fresh || encrypted) && !w.shared {
 		w.now = Carried{Head: w.now.Head[:0]}
 	}
 }
 
-// rest hears that the request which has the connection is over. One that is shared may
-// have others.
-func (w *Wire) rest() {
+// rest hears that the request which has the connection is over, and gives what has come
+// after its answer. A connection that is shared may have others.
+func (w *Wire) rest() *Beyond {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.shared {
-		w.idle = time.Since(began)
+	if w.shared {
+		return nil
 	}
+	w.idle = time.Since(began)
+	w.endsInChunks()
+	return w.answer.beyond.copied()
 }
 
 // carried is what went over since begin.
@@ -320,7 +328,7 @@ func (w *Wire) link(start time.Duration) *Link {
 	}
 	l := &Link{
 		Opened: w.opened - start, Requests: max(0, int(w.requests)-1), Shared: w.shared,
-		Sent: since(w.sent), Received: since(w.received), End: w.end, TCP: w.tcp,
+		Sent: since(w.sent), Received: since(w.received), End: w.end, TCP: w.tcp, Previous: w.previous(),
 	}
 	if w.end != EndNone {
 		l.Ended = w.ended - start
@@ -335,13 +343,14 @@ func (w *Wire) link(start time.Duration) *Link {
 func wireOf(conn net.Conn) (w *Wire, encrypted bool) {
 	if c, ok := conn.(*tls.Conn); ok {
 		w, _ = c.NetConn().(*Wire)
-		if w != nil && c.ConnectionState().NegotiatedProtocol == "h2" {
-			w.mu.Lock()
-			w.shared = true
-			w.mu.Unlock()
-		}
 		return w, true
 	}
 	w, _ = conn.(*Wire)
 	return w, false
+}
+
+// isHTTP2 says that HTTP/2 was negotiated for a connection.
+func isHTTP2(conn net.Conn) bool {
+	c, ok := conn.(*tls.Conn)
+	return ok && c.ConnectionState().NegotiatedProtocol == "h2"
 }

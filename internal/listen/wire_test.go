@@ -37,7 +37,7 @@ func TestCarried(t *testing.T) {
 				}()
 				w := NewWire(ours, nil)
 				defer w.Close()
-				w.begin(true, false)
+				w.begin(true, false, false)
 				buffer := make([]byte, size)
 				for {
 					if _, err := w.Read(buffer); err != nil {
@@ -52,7 +52,7 @@ func TestCarried(t *testing.T) {
 				if c.Received != int64(len(test.sent)) || !strings.HasPrefix(test.sent, string(c.Head)) || len(c.Head) != min(len(test.sent), MaxHead) || c.ReadErr != io.EOF {
 					t.Errorf("got %d bytes, %q, %v", c.Received, c.Head, c.ReadErr)
 				}
-				if w.begin(false, false); w.carried().Received != 0 {
+				if w.begin(false, false, false); w.carried().Received != 0 {
 					t.Error("begin forgets nothing")
 				}
 			})
@@ -78,7 +78,7 @@ func linked(t *testing.T, past *Past) (*Wire, *net.TCPConn) {
 	}
 	w := NewWire(conn, past)
 	t.Cleanup(func() { w.Close(); peer.Close() })
-	w.begin(true, false)
+	w.begin(true, false, false)
 	return w, peer.(*net.TCPConn)
 }
 
@@ -184,7 +184,7 @@ func TestDiedIdle(t *testing.T) {
 	}{
 		{"between two", func(_ *Wire, peer *net.TCPConn) { peer.Close() }, true},
 		{"under way", func(w *Wire, peer *net.TCPConn) {
-			w.begin(false, false)
+			w.begin(false, false, false)
 			_, _ = io.WriteString(w, "request")
 			_, _ = peer.Read(make([]byte, 16))
 			peer.Close()

@@ -67,6 +67,7 @@ var exceptions = []exception{
 	{impossible, "Caddy takes a header that ends with FastCGI's connection for whole", []string{fastCGI}, []string{"response_cut_in_headers"}, nil},
 	{impossible, "no HTTP is spoken: it shows as fastcgi_malformed", []string{fastCGI}, []string{"not_http", "tls_expected", "http_version_mismatch", "response_malformed"}, nil},
 	{impossible, "FastCGI makes a connection for each request", []string{fastCGI}, []string{"keepalive_race"}, nil},
+	{impossible, "transport fastcgi itself drops what is beyond a body's length, and says so in Caddy's log", []string{fastCGI}, []string{"response_length_exceeded"}, nil},
 	{impossible, "FastCGI has no upgrades", []string{fastCGI}, []string{"upgrade_failed"}, nil},
 	{impossible, "FastCGI's reader hides a reset: it shows as closed_before_response", []string{fastCGI}, []string{"reset_before_response"}, nil},
 	{impossible, "FastCGI's records carry the length: a coding is not undone", []string{fastCGI}, []string{"transfer_coding_invalid"}, nil},

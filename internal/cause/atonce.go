@@ -1,0 +1,199 @@
+package cause
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// endedUnanswered says of a connection that the upstream ended without a byte of an
+// answer what may be behind it. Nothing that came tells: the time that it took does, and
+// what this upstream did before.
+func endedUnanswered(t *try, f finding) finding {
+	f.evidence = append(f.evidence, beforeWords(t)...)
+	took := elapsed(sent(t), t.end)
+	atOnce := took <= bound(t)
+	fresh := t.Connection == nil || !t.Connection.Reused
+	switch {
+	case t.protocol == protocolHTTP3, isHTTP2(t):
+		return f
+	case atOnce && fresh && t.Before != nil && t.Before.Answers == 0:
+		return otherThere(t, f)
+	case atOnce && fresh && nothingSent(t.Attempt):
+		return f.advise(adviceAtAccept)
+	case took >= time.Second:
+		return ownLimit(t, f, took)
+	case t.protocol == protocolFastCGI:
+		return f.advise(adviceScriptEnded)
+	case atOnce && t.Before != nil && t.Before.Answers > 0:
+		return f.advise(adviceWorkerEnded)
+	}
+	return f
+}
+
+const (
+	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
+	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, and for workers that end after a number of requests (max_requests)."
+)
+
+// beforeWords tell what the upstream did before, as far as that is known.
+func beforeWords(t *try) []string {
+	if t.Before == nil {
+		return nil
+	}
+	n := t.Before.Answers
+	switch last := t.Before.Last; {
+	case n == 0:
+		return []string{"this upstream has not answered anything since this Caddy began"}
+	case last > 0:
+		return []string{"it had given " + counted(n, "answer") + " before, the last one " + ms(last) + " after this request came"}
+	default:
+		return []string{"it had given " + counted(n, "answer") + " before, the last one " + ms(-last) + " before this request came"}
+	}
+}
+
+// otherThere is for a new connection to an upstream that never answered, which it ended
+// at once: no application has worked there. What is likely depends on how it was asked.
+func otherThere(t *try, f finding) finding {
+	proxied := t.Limits != nil && t.Limits.ProxyProtocol != ""
+	kind := kindOf(t.Attempt)
+	switch {
+	case t.protocol == protocolFastCGI:
+		return f.advise(adviceNoFastCGI)
+	case proxied && !t.TLS: // else the handshake would have failed for it
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport: nothing worked on the request. Else something else listens there: " + others(t, "") + ".")
+	case t.TLS:
+		return f.advise("Check what listens on {address}: nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), or speak another protocol inside.")
+	case strings.HasPrefix(t.Network, "unix"):
+		return f.advise("Check what listens on this socket: nothing worked on the request. php-fpm wants php_fastcgi, uwsgi its http-socket instead of socket; else something hands on to an application that is gone.")
+	case kind != "":
+		f.side = failure.SideProxy
+		return f.advise("Nothing worked on the request: " + kind + ". Else something else listens there: " + others(t, kind) + ".")
+	}
+	return f.advise("Check what listens on {address}, for nothing worked on the request: " + others(t, "") + ".")
+}
+
+const adviceNoFastCGI = "Check what listens on {address}, for no script ran: a port that speaks HTTP (reverse_proxy without FastCGI), php-fpm whose listen.allowed_clients lacks this machine's address, or a published Docker port behind which nothing listens."
+
+// What ends a connection at once.
+const (
+	publishedPort = "a published Docker port behind which nothing listens (0.0.0.0 in its container, the right port), a tunnel or balancer whose target is gone"
+	tlsPort       = "a port that speaks TLS (https://)"
+	proxyPort     = "one that wants a PROXY header (proxy_protocol)"
+	otherPort     = "another protocol (FastCGI: php_fastcgi; uwsgi, a database)"
+)
+
+// others lists what ends a connection at once, besides what was named already.
+func others(t *try, named string) string {
+	var list []string
+	for _, what := range []string{publishedPort, tlsPort, proxyPort, otherPort} {
+		switch {
+		case what == proxyPort && t.Limits != nil && t.Limits.ProxyProtocol != "",
+			what == tlsPort && named == onTLSPort, what == otherPort && named != "" && named != onTLSPort:
+			continue
+		}
+		list = append(list, what)
+	}
+	return strings.Join(list[:len(list)-1], ", ") + ", or " + list[len(list)-1]
+}
+
+// What a port's number speaks for.
+const (
+	onTLSPort     = "this port mostly speaks TLS, so write https:// in front of the upstream"
+	onFastCGIPort = "this port is mostly php-fpm's, so use php_fastcgi"
+	onUWSGIPort   = "this port is mostly uwsgi's own protocol, so let it listen with http-socket"
+	onAJPPort     = "this port mostly speaks AJP, so use the port of Tomcat's HTTP connector"
+	onOtherPort   = "this port is mostly that of a database, a queue or a mail server, so use the application's own"
+)
+
+// kindOf says what the upstream's port mostly is, "" where its number says nothing.
+func kindOf(a *listen.Attempt) string {
+	_, port, err := net.SplitHostPort(a.Address)
+	if err != nil {
+		return ""
+	}
+	switch port {
+	case "443", "2376", "4443", "5001", "5986", "6443", "8006", "8443", "9200", "9443", "10250", "10443":
+		return onTLSPort
+	case "9000", "9001", "9070", "9071", "9072", "9073", "9074", "9081", "9082", "9083", "9084":
+		return onFastCGIPort
+	case "3031":
+		return onUWSGIPort
+	case "8009":
+		return onAJPPort
+	case "25", "110", "143", "465", "587", "993", "995", "1433", "1521", "3306", "33060", "5432", "5433", "5671", "5672",
+		"6379", "6380", "9042", "9092", "9300", "11211", "27017":
+		return onOtherPort
+	}
+	return ""
+}
+
+// usualLimits are the times that servers and balancers are given as their limits.
+var usualLimits = []int{
+	1, 2, 3, 4, 5, 8, 10, 12, 15, 20, 25, 30, 40, 45, 50, 55, 60, 75, 90, 100, 120, 150, 180, 240, 300, 350, 600, 900, 1200, 1800, 3600,
+}
+
+// nearLimit is the limit that may have ended what took so long: a server looks at its
+// clock now and then, and needs a moment to end a worker.
+func nearLimit(took time.Duration) (limit time.Duration, ok bool) {
+	for _, seconds := range usualLimits {
+		l := time.Duration(seconds) * time.Second
+		if took >= l-20*time.Millisecond && took <= l+min(max(l/20, 150*time.Millisecond), 1100*time.Millisecond) {
+			return l, true
+		}
+	}
+	return 0, false
+}
+
+// ownLimit is for a connection that the upstream ended after seconds: by a limit of its
+// own, or because who worked on the request was ended.
+func ownLimit(t *try, f finding, took time.Duration) finding {
+	limit, near := nearLimit(took)
+	if near {
+		f.evidence = append(f.evidence, "that is about "+ms(limit)+", a time which is often set as a limit")
+	}
+	return f.advise(limitAdvice(t, limit, took))
+}
+
+// endedAfter is for an answer that was cut off: after a time that is often set as a limit
+// it is that which the advice speaks of.
+func endedAfter(t *try, f finding) finding {
+	took := elapsed(sent(t), t.end)
+	limit, near := nearLimit(took)
+	if !near || limit < 2*time.Second {
+		return f
+	}
+	f.evidence = append(f.evidence, "it ended "+ms(took)+" after the request was sent: about "+ms(limit)+", a time which is often set as a limit")
+	return f.advise(limitAdvice(t, limit, took))
+}
+
+// limitAdvice names the limits of servers which end a request after so long; limit is 0
+// where it is near none.
+func limitAdvice(t *try, limit, took time.Duration) string {
+	about := ms(took)
+	if limit > 0 {
+		about = strconv.Itoa(int(limit/time.Second)) + " s"
+	}
+	never := t.Before != nil && t.Before.Answers == 0
+	switch {
+	case t.protocol == protocolFastCGI && limit > 0:
+		return "Look for a limit of " + about + " at the upstream: request_terminate_timeout of php-fpm's pool, whose log says \"execution timed out\"; else for a crash, or a worker killed for its memory (compare memory_limit with what the machine has)."
+	case t.protocol == protocolFastCGI:
+		return adviceScriptEnded
+	case limit == 4*time.Second && never && !t.TLS:
+		return "Let uwsgi listen with http-socket instead of socket, if it is one: its own protocol waits 4 s for more of what it takes for a packet. Else look for a limit of 4 s at the upstream (WriteTimeout of a Go server logs nothing)."
+	case limit == 30*time.Second:
+		return "Look for a limit of 30 s at the upstream: gunicorn's --timeout is 30 s unless it is set (its log says WORKER TIMEOUT); WriteTimeout of a Go server logs nothing; else for a killed worker."
+	case limit == 60*time.Second:
+		return "Look for a limit of 60 s at the upstream or on the way: a balancer's idle timeout (60 s is AWS's), HAProxy's, WriteTimeout of a Go server, which logs nothing; else for a killed worker."
+	case limit == 240*time.Second, limit == 350*time.Second:
+		return "Look for an idle timeout of " + about + " on the way: Azure's load balancer has 240 s, AWS's Network Load Balancer 350 s. Send something now and then, or answer sooner; else look for a limit of the server's own."
+	case limit > 0:
+		return "Look for a limit of " + about + " at the upstream: WriteTimeout of a Go server, which logs nothing, --timeout of gunicorn, server.timeout of Node, a balancer's on the way; else for a killed worker."
+	}
+	return "Look for a limit of the upstream's own below " + about + ": WriteTimeout of a Go server, which logs nothing and shows only when the handler is done, or a worker that was killed for its time or its memory; else for a crash in its log."
+}

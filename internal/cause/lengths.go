@@ -1,0 +1,222 @@
+package cause
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// beyondCause finds the cause where what came over a reused connection belongs to the
+// answer before: more than its length allows. The transport takes it for the answer to
+// this request, or closes the connection for it, which looks like a dead one.
+func beyondCause(t *try) finding {
+	c := t.Connection
+	if c == nil || !c.Reused || t.HasAnswer() || isHTTP2(t) || t.protocol == protocolHTTP3 {
+		return nothing
+	}
+	var before *listen.Previous
+	if c.Link != nil {
+		before = c.Link.Previous
+	}
+	phase := reached(t.Attempt)
+	if before != nil && before.Beyond != nil {
+		f := found(ResponseLengthExceeded, beforeLine(before)+"; "+beyondWords(before.Beyond)).at(phase)
+		switch answerStatus(string(before.Beyond.Start)) {
+		case 0:
+			return f
+		case http.StatusRequestTimeout: // an idle connection is ended so
+			return nothing
+		}
+		return f.advise(adviceSecondAnswer)
+	}
+	if junk, ok := beforeStatusLine(t); ok {
+		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+said(junk)).at(phase)
+		if before != nil {
+			f.evidence = append(f.evidence, beforeLine(before))
+		}
+		return f
+	}
+	if t.text() == textUnsolicited {
+		f := found(ResponseLengthExceeded, "something came over the connection before this request was under way").at(phase)
+		if before != nil {
+			f.evidence = append(f.evidence, beforeLine(before))
+		}
+		return f
+	}
+	return nothing
+}
+
+// adviceSecondAnswer is for a whole answer that nobody had asked for.
+const adviceSecondAnswer = "Look for a request that {upstream} answered twice, or whose body it left unread and took for the next request: a server that answers early has to read the rest, or to close the connection."
+
+// answerStatus is the status of an HTTP/1 answer that begins so, 0 where none does.
+func answerStatus(start string) int {
+	version, rest, _ := strings.Cut(start, " ")
+	if !strings.HasPrefix(version, "HTTP/1.") || len(rest) < 3 {
+		return 0
+	}
+	status, err := strconv.Atoi(rest[:3])
+	if err != nil {
+		return 0
+	}
+	return status
+}
+
+// beforeStatusLine is what came where the status line of an answer belongs, on a
+// connection that had brought one before: by HTTP's rules it belongs to that. Over TLS
+// only the transport's error quotes it.
+func beforeStatusLine(t *try) (junk string, ok bool) {
+	if t.FirstByte == 0 {
+		return "", false
+	}
+	junk = t.head()
+	if junk == "" {
+		text := t.text()
+		quoted, ok := strings.CutPrefix(text, textMalformedResponse)
+		if !ok {
+			if quoted, ok = strings.CutPrefix(text, textMalformedVersion); !ok {
+				return "", false
+			}
+		}
+		var err error
+		if junk, err = strconv.Unquote(quoted); err != nil {
+			return "", false
+		}
+	}
+	if strings.HasPrefix(junk, "HTTP/") || strings.HasPrefix("HTTP/", junk) || isTLSAlert(junk) {
+		return "", false
+	}
+	if i := strings.Index(junk, "HTTP/1."); i > 0 {
+		junk = junk[:i]
+	}
+	return junk, true
+}
+
+// beforeLine tells of the answer before on a connection.
+func beforeLine(p *listen.Previous) string {
+	what := counted(p.Length, "byte") + " announced"
+	switch {
+	case p.Method == http.MethodHead, p.Status == http.StatusNoContent, p.Status == http.StatusNotModified:
+		what = "which has no body"
+	case p.Length < 0:
+		what = "no length announced"
+	}
+	return fmt.Sprintf("the answer before on this connection: %s, %d, %s", p.Method, p.Status, what)
+}
+
+func beyondWords(b *listen.Beyond) string {
+	words := counted(b.Bytes, "byte") + " more came after its end"
+	if len(b.Start) > 0 {
+		words += ": " + said(string(b.Start))
+	}
+	return words
+}
+
+func counted(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.FormatInt(n, 10) + " " + what + "s"
+}
+
+// overlongCause is that of an answer which was cut at its length, nil where it wasn't.
+func overlongCause(a *listen.Attempt) finding {
+	if a.Body.Beyond == nil {
+		return nothing
+	}
+	f := found(ResponseLengthExceeded, fmt.Sprintf("%d bytes of the answer came, as announced; %s", a.Body.Bytes, beyondWords(a.Body.Beyond)))
+	if a.Body.Expected < 0 {
+		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to its end; %s", a.Body.Bytes, beyondWords(a.Body.Beyond))
+	}
+	if status := answerStatus(string(a.Body.Beyond.Start)); status != 0 {
+		return f.advise(adviceSecondAnswer)
+	}
+	return f
+}
+
+// overlong says that the last attempt's answer is the client's, and was cut at its length.
+func overlong(h *listen.Heard, last *listen.Attempt) bool {
+	return last.Body.Beyond != nil && last.CarriesRequest() && last.Status == h.Response.Status &&
+		answerStatus(string(last.Body.Beyond.Start)) == 0
+}
+
+// silence is the least time without a byte that tells a length which is wrong from an
+// application that was ended while it was sending.
+const silence = 500 * time.Millisecond
+
+// fellSilent says how long nothing had come of an answer when it was given up, where all
+// that ever came of it had come much faster.
+func fellSilent(t *try) (sending, silent time.Duration, ok bool) {
+	if t.Body.Expected <= 0 || t.Body.Last == 0 || t.Body.Bytes == 0 {
+		return 0, 0, false
+	}
+	sending, silent = elapsed(t.Answered, t.Body.Last), elapsed(t.Body.Last, t.end)
+	return sending, silent, silent >= silence && silent >= 5*sending
+}
+
+const (
+	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set."
+	adviceTruncated   = "Look at the application's log for a crash or a timeout while it was sending; without one, its Content-Length is larger than what it sends."
+)
+
+// truncatedCause tells what is known of an answer that its connection's end cut off.
+func truncatedCause(t *try) finding {
+	f := found(ResponseTruncated)
+	if t.Body.Expected < 0 {
+		return endedAfter(t, f)
+	}
+	if f := wrongLength(t, f, ", until the connection ended"); f.advice != "" {
+		return f
+	}
+	if f := endedAfter(t, f); f.advice != "" {
+		return f
+	}
+	if t.Body.Expected > 0 {
+		return f.advise(adviceTruncated)
+	}
+	return f
+}
+
+// wrongLength adds what speaks for a length that is larger than the body.
+func wrongLength(t *try, f finding, until string) finding {
+	sending, silent, ok := fellSilent(t)
+	if !ok {
+		return f
+	}
+	f.evidence = append(f.evidence, "what came of the body came within "+ms(sending)+"; then nothing for "+ms(silent)+until)
+	return f.advise(adviceWrongLength)
+}
+
+var ResponseLengthExceeded = &Row{
+	Name: "response_length_exceeded", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
+	Phase: failure.PhaseBody, Side: failure.SideUpstream,
+	Summary:      "{upstream} sent more than an answer's length allows: the rest is cut off, and spoils the connection for the next request.",
+	Advice:       "Let the application's server count Content-Length, in bytes and not in characters, and send no body with 204, 304 or to HEAD.",
+	Meaning:      "Bytes came after the end of an answer. Whoever asked for that answer gets it cut at its length; whoever gets the connection next gets an error, or those bytes for an answer. Both leave this record.",
+	RecognisedBy: "More bytes came over the connection than the answer's header and its Content-Length, or any after a 204, a 304 or the answer to a HEAD; on a reused connection, what comes before an answer's status line; over HTTP/2 and 3 the transport's own error. The evidence quotes them, with the answer before where another request met them. Over TLS with HTTP/1.1 they are seen only where a request meets them; over FastCGI Caddy itself drops them, and says so in its log.",
+	UsualReasons: []string{
+		"Content-Length is set by hand, in characters: each ä or é is two bytes",
+		"Content-Length is that of the body before it was translated, compressed or extended",
+		"a body is written with 204 or 304, such as \"null\", or to HEAD",
+		"a request was answered twice, or its body was left unread and taken for the next request",
+	},
+	Fix: Fix{
+		Caddy:       "Until the application is mended, one connection for each request keeps others out of it.",
+		Caddyfile:   inTransport("keepalive off"),
+		Docker:      nothingToChange,
+		Application: "Set no Content-Length by hand (Buffer.byteLength in Node, len() of the encoded bytes in Python); write nothing with 204 and 304.",
+	},
+	Rivals: []Rival{
+		{"response_malformed", "the connection had brought a whole answer before: what comes next belongs to that, until a status line begins"},
+		{"keepalive_race", "bytes came over the idle connection, and our side closed it for them"},
+		{"transfer_coding_invalid", "the answer was whole by its own framing; what came after it is too much"},
+		{"response_truncated", "more came than was announced, not less"},
+		{"not_http", "the connection had brought an answer of HTTP before"},
+		{"an application that prints in front of its own status line", "nothing from here: bytes between two answers belong to the one before"},
+	},
+}
