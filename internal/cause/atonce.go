@@ -35,6 +35,16 @@ func endedUnanswered(t *try, f finding) finding {
 	return f
 }
 
+// endedUnread says the same of a connection that was ended while the request was being
+// sent: where nothing has ever worked, it was not for the request's size.
+func endedUnread(t *try, f finding) finding {
+	if t.Before == nil || t.Before.Answers > 0 || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
+		return f
+	}
+	f.evidence = append(f.evidence, beforeWords(t)...)
+	return otherThere(t, f)
+}
+
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
 	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, and for workers that end after a number of requests (max_requests)."
@@ -153,8 +163,11 @@ func nearLimit(took time.Duration) (limit time.Duration, ok bool) {
 // own, or because who worked on the request was ended.
 func ownLimit(t *try, f finding, took time.Duration) finding {
 	limit, near := nearLimit(took)
-	if near {
+	if near = near && t.protocol != protocolFastCGI; near { // php-fpm looks only three times in its limit
 		f.evidence = append(f.evidence, "that is about "+ms(limit)+", a time which is often set as a limit")
+	}
+	if !near {
+		limit = 0
 	}
 	return f.advise(limitAdvice(t, limit, took))
 }
@@ -163,6 +176,10 @@ func ownLimit(t *try, f finding, took time.Duration) finding {
 // it is that which the advice speaks of.
 func endedAfter(t *try, f finding) finding {
 	took := elapsed(sent(t), t.end)
+	if t.protocol == protocolFastCGI && took >= time.Second {
+		f.evidence = append(f.evidence, "it ended "+ms(took)+" after the connect")
+		return f.advise(limitAdvice(t, 0, took))
+	}
 	limit, near := nearLimit(took)
 	if !near || limit < 2*time.Second {
 		return f
@@ -180,12 +197,12 @@ func limitAdvice(t *try, limit, took time.Duration) string {
 	}
 	never := t.Before != nil && t.Before.Answers == 0
 	switch {
-	case t.protocol == protocolFastCGI && limit > 0:
-		return "Look for a limit of " + about + " at the upstream: request_terminate_timeout of php-fpm's pool, whose log says \"execution timed out\"; else for a crash, or a worker killed for its memory (compare memory_limit with what the machine has)."
 	case t.protocol == protocolFastCGI:
-		return adviceScriptEnded
+		return "Look at the log of php-fpm at this time: request_terminate_timeout, if it is set to less than " + about + " (\"execution timed out\"), a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."
 	case limit == 4*time.Second && never && !t.TLS:
 		return "Let uwsgi listen with http-socket instead of socket, if it is one: its own protocol waits 4 s for more of what it takes for a packet. Else look for a limit of 4 s at the upstream (WriteTimeout of a Go server logs nothing)."
+	case never && limit != 30*time.Second:
+		return "Check what listens on {address}: it has never answered, and ended this after " + about + ". A balancer, tunnel or published port may have tried so long to reach what it hands on to, or the port waits for more of another protocol; else look for a limit of " + about + " (WriteTimeout of a Go server logs nothing) or a killed worker."
 	case limit == 30*time.Second:
 		return "Look for a limit of 30 s at the upstream: gunicorn's --timeout is 30 s unless it is set (its log says WORKER TIMEOUT); WriteTimeout of a Go server logs nothing; else for a killed worker."
 	case limit == 60*time.Second:

@@ -72,10 +72,12 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if !h.Client.Left && last != nil && last.Exact && last.Err == nil && last.Status == listen.StatusClientClosedRequest {
 		left = false // the upstream's own answer
 	}
+	unseen := answeredNobody(h, last)
+	left = left || unseen
 	if !left || h.Response.Hijacked || h.Panicked || last == nil && h.Selection.Rounds == 0 {
 		return verdict{}, false
 	}
-	if last != nil && worked(last) && h.Response.Status != listen.StatusClientClosedRequest && !nobodyChosen(h, last) {
+	if last != nil && worked(last) && !unseen && h.Response.Status != listen.StatusClientClosedRequest && !nobodyChosen(h, last) {
 		return verdict{}, false // an answer had come: what the client left was something else
 	}
 	v := verdict{outcome: failure.Abandoned, status: listen.StatusClientClosedRequest, attempt: last}
@@ -87,6 +89,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if underWay(h, last) {
 		phase = reached(last)
 	}
+	if unseen {
+		phase = failure.PhaseWait
+	}
 	if phase == failure.PhaseConnect && waitedForConnection(last) {
 		v.finding = found(ClientClosedRequest, "no connection was begun for it: max_conns_per_host "+strconv.Itoa(limits.MaxConnsPerHost)+" allows no more").
 			at(phase).advise(adviceMaxConns)
@@ -96,7 +101,31 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}
+	if last != nil && last.Protocol == protocolFastCGI {
+		v.finding = outlived(h, last, v.finding, unseen)
+	}
 	return v, true
+}
+
+// answeredNobody says that FastCGI answered when the client had gone: its transport
+// notices nothing of that, and goes on.
+func answeredNobody(h *listen.Heard, last *listen.Attempt) bool {
+	return h.Client.Gone && last != nil && last.Protocol == protocolFastCGI && last.HasAnswer() && !listen.Unpassable(last.Status)
+}
+
+// outlived says how a script went on for which nobody waited any more.
+func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) finding {
+	f.limit = limitFor(failure.ReadTimeout, last.Limits, last) // FastCGI has no other
+	t := tryOf(h, last)
+	if answered {
+		f.evidence = append(f.evidence, "an answer came "+ms(elapsed(sent(t), last.Answered))+" after the connect, when the client had left")
+		return f
+	}
+	if ended := attemptCause(t); ended.row != Unknown && last.Err != nil && !canceled(last.Err) && connected(last) {
+		f.evidence = append(f.evidence, "the upstream went on without the client, to its own end: "+ended.row.Name)
+		f.evidence = append(f.evidence, ended.evidence...)
+	}
+	return f
 }
 
 // underWay says that an attempt was going on when the client left: it had not

@@ -127,7 +127,7 @@ func sendCause(t *try) finding {
 	case died(err) && t.protocol == protocolFastCGI && t.RequestBytes < 0:
 		return nothing // without a body only what ends a request can be missing: the script may have run
 	case died(err):
-		return found(RequestWriteFailed)
+		return endedUnread(t, found(RequestWriteFailed))
 	}
 	return nothing
 }

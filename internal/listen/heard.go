@@ -73,6 +73,8 @@ func (h *Heard) Unanswered() bool {
 type Client struct {
 	// Left says that the request's context had ended before we did.
 	Left bool
+	// Gone says that it had ended before an answer began, if one did.
+	Gone bool
 	// WriteErr is the first error of writing the response to the client.
 	WriteErr error
 	// BodyErr is the error that ended the reading of the request's body.

@@ -67,6 +67,8 @@ type Listener struct {
 	troubled bool
 	// exact says that an ear in a transport has heard an attempt.
 	exact bool
+	// goneBefore says that the client had left before the answer began.
+	goneBefore bool
 	// yielded says that one inside of us has told of the request already.
 	yielded bool
 	// answers says that an answer which can't be passed on is held back.
@@ -266,7 +268,7 @@ func (l *Listener) WentWell() bool {
 		// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
 		// port's own sentence.
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
-		well = well && !upgradeFailed && a.Status != http.StatusBadRequest && a.Body.Err == nil
+		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && a.Status != http.StatusBadRequest && a.Body.Err == nil
 	}
 	if l.response.Status == StatusClientClosedRequest {
 		// Caddy's own, for a client that left, unless it is the upstream's.
@@ -296,6 +298,7 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		Client: Client{
 			Left:     l.ctx.Err() != nil,
 			WriteErr: l.writeErr,
+			Gone:     l.goneBefore,
 			BodyErr:  l.body.err,
 
 			Reading: l.body.waited.total(),

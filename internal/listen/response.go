@@ -24,6 +24,7 @@ func (l *Listener) WriteHeader(status int) {
 	}
 	if l.response.Status == 0 {
 		l.response.Status = status
+		l.goneBefore = l.ctx.Err() != nil
 		if l.holdsBack(status) {
 			l.intercept()
 			return

@@ -1,0 +1,327 @@
+package cause
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// Where a connection ends without a byte, the time that it took and what the upstream did
+// before decide what is advised.
+func TestAdviceGoesByTimeAndPast(t *testing.T) {
+	never, before := &listen.Before{}, &listen.Before{Answers: 12, Last: -3 * time.Second}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	proxied := &failure.Limits{Transport: "http", ProxyProtocol: "v2"}
+	on := func(port string) func(*listen.Attempt) {
+		return func(a *listen.Attempt) { a.Address = "10.0.0.7:" + port }
+	}
+	fastCGI := func(a *listen.Attempt) {
+		a.Protocol, a.Connection, a.Wrote = "fastcgi", nil, 0
+		a.Dialing = &listen.Dialing{Start: a.Sent, End: a.Sent, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: a.Sent, End: a.Sent}}}
+	}
+	for _, test := range []struct {
+		name   string
+		took   time.Duration
+		before *listen.Before
+		err    error
+		change func(*listen.Attempt)
+		cause  *Row
+		side   failure.Side
+		says   []string
+		not    []string
+	}{
+		{
+			name: "at once, never answered", took: millisecond, before: never, cause: ClosedBeforeResponse,
+			says: []string{"published Docker port", "https://", "proxy_protocol", "php_fastcgi", "has not answered anything since this Caddy began"}, not: []string{"crash"},
+		},
+		{name: "the same, reset", took: millisecond, before: never, err: reset, cause: ResetBeforeResponse, says: []string{"published Docker port"}, not: []string{"crash", "killed"}},
+		{name: "a TLS port", took: millisecond, before: never, change: on("8443"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"write https:// in front", "Docker"}, not: []string{"crash", "(https://)"}},
+		{name: "php-fpm's port", took: millisecond, before: never, err: reset, change: on("9000"), cause: ResetBeforeResponse, side: failure.SideProxy, says: []string{"so use php_fastcgi"}, not: []string{"crash", "another protocol"}},
+		{name: "uwsgi's port", took: millisecond, before: never, change: on("3031"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"http-socket"}, not: []string{"crash"}},
+		{name: "Tomcat's other port", took: millisecond, before: never, change: on("8009"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"AJP"}, not: []string{"crash"}},
+		{name: "a database's port", took: millisecond, before: never, change: on("5432"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"database"}, not: []string{"crash"}},
+		{
+			name: "a PROXY header went before", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Limits = proxied }, cause: ClosedBeforeResponse,
+			says: []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"}, not: []string{"crash", "wants a PROXY header"},
+		},
+		{name: "over TLS", took: millisecond, before: never, change: func(a *listen.Attempt) { a.TLS = true }, cause: ClosedBeforeResponse, says: []string{"tls_client_auth"}, not: []string{"crash", "https://"}},
+		{
+			name: "a socket", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Network, a.Address = "unix", "/run/app.sock" }, cause: ClosedBeforeResponse,
+			says: []string{"php_fastcgi", "http-socket"}, not: []string{"crash", "Docker"},
+		},
+		{
+			name: "before anything was sent", took: 0, before: before, change: func(a *listen.Attempt) { a.Connection.Carried, a.Wrote = &listen.Carried{}, 0 }, cause: ClosedBeforeResponse,
+			says: []string{"before anything was sent"}, not: []string{"look for a crash"},
+		},
+		{
+			name: "at once, answered before", took: millisecond, before: before, cause: ClosedBeforeResponse,
+			says: []string{"crash", "max_requests", "it had given 12 answers before, the last one 3 s before this request came"}, not: []string{"Docker"},
+		},
+		{name: "at once, nothing known of the past", took: millisecond, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
+		{name: "after a moment", took: 300 * millisecond, before: before, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
+		{name: "after 30 s", took: 30*time.Second + 400*millisecond, before: before, cause: ClosedBeforeResponse, says: []string{"gunicorn's --timeout is 30 s", "about 30 s"}},
+		{name: "after 30 s, the first of all", took: 30*time.Second + 400*millisecond, before: never, cause: ClosedBeforeResponse, says: []string{"gunicorn's --timeout is 30 s"}},
+		{name: "after 5 s", took: 5 * time.Second, before: before, cause: ClosedBeforeResponse, says: []string{"a limit of 5 s", "WriteTimeout of a Go server, which logs nothing"}, not: []string{"crash"}},
+		{name: "after no such time", took: 6700 * millisecond, before: before, cause: ClosedBeforeResponse, says: []string{"below 6.7 s", "WriteTimeout"}, not: []string{"often set as a limit"}},
+		{name: "after 350 s", took: 350 * time.Second, before: before, err: reset, cause: ResetBeforeResponse, says: []string{"Network Load Balancer 350 s"}},
+		{name: "uwsgi's own protocol", took: 4 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"http-socket"}, not: []string{"crash"}},
+		{name: "a balancer that tried again", took: 3 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"has never answered", "balancer"}, not: []string{"crash"}},
+		{name: "FastCGI, at once", took: millisecond, before: never, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"listen.allowed_clients", "reverse_proxy without FastCGI"}, not: []string{"crash"}},
+		{name: "FastCGI, at once, answered before", took: millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{adviceScriptEnded}},
+		{name: "FastCGI, after seconds", took: 5300 * millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"request_terminate_timeout, if it is set to less than 5.3 s", "memory_limit"}},
+		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Before, a.Err, a.Connection.Link = test.before, test.err, &listen.Link{End: listen.EndClosed}
+				if a.Err == nil {
+					a.Err = io.EOF
+				}
+				from := a.Wrote
+				if test.change != nil {
+					test.change(a)
+				}
+				if a.Wrote == 0 {
+					from = a.Sent
+				}
+				a.End = from + test.took
+			})))
+			if f == nil {
+				t.Fatal("nothing was found")
+			}
+			side := orText(string(test.side), string(failure.SideUpstream))
+			if f.Cause != test.cause.Name || string(f.Side) != side {
+				t.Errorf("%s, side %s", f.Cause, f.Side)
+			}
+			text := strings.Join(append(f.Evidence, f.Advice), "\n")
+			for _, words := range test.says {
+				if !strings.Contains(text, words) {
+					t.Errorf("lacks %q:\n%s", words, text)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(text, words) {
+					t.Errorf("has %q:\n%s", words, text)
+				}
+			}
+		})
+	}
+}
+
+// A request that was ended while it was being sent was not too large, where nothing has
+// ever worked.
+func TestAdviceForARequestThatWasNotRead(t *testing.T) {
+	writeErr := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
+	for answers, says := range map[int64]string{0: "published Docker port", 3: "413"} {
+		f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+			a.Before, a.RequestBytes, a.WriteErr, a.Err = &listen.Before{Answers: answers}, 1<<20, writeErr, writeErr
+		})))
+		if f.Cause != RequestWriteFailed.Name || !strings.Contains(f.Advice, says) {
+			t.Errorf("after %d answers: %s, %q", answers, f.Cause, f.Advice)
+		}
+	}
+}
+
+func TestNearLimit(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		995 * millisecond:                 time.Second,
+		5*time.Second + 200*millisecond:   5 * time.Second,
+		6 * time.Second:                   0,
+		31 * time.Second:                  30 * time.Second,
+		33 * time.Second:                  0,
+		61 * time.Second:                  time.Minute,
+		10*time.Minute + 2*time.Second:    0,
+		2*time.Minute + 500*millisecond:   2 * time.Minute,
+		29*time.Second + 900*millisecond:  0,
+		time.Hour + 300*millisecond:       time.Hour,
+		350*time.Second + 100*millisecond: 350 * time.Second,
+	} {
+		if limit, near := nearLimit(took); limit != want || near != (want > 0) {
+			t.Errorf("%s: got %s, %v", took, limit, near)
+		}
+	}
+}
+
+// What came over a reused connection between two answers belongs to the first.
+func TestBytesBetweenAnswers(t *testing.T) {
+	reused := func(l *listen.Link, change func(*listen.Attempt)) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			a.RequestBytes, a.Connection.Reused, a.Connection.WasIdle, a.Connection.Link = 1, true, true, l
+			change(a)
+		})
+	}
+	after := func(start string) *listen.Link {
+		return &listen.Link{Requests: 1, End: listen.EndOurs, Previous: &listen.Previous{
+			Method: "GET", Status: 200, Length: 21, Beyond: &listen.Beyond{Bytes: int64(len(start)), Start: []byte(start)},
+		}}
+	}
+	came := func(head string, sent int64, err error) func(*listen.Attempt) {
+		return func(a *listen.Attempt) {
+			a.FirstByte, a.Err = a.Wrote+millisecond, err
+			a.Connection.Carried = &listen.Carried{Sent: sent, Head: []byte(head), Received: int64(len(head))}
+		}
+	}
+	unsent := func(err error) func(*listen.Attempt) {
+		return func(a *listen.Attempt) { a.Connection.Carried, a.Wrote, a.Err = &listen.Carried{}, 0, err }
+	}
+	none := &listen.Link{Requests: 1, Previous: &listen.Previous{Method: "DELETE", Status: 204}}
+	for _, test := range []struct {
+		name    string
+		attempt listen.Attempt
+		want    *Row
+		sent    failure.Sent
+		says    []string
+	}{
+		{
+			"before anything was sent", reused(after(`"}`), unsent(errors.New(textUnsolicited))), ResponseLengthExceeded, failure.SentNo,
+			[]string{`the answer before on this connection: GET, 200, 21 bytes announced; 2 bytes more came after its end: "\"}"`},
+		},
+		{"closed for it by our side", reused(after(`"}`), unsent(net.ErrClosed)), ResponseLengthExceeded, failure.SentNo, []string{`GET, 200`}},
+		{"of the transport's own doing", reused(after(`"}`), func(a *listen.Attempt) { a.Silent = true }), ResponseLengthExceeded, failure.SentMaybe, nil},
+		{
+			"glued to the next answer", reused(none, came("nullHTTP/1.1 200 OK\r\n", 200, errors.New(`malformed HTTP version "nullHTTP/1.1"`))), ResponseLengthExceeded, failure.SentMaybe,
+			[]string{`it sent "null"`, "DELETE, 204, which has no body"},
+		},
+		{"glued, unheard over TLS", reused(nil, func(a *listen.Attempt) {
+			a.TLS, a.FirstByte, a.Err = true, a.Wrote+millisecond, errors.New(`malformed HTTP version "nullHTTP/1.1"`)
+		}), ResponseLengthExceeded, failure.SentMaybe, []string{`it sent "null"`}},
+		{"before the request left, taken for its answer", reused(none, came("null", 0, errors.New(`malformed HTTP response "null"`))), ResponseLengthExceeded, failure.SentNo, nil},
+		{"unheard", reused(nil, unsent(errors.New(textUnsolicited))), ResponseLengthExceeded, failure.SentNo, []string{"before this request was under way"}},
+		{"a second answer", reused(after("HTTP/1.1 400 Bad Request\r\n"), unsent(errors.New(textUnsolicited))), ResponseLengthExceeded, failure.SentNo, []string{"answered twice"}},
+		{"the end of an idle connection", reused(after("HTTP/1.1 408 Request Timeout\r\n"), unsent(io.EOF)), KeepaliveRace, failure.SentNo, nil},
+		{"a status line that is malformed", reused(none, came("HTTP/1.1 abc\r\n", 200, errors.New(`malformed HTTP status code "abc"`))), ResponseMalformed, failure.SentYes, nil},
+		{"on a new connection", sentAttempt(came("nullHTTP/1.1 200 OK\r\n", 200, errors.New(`malformed HTTP version "nullHTTP/1.1"`))), ResponseMalformed, failure.SentYes, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			attempts := []listen.Attempt{test.attempt}
+			if test.attempt.Silent {
+				attempts = append(attempts, answered200(nil))
+			}
+			f := Diagnose(heard(func(h *listen.Heard) {
+				if test.attempt.Silent {
+					h.Response.Status = 200
+				}
+			}, attempts...))
+			if f == nil {
+				t.Fatal("nothing was found")
+			}
+			if f.Cause != test.want.Name || !test.attempt.Silent && f.RequestSent != test.sent {
+				t.Errorf("%s, request_sent %s, evidence %q", f.Cause, f.RequestSent, f.Evidence)
+			}
+			text := strings.Join(append(f.Evidence, f.Advice), "\n")
+			for _, words := range test.says {
+				if !strings.Contains(text, words) {
+					t.Errorf("lacks %q:\n%s", words, text)
+				}
+			}
+		})
+	}
+}
+
+// An answer that stops before its length is reached: all at once and then silence is no
+// crash.
+func TestShortAnswers(t *testing.T) {
+	cut := func(change func(*listen.Attempt)) *listen.Heard {
+		a := answered200(func(a *listen.Attempt) {
+			a.Body = listen.Body{Bytes: 900, Expected: 1000, Err: io.ErrUnexpectedEOF, Last: a.Answered + millisecond}
+			a.End = a.Answered + 2*millisecond
+			change(a)
+		})
+		return heard(func(h *listen.Heard) { h.Panicked, h.Response.Status = true, 200 }, a)
+	}
+	timedOut := &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
+	for _, test := range []struct {
+		name  string
+		heard *listen.Heard
+		want  *Row
+		says  []string
+		not   []string
+	}{
+		{
+			"all at once, then silence", cut(func(a *listen.Attempt) { a.End = a.Answered + 5*time.Second }), ResponseTruncated,
+			[]string{"900 of 1000 bytes", "came within 1 ms; then nothing for 5 s, until the connection ended", "Compare the Content-Length"},
+			[]string{"crash"},
+		},
+		{
+			"the same, ended by a limit of Caddy's", cut(func(a *listen.Attempt) {
+				a.End, a.Body.Err, a.Limits = a.Answered+5*time.Second, timedOut, &failure.Limits{Transport: "http", Settings: []failure.Setting{
+					{Name: failure.ReadTimeout, Value: 5 * time.Second, Source: failure.LimitConfigured},
+				}}
+			}), ResponseStalled,
+			[]string{"then nothing for 5 s, the limit", "Compare the Content-Length"}, nil,
+		},
+		{"while it was sending", cut(func(*listen.Attempt) {}), ResponseTruncated, []string{"a crash", "its Content-Length is larger"}, nil},
+		{
+			"after a time that is often a limit", cut(func(a *listen.Attempt) { a.Body.Last, a.End = 30*time.Second, 30*time.Second+100*millisecond }), ResponseTruncated,
+			[]string{"about 30 s", "gunicorn"}, nil,
+		},
+		{
+			"without a length", cut(func(a *listen.Attempt) { a.Body.Expected, a.End = -1, a.Answered+1100*millisecond }), ResponseTruncated,
+			[]string{"900 bytes of the answer came, of a length that was not announced"}, []string{"Content-Length"},
+		},
+		{
+			"FastCGI, after seconds", cut(func(a *listen.Attempt) {
+				a.Protocol, a.Connection, a.Body.Expected, a.End = "fastcgi", nil, -1, 4*time.Second
+				a.Dialing = &listen.Dialing{Start: 1, End: 1, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: 1, End: 1}}}
+			}), ResponseTruncated, []string{"request_terminate_timeout, if it is set to less than 4 s"}, nil,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(test.heard)
+			if f == nil {
+				t.Fatal("nothing was found")
+			}
+			text := strings.Join(append(f.Evidence, f.Advice), "\n")
+			if f.Cause != test.want.Name {
+				t.Errorf("%s: %s", f.Cause, text)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(text, words) {
+					t.Errorf("lacks %q:\n%s", words, text)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(text, words) {
+					t.Errorf("has %q:\n%s", words, text)
+				}
+			}
+		})
+	}
+}
+
+// FastCGI notices nothing of a client that leaves.
+func TestScriptThatAnswersNobody(t *testing.T) {
+	a := answered200(func(a *listen.Attempt) {
+		a.Protocol, a.Connection, a.Answered, a.End = "fastcgi", nil, 3*time.Second, 3*time.Second
+		a.Dialing = &listen.Dialing{Start: 1, End: 1, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: 1, End: 1}}}
+	})
+	for _, gone := range []bool{true, false} {
+		f := Diagnose(heard(func(h *listen.Heard) { h.Response.Status, h.Client.Left, h.Client.Gone = 200, true, gone }, a))
+		if !gone {
+			if f != nil {
+				t.Errorf("left during the answer: %s", f.Cause)
+			}
+			continue
+		}
+		if f == nil || f.Cause != ClientClosedRequest.Name || f.Outcome != failure.Abandoned || f.Phase != failure.PhaseWait ||
+			!strings.Contains(strings.Join(f.Evidence, "\n"), "an answer came 3 s after the connect, when the client had left") {
+			t.Errorf("%+v", f)
+		}
+	}
+	killed := sentAttempt(func(a *listen.Attempt) {
+		a.Protocol, a.Connection, a.Wrote, a.Err, a.End = "fastcgi", nil, 0, io.EOF, 6*time.Second
+		a.Dialing = &listen.Dialing{Start: 1, End: 1, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: 1, End: 1}}}
+	})
+	f := Diagnose(heard(func(h *listen.Heard) { h.Client.Left = true }, killed))
+	if f.Outcome != failure.Abandoned || !strings.Contains(strings.Join(f.Evidence, "\n"), "to its own end: closed_before_response") {
+		t.Errorf("%+v", f)
+	}
+}

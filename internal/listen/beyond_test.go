@@ -1,0 +1,124 @@
+package listen
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+// What comes after an answer's end is told from what belongs to it, whenever it comes.
+func TestBeyond(t *testing.T) {
+	const sized = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+	large := "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + strings.Repeat("x", 9000)
+	sizedAnswer := &http.Response{StatusCode: 200, ContentLength: 2}
+	inChunks := &http.Response{StatusCode: 200, ContentLength: -1}
+	for _, test := range []struct {
+		name, method    string
+		res             *http.Response
+		with            string // what comes before the answer has been read
+		idle            string // what comes after that
+		next            string // what comes when the next request has the connection, unsent
+		encrypted       bool
+		beyond          string // "" for nothing
+		bytes           int64
+		length          int64
+		knownWhenItRest bool
+	}{
+		{name: "nothing", res: sizedAnswer, with: sized, length: 2},
+		{name: "in the same breath", res: sizedAnswer, with: sized + "more", beyond: "more", bytes: 4, length: 2, knownWhenItRest: true},
+		{name: "while it is idle", res: sizedAnswer, with: sized, idle: "more", beyond: "more", bytes: 4, length: 2},
+		{name: "for the next request", res: sizedAnswer, with: sized, next: "more", beyond: "more", bytes: 4, length: 2},
+		{name: "in pieces", res: sizedAnswer, with: sized + "a", idle: "b", next: "c", beyond: "abc", bytes: 3, length: 2, knownWhenItRest: true},
+		{name: "with a 204", res: &http.Response{StatusCode: 204}, with: "HTTP/1.1 204 No Content\r\n\r\nnull", beyond: "null", bytes: 4, knownWhenItRest: true},
+		{name: "to HEAD", method: "HEAD", res: &http.Response{StatusCode: 200, ContentLength: 2}, with: sized, beyond: "ok", bytes: 2, knownWhenItRest: true},
+		{name: "after an interim answer", res: sizedAnswer, with: "HTTP/1.1 103 Early Hints\r\n\r\n" + sized + "!", beyond: "!", bytes: 1, length: 2, knownWhenItRest: true},
+		{name: "chunks", res: inChunks, with: chunked + "\r\n", length: -1},
+		{name: "chunks and a trailer", res: inChunks, with: chunked + "X: y\r\n\r\n", length: -1},
+		{name: "after the last chunk", res: inChunks, with: chunked + "\r\nmore", beyond: "more", bytes: 4, length: -1, knownWhenItRest: true},
+		{name: "after chunks, while it is idle", res: inChunks, with: chunked + "\r\n", idle: "more", beyond: "more", bytes: 4, length: -1},
+		{name: "a large one", res: &http.Response{StatusCode: 200, ContentLength: 9000}, with: large, length: 9000},
+		{name: "after a large one", res: &http.Response{StatusCode: 200, ContentLength: 9000}, with: large + "more", beyond: "more", bytes: 4, length: 9000, knownWhenItRest: true},
+		{name: "much", res: sizedAnswer, with: sized, idle: strings.Repeat("z", 100), beyond: strings.Repeat("z", MaxBeyond), bytes: 100, length: 2},
+		{name: "over TLS", res: sizedAnswer, with: sized, idle: "more", encrypted: true, length: 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w, peer := linked(t, nil)
+			w.begin(true, test.encrypted)
+			w.requests = 1
+			if _, err := io.WriteString(w, "request"); err != nil {
+				t.Fatal(err)
+			}
+			read := func(text string, size int) {
+				t.Helper()
+				if text == "" {
+					return
+				}
+				if _, err := io.WriteString(peer, text); err != nil {
+					t.Fatal(err)
+				}
+				for n := 0; n < len(text); {
+					m, err := w.Read(make([]byte, size))
+					if err != nil {
+						t.Fatal(err)
+					}
+					n += m
+				}
+			}
+			if test.res.ContentLength > 2 { // its header comes first, then the rest in reads of its own
+				head := strings.Index(test.with, "xxx")
+				read(test.with[:head], 4096)
+				w.answered("GET", test.res)
+				read(test.with[head:], 4096)
+			} else {
+				read(test.with, 4096)
+				method := test.method
+				if method == "" {
+					method = http.MethodGet
+				}
+				w.answered(method, test.res)
+			}
+			if known := w.rest() != nil; known != test.knownWhenItRest {
+				t.Errorf("known at its end: %v", known)
+			}
+			if w.previous() != nil {
+				t.Error("an answer is its own past")
+			}
+			read(test.idle, 4096)
+			w.begin(false, test.encrypted)
+			read(test.next, 4096)
+			p := w.previous()
+			if p == nil || p.Status != test.res.StatusCode || p.Length != test.length {
+				t.Fatalf("got %+v", p)
+			}
+			if test.beyond == "" {
+				if p.Beyond != nil {
+					t.Errorf("got %+v", p.Beyond)
+				}
+				return
+			}
+			if p.Beyond == nil || p.Beyond.Bytes != test.bytes || string(p.Beyond.Start) != test.beyond {
+				t.Errorf("got %+v", p.Beyond)
+			}
+			w.begin(false, test.encrypted)
+			if w.answered("GET", &http.Response{StatusCode: 200}); w.previous() != nil {
+				t.Error("the past of an answer stays")
+			}
+		})
+	}
+}
+
+// What is kept of the answer before is small, and keeps nothing else.
+func TestLastAnswerIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(lastAnswer{}); size > 64 {
+		t.Errorf("%d bytes", size)
+	}
+	if method := knownMethod("FROBNICATE"); method != "OTHER" {
+		t.Error(method)
+	}
+	if (&Beyond{Bytes: 2, Start: []byte("\r\n")}).Blank() == false || (&Beyond{Bytes: 3, Start: []byte("\r\n")}).Blank() {
+		t.Error("which lines are blank")
+	}
+}
