@@ -47,7 +47,7 @@ func endedUnread(t *try, f finding) finding {
 
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
-	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, and for workers that end after a number of requests (max_requests)."
+	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, for workers that end after a number of requests (max_requests), and for a rule that refuses this one without a word (nginx's return 444)."
 )
 
 // beforeWords tell what the upstream did before, as far as that is known.
@@ -77,7 +77,7 @@ func otherThere(t *try, f finding) finding {
 	case proxied && !t.TLS: // else the handshake would have failed for it
 		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport: nothing worked on the request. Else something else listens there: " + others(t, "") + ".")
 	case t.TLS:
-		return f.advise("Check what listens on {address}: nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), or speak another protocol inside.")
+		return f.advise("Check what listens on {address}: nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), refuse the Host without a word (nginx's return 444), or speak another protocol inside.")
 	case strings.HasPrefix(t.Network, "unix"):
 		return f.advise("Check what listens on this socket: nothing worked on the request. php-fpm wants php_fastcgi, uwsgi its http-socket instead of socket; else something hands on to an application that is gone.")
 	case kind != "":
@@ -95,12 +95,13 @@ const (
 	tlsPort       = "a port that speaks TLS (https://)"
 	proxyPort     = "one that wants a PROXY header (proxy_protocol)"
 	otherPort     = "another protocol (FastCGI: php_fastcgi; uwsgi, a database)"
+	unknownHost   = "nginx's return 444 for a Host that it does not know (header_up Host)"
 )
 
 // others lists what ends a connection at once, besides what was named already.
 func others(t *try, named string) string {
 	var list []string
-	for _, what := range []string{publishedPort, tlsPort, proxyPort, otherPort} {
+	for _, what := range []string{publishedPort, tlsPort, proxyPort, otherPort, unknownHost} {
 		switch {
 		case what == proxyPort && t.Limits != nil && t.Limits.ProxyProtocol != "",
 			what == tlsPort && named == onTLSPort, what == otherPort && named != "" && named != onTLSPort:
