@@ -46,7 +46,7 @@ func TestBeyond(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w, peer := linked(t, nil)
-			w.begin(true, test.encrypted)
+			w.begin(true, test.encrypted, false)
 			w.requests = 1
 			if _, err := io.WriteString(w, "request"); err != nil {
 				t.Fatal(err)
@@ -87,7 +87,7 @@ func TestBeyond(t *testing.T) {
 				t.Error("an answer is its own past")
 			}
 			read(test.idle, 4096)
-			w.begin(false, test.encrypted)
+			w.begin(false, test.encrypted, false)
 			read(test.next, 4096)
 			p := w.previous()
 			if p == nil || p.Status != test.res.StatusCode || p.Length != test.length {
@@ -102,7 +102,7 @@ func TestBeyond(t *testing.T) {
 			if p.Beyond == nil || p.Beyond.Bytes != test.bytes || string(p.Beyond.Start) != test.beyond {
 				t.Errorf("got %+v", p.Beyond)
 			}
-			w.begin(false, test.encrypted)
+			w.begin(false, test.encrypted, false)
 			if w.answered("GET", &http.Response{StatusCode: 200}); w.previous() != nil {
 				t.Error("the past of an answer stays")
 			}
