@@ -58,6 +58,7 @@ var rules = []func(*try) finding{
 	notSendableCause,
 	http2Cause,
 	fastCGICause,
+	arrivedCause,
 	beyondCause,
 	sendCause,
 	waitCause,

@@ -76,6 +76,9 @@ func brokenBody(t *try) finding {
 		if t.absent(failure.ReadTimeout) {
 			return nothing
 		}
+		if f := notArrived(t); f.is() {
+			return f.within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
+		}
 		return wrongLength(t, found(ResponseStalled), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 	case text == textConnectionLost:
 		return found(ConnectionLost)

@@ -25,6 +25,9 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 		return verdict{}, false
 	}
 	f := found(ClientUploadFailed, "reading the request's body: "+errorWords(h.Client.BodyErr))
+	if lost := notArrived(tryOf(h, last)); lost.is() && h.Client.Left && !uploadMalformed(h.Client.BodyErr) {
+		f = lost // it could not go on
+	}
 	v := verdict{failure.Failed, h.Response.Status, last, f, h.Client.BodyErr}
 	if v.status == 0 {
 		v.status = h.ErrStatus
@@ -88,6 +91,10 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	}
 	if underWay(h, last) {
 		phase = reached(last)
+		if f := notArrived(tryOf(h, last)); f.is() {
+			v.finding = f // it would have waited in vain
+			return v, true
+		}
 	}
 	if unseen {
 		phase = failure.PhaseWait
@@ -186,6 +193,7 @@ var ClientClosedRequest = &Row{
 	Rivals: []Rival{
 		{"client_upload_failed", "reading the request from the client had no error"},
 		{"response_timeout", "no limit of Caddy's had run out"},
+		{"connection_lost", "no bytes in the evidence that were never acknowledged; the evidence may say that all were (Linux)"},
 		{"tls_timeout", "no limit of Caddy's had run out"},
 		{"response_truncated", "no header of an answer had been passed on"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},

@@ -34,7 +34,7 @@ func connectCause(t *try) finding {
 	}
 	if errno == 0 {
 		if isTimeout(c.Err) || strings.HasSuffix(c.Err.Error(), ": i/o timeout") {
-			return found(ConnectTimeout).within(t.ran(failure.DialTimeout, dialStart(t), t.end))
+			return unansweredCause(c).within(t.ran(failure.DialTimeout, dialStart(t), t.end))
 		}
 		return nothing
 	}
@@ -64,7 +64,9 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 	case syscall.ECONNREFUSED:
 		return found(ConnectionRefused)
 	case syscall.ETIMEDOUT:
-		return found(ConnectTimeout, "the system gave up by itself; no limit of Caddy's had run out")
+		f := unansweredCause(c)
+		f.evidence = append(f.evidence, "the system gave up by itself; no limit of Caddy's had run out")
+		return f
 	case syscall.EHOSTUNREACH:
 		return found(HostUnreachable)
 	case syscall.ENETUNREACH:
@@ -247,8 +249,8 @@ var SocketBacklogFull = &Row{
 	Phase: failure.PhaseConnect, Side: failure.SideUpstream,
 	Summary:      "The queue of connections at {upstream} is full.",
 	Advice:       "Give the application more workers, or raise its listen backlog.",
-	Meaning:      "The unix socket exists and somebody listens, but its queue of waiting connections is full: the application accepts too slowly.",
-	RecognisedBy: "connect on a unix socket said EAGAIN.",
+	Meaning:      "Somebody listens at the unix socket, or at a port of this machine, but its queue of waiting connections is full: the application accepts too slowly.",
+	RecognisedBy: "connect on a unix socket said EAGAIN; or a connect to an address of this machine was not answered, or nothing that was sent over it ever acknowledged, while as many connections waited there as may (Linux): the evidence has how many.",
 	UsualReasons: []string{
 		"all workers of php-fpm or gunicorn are busy, and the queue behind them has filled up",
 		"the backlog is small (net.core.somaxconn bounds it)",
@@ -261,7 +263,9 @@ var SocketBacklogFull = &Row{
 		Application: "Give it more workers (pm.max_children of php-fpm, --workers of gunicorn) or a longer backlog (listen.backlog, --backlog).",
 	},
 	Rivals: []Rival{
-		{"connect_timeout", "errno is EAGAIN, and came at once: no limit ran out"},
+		{"connect_timeout", "errno is EAGAIN and came at once, or the evidence counts who waits at a port of this machine"},
+		{"connection_lost", "the evidence counts who waits at a port of this machine"},
+		{"response_timeout", "the connection was not accepted: the phase is connect, or bytes of the request were never acknowledged"},
 	},
 }
 
@@ -286,9 +290,9 @@ var ConnectTimeout = &Row{
 	},
 	Rivals: []Rival{
 		{"host_unreachable", "no answer came; dial_timeout (3 s by default) may end the try just before the system would say EHOSTUNREACH: raise it to tell"},
-		{"a listener whose queue is full", "nothing from here: look at the queue on the upstream's machine"},
+		{"a listener whose queue is full", "on this machine that is socket_backlog_full (Linux); for another nothing from here: look at the queue there"},
 		{"dns_timeout", "the name had been resolved: the evidence has a connect to an address"},
-		{"socket_backlog_full", "errno is not EAGAIN"},
+		{"socket_backlog_full", "errno is not EAGAIN, and the address is another machine's, or fewer wait there than may"},
 		{"tls_timeout", "no connect in the evidence says connected"},
 		{"a wrong port over HTTP/3", "nothing from here: UDP has no refusal that is passed on"},
 	},

@@ -33,6 +33,8 @@ func hostEvidence(row *Row, a *listen.Attempt, address string) []string {
 		}
 	case SocketNotFound, SocketPermissionDenied:
 		return socketEvidence(a.Address)
+	case ResponseTimeout, ReadTimeout, TLSTimeout, ClientClosedRequest:
+		return append(acknowledgedEvidence(a), waitingEvidence(address)...)
 	case FileDescriptorsExhausted:
 		if limit := host.OpenFilesLimit(); limit > 0 {
 			return []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}

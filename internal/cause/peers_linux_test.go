@@ -4,6 +4,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -49,8 +50,11 @@ func TestFullQueues(t *testing.T) {
 			t.Fatal("nothing was found")
 		}
 		check(t, f)
-		if f.Cause != ConnectTimeout.Name || f.Status != 504 || f.Limit == nil || f.Limit.Name != failure.DialTimeout || f.RequestSent != failure.SentNo {
-			t.Errorf("%s %d by %+v, sent %s: %q", f.Cause, f.Status, f.Limit, f.RequestSent, f.Error)
+		if f.Cause != SocketBacklogFull.Name || f.Side != failure.SideUpstream || f.Limit == nil || f.Limit.Name != failure.DialTimeout || f.RequestSent != failure.SentNo {
+			t.Errorf("%s %s by %+v, sent %s: %q", f.Cause, f.Side, f.Limit, f.RequestSent, f.Error)
+		}
+		if all := strings.Join(f.Evidence, "\n"); !strings.Contains(all, "wait") || !strings.Contains(all, " to be accepted at "+address+" (backlog 0)") {
+			t.Errorf("evidence:\n%s", all)
 		}
 	})
 	t.Run("unix", func(t *testing.T) {

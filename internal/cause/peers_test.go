@@ -42,7 +42,8 @@ type proxy struct {
 	method    string
 	header    http.Header
 	body      io.Reader
-	wired     bool // the connection is listened to as well
+	wired     bool          // the connection is listened to as well
+	leave     time.Duration // after which the client leaves, if it does
 }
 
 // opaque hides what it wraps, as reverse_proxy's error of dialling does.
@@ -108,7 +109,14 @@ func (p *proxy) ask(t *testing.T) *listen.Heard {
 	if p.network == "unix" {
 		host = "socket"
 	}
-	r, err := http.NewRequestWithContext(t.Context(), p.method, scheme+"://"+host+"/", p.body)
+	ctx := t.Context()
+	if p.leave > 0 {
+		client, leaves := context.WithCancel(ctx)
+		ctx = client
+		defer time.AfterFunc(p.leave, leaves).Stop()
+		defer leaves()
+	}
+	r, err := http.NewRequestWithContext(ctx, p.method, scheme+"://"+host+"/", p.body)
 	if err != nil {
 		t.Fatal(err)
 	}

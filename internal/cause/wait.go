@@ -279,8 +279,8 @@ var ConnectionLost = &Row{
 	Phase: failure.PhaseWait, Side: failure.SideNetwork,
 	Summary:      "The connection to {upstream} was lost on the way.",
 	Advice:       "Look for a NAT, balancer or firewall that forgets idle connections; set keepalive in the transport shorter than its time.",
-	Meaning:      "The connection had worked, and then nothing came through any more: this machine gave it up. Nobody closed it.",
-	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout.",
+	Meaning:      "The connection had worked, and then nothing came through any more. Nobody closed it: this machine gave it up, or a limit of Caddy's ran out or the client left before that.",
+	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout; or bytes that were sent at least three times and never acknowledged (Linux): the evidence has how many, and how often they were sent again.",
 	UsualReasons: []string{
 		"a NAT, balancer or firewall that forgot the idle connection",
 		"the upstream's machine lost its power or its network",
@@ -293,11 +293,14 @@ var ConnectionLost = &Row{
 		Application: nothingToChange,
 	},
 	Rivals: []Rival{
-		{"read_timeout", "the system gave the connection up; no limit of Caddy's ran out"},
+		{"response_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged: a slow application's machine acknowledges"},
+		{"read_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged"},
+		{"client_closed_request", "the evidence counts bytes that were never acknowledged: the client would have waited in vain"},
 		{"reset_before_response", "errno is not that of a reset"},
 		{"host_unreachable", "the connection had come about"},
-		{"request_write_timeout", "the system gave the connection up; no limit of Caddy's ran out"},
-		{"response_stalled", "the system gave the connection up; no limit of Caddy's ran out"},
+		{"socket_backlog_full", "the address is another machine's, or the connection had been accepted"},
+		{"request_write_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged"},
+		{"response_stalled", "the system gave the connection up, or the evidence counts bytes that were never acknowledged"},
 	},
 }
 
@@ -321,7 +324,9 @@ var ResponseTimeout = &Row{
 	},
 	Rivals: []Rival{
 		{"read_timeout", "the limit in the evidence is response_header_timeout"},
+		{"connection_lost", "no bytes in the evidence that were never acknowledged; the evidence may say that all were (Linux)"},
 		{"client_closed_request", "Caddy's limit ran out; the client was still there"},
+		{"socket_backlog_full", "the other end took the connection, and acknowledged what was sent"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
 	},
 }
@@ -346,6 +351,6 @@ var ReadTimeout = &Row{
 	Rivals: []Rival{
 		{"response_timeout", "the limit in the evidence is read_timeout"},
 		{"response_stalled", "no response header had come: the phase is wait or headers"},
-		{"connection_lost", "errno is left out: the limit of Caddy's ran out, the system had not given up"},
+		{"connection_lost", "errno is left out: the limit of Caddy's ran out, the system had not given up; and no bytes in the evidence that were never acknowledged (Linux)"},
 	},
 }

@@ -1,6 +1,7 @@
 package faultlab
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -44,6 +45,32 @@ func fillTCPBacklog() (address string, release func() error, err error) {
 		closers = append(closers, c.Close)
 	}
 	return "", nil, errors.Join(errNeverFull, release())
+}
+
+// listenUnheard listens where nothing of a client comes through, as behind a firewall that
+// drops it.
+func listenUnheard() (address string, release func() error, err error) {
+	// One of Multipath TCP, as Go's own listeners are, takes no filter.
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error { return raw.Control(dropAll) }}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	return l.Addr().String(), l.Close, nil
+}
+
+// dropAll drops all that comes to a socket from now on, before its TCP sees it.
+func dropAll(fd uintptr) { _ = dropLonger(int(fd), 0) }
+
+// dropLonger drops the packets that are longer than that, with the header of TCP.
+func dropLonger(fd int, size uint32) error {
+	return syscall.AttachLsf(fd, []syscall.SockFilter{
+		{Code: syscall.BPF_LD | syscall.BPF_W | syscall.BPF_LEN},
+		{Code: syscall.BPF_JMP | syscall.BPF_JGT | syscall.BPF_K, K: size, Jt: 1},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: 1 << 18},
+		{Code: syscall.BPF_RET | syscall.BPF_K, K: 0},
+	})
 }
 
 // fillUnixBacklog does so at the path of a unix socket.

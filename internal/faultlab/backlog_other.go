@@ -11,3 +11,7 @@ func fillTCPBacklog() (address string, release func() error, err error) {
 func fillUnixBacklog(string) (release func() error, err error) {
 	return nil, errors.New(needsLinux)
 }
+
+func listenUnheard() (address string, release func() error, err error) {
+	return "", nil, errors.New(needsLinux)
+}

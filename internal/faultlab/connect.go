@@ -48,8 +48,14 @@ func connectFaults() []Fault {
 		},
 		{
 			Name: "backlog_full", Number: "07a", Skip: unless(onLinux, needsLinux),
-			Cause: "connect_timeout", Phase: "connect", Side: "network", Outcome: "failed", Status: 502,
+			Cause: "socket_backlog_full", Phase: "connect", Side: "upstream", Outcome: "failed", Status: 502,
 			Start: tcpBacklogFull(transport("dial_timeout 300ms")),
+		},
+		{
+			Name: "connect_unanswered", Skip: unless(onLinux, needsLinux),
+			Cause: "connect_timeout", Phase: "connect", Side: "network", Outcome: "failed", Status: 502,
+			RequestSent: "no",
+			Start:       unheard(transport("dial_timeout 300ms")),
 		},
 		{
 			Name: "client_leaves_while_dialling", Number: "07b", Skip: unless(onLinux, needsLinux),
@@ -172,6 +178,20 @@ func tcpBacklogFull(options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
 		u := newUpstream(options...)
 		address, release, err := fillTCPBacklog()
+		if err != nil {
+			return u.fails(err)
+		}
+		u.undo = append(u.undo, release)
+		u.To = address
+		return u, nil
+	}
+}
+
+// unheard makes an upstream to which no packet comes through.
+func unheard(options ...option) func() (*Upstream, error) {
+	return func() (*Upstream, error) {
+		u := newUpstream(options...)
+		address, release, err := listenUnheard()
 		if err != nil {
 			return u.fails(err)
 		}

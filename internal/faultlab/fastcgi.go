@@ -40,7 +40,8 @@ func fastCGIFaults() []Fault {
 		failed("fastcgi_refused", "connection_refused", "connect", "upstream", 502, refused(fastCGI())),
 		failed("fastcgi_socket_missing", "socket_not_found", "connect", "upstream", 502, onPath(missing, fastCGI())),
 		failed("fastcgi_socket_stale", "connection_refused", "connect", "upstream", 502, onPath(staleSocket, fastCGI())),
-		failed("fastcgi_connect_timeout", "connect_timeout", "connect", "network", 502, tcpBacklogFull(fastCGI("dial_timeout 300ms"))),
+		failed("fastcgi_connect_timeout", "connect_timeout", "connect", "network", 502, unheard(fastCGI("dial_timeout 300ms"))),
+		failed("fastcgi_backlog_full", "socket_backlog_full", "connect", "upstream", 502, tcpBacklogFull(fastCGI("dial_timeout 300ms"))),
 		{
 			// Caddy answers 499 with an error, and counts it against the upstream.
 			Name: "fastcgi_client_leaves_while_dialling", Number: "61",
@@ -96,7 +97,7 @@ func fastCGIFaults() []Fault {
 		switch faults[i].Name {
 		case "fastcgi_socket_missing", "fastcgi_socket_stale", "fastcgi_closed_unanswered_unix":
 			faults[i].Skip = unless(!onWindows, needsUnixSockets)
-		case "fastcgi_connect_timeout", "fastcgi_client_leaves_while_dialling":
+		case "fastcgi_connect_timeout", "fastcgi_backlog_full", "fastcgi_client_leaves_while_dialling":
 			faults[i].Skip = unless(onLinux, needsLinux)
 		case "fastcgi_body_reset":
 			faults[i].Skip = unless(!onWindows, resetLosesData)

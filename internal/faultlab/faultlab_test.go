@@ -62,6 +62,7 @@ var proofs = map[string]check{
 	"socket_forbidden":             errno(syscall.EACCES, 0),
 	"socket_backlog_full":          errno(syscall.EAGAIN, 0),
 	"backlog_full":                 timeout("dial"),
+	"connect_unanswered":           timeout("dial"),
 	"client_leaves_while_dialling": is(context.Canceled),
 	"descriptors_exhausted":        errno(syscall.EMFILE, 0),
 	"local_address_foreign":        errno(syscall.EADDRNOTAVAIL, 10049),

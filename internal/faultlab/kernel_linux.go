@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 )
 
@@ -57,8 +58,25 @@ func KernelFaults() []Fault {
 		lost("h2c_connection_forgotten", forgotten(overH2C(forgetsFramed, sends(post()), after(warmUp)))),
 		lost("fastcgi_connection_forgotten", forgotten(overTCP(forgetsInStdin, fastCGI(), sends(upload())))),
 	}
+	patience := transport("response_header_timeout 1500ms")
+	unarrived := func(name string, start func() (*Upstream, error)) Fault {
+		f := lost(name, start)
+		f.Skip = "" // it breaks only its own connection
+		return f
+	}
+	gaveUp := unarrived("request_lost_client_leaves", overTCP(forgets, sends(leavesLate(post())), after(warmUp)))
+	gaveUp.Outcome, gaveUp.Status = "abandoned", 0
+	faults = append(faults, gaveUp,
+		unarrived("request_lost", overTCP(forgets, sends(post()), after(warmUp), patience)),
+		unarrived("request_lost_read_timeout", overTCP(forgets, sends(post()), after(warmUp), transport("read_timeout 1500ms"))),
+		unarrived("h2_request_lost", overH2(forgetsFramed, sends(post()), after(warmUp), patience)),
+		unarrived("h2c_request_lost", overH2C(forgetsFramed, sends(post()), after(warmUp), patience)),
+		unarrived("large_request_lost", overTCP(losesLarge, sends(withCookie(post())), after(warmUp), patience)),
+		unarrived("upload_lost", overTCP(forgets, sends(upload()), after(warmUp), transport("write_timeout 1500ms"))),
+	)
 	for i := range faults {
-		if faults[i].Name == "fastcgi_connection_forgotten" {
+		switch faults[i].Name {
+		case "fastcgi_connection_forgotten", "upload_lost":
 			faults[i].Phase = "send"
 		}
 	}
@@ -96,10 +114,18 @@ func startIPv6Off() (*Upstream, error) {
 // instead of a quarter of an hour.
 func forgotten(start func() (*Upstream, error)) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		if err := inNamespace(func() error { return os.WriteFile(retransmitsFile, []byte("2\n"), 0) }); err != nil {
+		u, err := start()
+		if err != nil {
 			return nil, err
 		}
-		return start()
+		return u, inNamespace(func() error {
+			usual, err := os.ReadFile(retransmitsFile)
+			if err != nil {
+				return err
+			}
+			u.undo = append(u.undo, func() error { return os.WriteFile(retransmitsFile, usual, 0) })
+			return os.WriteFile(retransmitsFile, []byte("2\n"), 0)
+		})
 	}
 }
 
@@ -122,6 +148,30 @@ func forgets(c *conn) {
 	forget(c.raw)
 	c.say(good)
 	<-c.closing
+}
+
+// losesLarge loses what is larger than a tunnel's packets, as where an MTU is too large.
+func losesLarge(c *conn) {
+	if _, err := c.request(); err != nil {
+		return
+	}
+	if raw, err := c.raw.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = dropLonger(int(fd), 1400) })
+	}
+	c.say(good)
+	<-c.closing
+}
+
+// withCookie makes a request larger than that.
+func withCookie(r Request) Request {
+	r.Header = map[string]string{"Cookie": "session=" + strings.Repeat("c", 2500)}
+	return r
+}
+
+// leavesLate makes the client leave when the request has been sent again some times.
+func leavesLate(r Request) Request {
+	r.Leave = LeaveLate
+	return r
 }
 
 // forgetsFramed does so over HTTP/2, with a request that is answered first.
@@ -151,10 +201,7 @@ func forget(c net.Conn) {
 	if err != nil {
 		return // it is closed
 	}
-	_ = raw.Control(func(fd uintptr) {
-		nothing := []syscall.SockFilter{{Code: syscall.BPF_RET | syscall.BPF_K, K: 0}}
-		_ = syscall.AttachLsf(int(fd), nothing)
-	})
+	_ = raw.Control(dropAll)
 }
 
 // The kernel's route types (linux/rtnetlink.h).

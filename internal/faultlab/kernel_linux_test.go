@@ -1,6 +1,7 @@
 package faultlab
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os/exec"
@@ -19,6 +20,14 @@ var kernelProofs = map[string]check{
 	"connection_forgotten":     errno(syscall.ETIMEDOUT, 0),
 	"h2_connection_forgotten":  errno(syscall.ETIMEDOUT, 0),
 	"h2c_connection_forgotten": errno(syscall.ETIMEDOUT, 0),
+
+	"request_lost":               text("timeout awaiting response headers"),
+	"request_lost_read_timeout":  timeout("read"),
+	"request_lost_client_leaves": is(context.Canceled),
+	"h2_request_lost":            text("timeout awaiting response headers"),
+	"h2c_request_lost":           text("timeout awaiting response headers"),
+	"large_request_lost":         text("timeout awaiting response headers"),
+	"upload_lost":                timeout("write"),
 }
 
 func TestKernelFaultsMisbehaveAsNamed(t *testing.T) {

@@ -42,11 +42,16 @@ const (
 	LeaveDelayed
 	// LeaveSent is at once, when the head of the request was written.
 	LeaveSent
+	// LeaveLate is after LateDelay.
+	LeaveLate
 )
 
 // LeaveDelay is how long a client that sees no event waits before it leaves: long
 // enough for a proxy to be dialling.
 const LeaveDelay = 250 * time.Millisecond
+
+// LateDelay is how long a client waits in vain for what the system sends again and again.
+const LateDelay = 1500 * time.Millisecond
 
 // Answer is what the client got.
 type Answer struct {
@@ -147,8 +152,12 @@ func (v *visitor) send(r Request) (*Answer, error) {
 		return new(Answer), nil
 	case LeaveReached:
 		return new(Answer), v.await(v.upstream.reached)
-	case LeaveDelayed:
-		timer := time.NewTimer(LeaveDelay)
+	case LeaveDelayed, LeaveLate:
+		delay := LeaveDelay
+		if r.Leave == LeaveLate {
+			delay = LateDelay
+		}
+		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		select {
 		case <-timer.C:

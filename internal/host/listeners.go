@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,14 +12,26 @@ type Listener struct {
 	Address netip.AddrPort
 	// Waiting is how many connections wait there to be accepted.
 	Waiting int
+	// Backlog is how many may wait, -1 where that isn't known.
+	Backlog int
 
 	inode string
 }
+
+// Full says that as many wait as may. One that has just been taken away leaves room for
+// one more, which is filled as soon as anybody tries again.
+func (l Listener) Full() bool { return l.Waiting > 0 && l.Waiting >= l.Backlog }
 
 // Serves says whether who listens there is reached at address.
 func (l Listener) Serves(address netip.Addr) bool {
 	listening := l.Address.Addr()
 	return listening == address || listening.IsUnspecified() && (listening.Is6() || address.Is4())
+}
+
+// Ours says whether this very process listens there.
+func (l Listener) Ours() bool {
+	list, _ := ownSockets.now(time.Now())
+	return slices.Contains(list, "socket:["+l.inode+"]")
 }
 
 // Listeners lists those who listen on TCP on this machine; known is false where that
@@ -33,9 +46,10 @@ func ListenersNow() (list []Listener, known bool) { return listening() }
 const keptFor = time.Second
 
 var (
-	listeners = kept[Listener]{read: listening}
-	networks  = kept[netip.Prefix]{read: interfaceNetworks}
-	routing   = kept[route]{read: routes}
+	listeners  = kept[Listener]{read: listening}
+	ownSockets = kept[string]{read: socketsOfOurs}
+	networks   = kept[netip.Prefix]{read: interfaceNetworks}
+	routing    = kept[route]{read: routes}
 )
 
 // kept is a list that is read at most once in keptFor.

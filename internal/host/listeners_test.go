@@ -53,8 +53,12 @@ func TestListeners(t *testing.T) {
 			}
 			return list[i]
 		}
-		if l := find(); l.Waiting != 0 || !l.Ours() {
+		ownSockets.at = time.Time{} // as if a second had passed
+		if l := find(); l.Waiting != 0 || l.Full() || !l.Ours() {
 			t.Errorf("%+v, ours: %v", l, l.Ours())
+		}
+		if l := find(); l.Backlog < 1 {
+			t.Errorf("it is not told how many may wait: %+v", l)
 		}
 		conn, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {

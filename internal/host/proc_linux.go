@@ -52,7 +52,13 @@ func listening() (found []Listener, ok bool) {
 			}
 			_, waiting, _ := strings.Cut(fields[4], ":")
 			n, _ := strconv.ParseUint(waiting, 16, 31) // the field is the kernel's own
-			found = append(found, Listener{Address: address, Waiting: int(n), inode: fields[9]})
+			found = append(found, Listener{Address: address, Waiting: int(n), Backlog: -1, inode: fields[9]})
+		}
+	}
+	limits := backlogs()
+	for i := range found {
+		if limit, known := limits[found[i].inode]; known {
+			found[i].Backlog = limit
 		}
 	}
 	return found, ok
@@ -85,18 +91,21 @@ func parseAddress(s string) (netip.Addr, bool) {
 // maxOwnFiles is how many of this process's open files are looked at for a socket.
 const maxOwnFiles = 4096
 
-// Ours says whether this very process listens there.
-func (l Listener) Ours() bool {
+// socketsOfOurs lists the sockets that this process has open, as its folder names them.
+func socketsOfOurs() ([]string, bool) {
 	folder, err := os.Open("/proc/self/fd")
 	if err != nil {
-		return false
+		return nil, false
 	}
 	defer folder.Close()
 	names, _ := folder.Readdirnames(maxOwnFiles)
-	return slices.ContainsFunc(names, func(name string) bool {
-		to, err := os.Readlink("/proc/self/fd/" + name)
-		return err == nil && to == "socket:["+l.inode+"]"
-	})
+	var found []string
+	for _, name := range names {
+		if to, err := os.Readlink("/proc/self/fd/" + name); err == nil && strings.HasPrefix(to, "socket:[") {
+			found = append(found, to)
+		}
+	}
+	return found, true
 }
 
 // SocketListened says whether somebody listens on a unix socket of that path, as it was

@@ -26,7 +26,7 @@ var (
 		"proxy_loop", "dns_name_not_found", "dns_server_failed", "dns_timeout", "connect_timeout", "host_unreachable", "network_unreachable",
 		"connect_prohibited", "address_family_unavailable", "local_address_unavailable", "ports_exhausted", "forward_proxy_failed", "connection_lost",
 	}
-	socketOnly = []string{"socket_backlog_full", "socket_not_found", "socket_permission_denied"}
+	socketOnly = []string{"socket_not_found", "socket_permission_denied"}
 	framesOnly = []string{"stream_reset", "goaway", "http_framing_error"}
 )
 
@@ -38,6 +38,7 @@ var exceptions = []exception{
 	{impossible, "Caddy serves no FastCGI, so that nothing comes back", []string{fastCGI}, []string{"proxy_loop"}, nil},
 
 	{impossible, "only a unix socket has this error", []string{http3, forwardProxy}, socketOnly, nil},
+	{impossible, "UDP has no queue of connections", []string{http3}, []string{"socket_backlog_full"}, nil},
 	{impossible, "a dynamic source gives hosts and ports, no sockets", []string{dynamic}, socketOnly, nil},
 
 	{impossible, "a unix socket has no name, address, port or network", []string{unixSocket}, tcpOnly, nil},

@@ -1,0 +1,204 @@
+package cause
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+const (
+	// leastRetransmits is how often the same bytes must have been sent in vain before that
+	// is no accident: the wait doubles each time.
+	leastRetransmits = 2
+	// fullPacket is more than fits into the smallest packet that every way of IPv6 has to
+	// let pass (RFC 8200 section 5: 1280, with the headers of IP and TCP).
+	fullPacket = 1220
+	// leastForgotten is how long a connection must have been idle for a NAT or a firewall to
+	// have forgotten it: theirs is a matter of minutes.
+	leastForgotten = 5 * time.Second
+)
+
+// unacknowledged is what the kernel knows of a connection on which bytes were sent again
+// and again, and never acknowledged; nil where it is not so, or can't be told. A peer
+// whose application is merely slow acknowledges.
+func unacknowledged(a *listen.Attempt) *host.TCPInfo {
+	if a.Connection == nil || a.Connection.Link == nil {
+		return nil
+	}
+	tcp := a.Connection.Link.TCP
+	if tcp == nil || tcp.Unacknowledged == 0 || tcp.Retransmits < leastRetransmits {
+		return nil
+	}
+	return tcp
+}
+
+// arrivedCause finds the cause where a limit of ours ended the wait for an upstream which
+// the request never reached.
+func arrivedCause(t *try) finding {
+	if !isTimeout(t.err) || t.HasAnswer() {
+		return nothing
+	}
+	f := notArrived(t)
+	for _, name := range []string{failure.ResponseHeaderTimeout, failure.ReadTimeout, failure.WriteTimeout} {
+		if f.is() && limitRanOut(t, name) {
+			f.limit = t.ran(name, sendStart(t), t.end)
+		}
+	}
+	return f
+}
+
+// limitRanOut says that an attempt's error is that of this limit.
+func limitRanOut(t *try, name string) bool {
+	switch name {
+	case failure.ReadTimeout:
+		return isReadTimeout(t.err)
+	case failure.WriteTimeout:
+		return isWriteError(t.err)
+	}
+	return isAwaitingTimeout(t)
+}
+
+// notArrived is the finding where bytes of the request never arrived, or no word that they
+// did came back; nothing where that is not so. Who gave up then, we or the client, makes
+// no difference.
+func notArrived(t *try) finding {
+	tcp := unacknowledged(t.Attempt)
+	if tcp == nil {
+		return nothing
+	}
+	phase := failure.PhaseWait
+	switch {
+	case t.HasAnswer():
+		phase = failure.PhaseBody
+	case !written(t.Attempt):
+		phase = failure.PhaseSend
+	}
+	link := t.Connection.Link
+	lines := []string{fmt.Sprintf("%d bytes of the request were never acknowledged: %d retransmissions in %s", tcp.Unacknowledged, tcp.Retransmits, ms(elapsed(sendStart(t), t.end)))}
+	if link.Shared {
+		lines[0] = fmt.Sprintf("%d bytes that were sent over this connection were never acknowledged: %d retransmissions", tcp.Unacknowledged, tcp.Retransmits)
+		lines = append(lines, silentFor(link, t.end)+": all requests on it are lost")
+	}
+	fresh := link.Opened >= t.Start && !t.Connection.Reused
+	if fresh && tcp.Acknowledged == 0 {
+		if queue, full := fullQueueAt(t.Connection.RemoteAddress); full {
+			return found(SocketBacklogFull, append(lines, queue)...).at(phase)
+		}
+	}
+	f := found(ConnectionLost).at(phase)
+	switch {
+	case tcp.Unacknowledged > fullPacket && tcp.Acknowledged > 0:
+		lines = append(lines, strconv.FormatInt(tcp.Acknowledged, 10)+" bytes before them had been acknowledged: smaller packets passed")
+		f = f.advise(adviceMTU)
+	case tcp.Unacknowledged > fullPacket && fresh:
+		lines = append(lines, "the connect, which takes small packets, had been answered")
+		f = f.advise(adviceMTU)
+	case tcp.Acknowledged > 0:
+		lines = append(lines, strconv.FormatInt(tcp.Acknowledged, 10)+" bytes before them had been acknowledged")
+	case fresh:
+		lines = append(lines, "the connect had been answered")
+	}
+	if f.advice == "" && t.Connection.Idle < leastForgotten {
+		f = f.advise(adviceLost)
+	}
+	f.evidence = lines
+	return f
+}
+
+// silentFor says for how long nothing has come over a connection.
+func silentFor(link *listen.Link, now time.Duration) string {
+	if link.Received == nil {
+		return "nothing ever came over this connection"
+	}
+	return "nothing came over this connection for " + ms(elapsed(*link.Received, now))
+}
+
+const (
+	// adviceMTU is for packets that are too large for a part of the way.
+	adviceMTU = "Compare the MTU of the way to {upstream} with this machine's (ping -M do -s 1472): large packets seem to be lost where small ones pass, so lower the interface's MTU or clamp the MSS; else look for a firewall or NAT that forgot the connection."
+	// adviceLost is for a connection that had not been idle: nobody forgot it.
+	adviceLost = "Look at the network between here and {upstream}, and whether its machine is still up: the connection was made, and then nothing came through; a longer limit in Caddy does not help."
+)
+
+// unansweredCause is that of a connect which nothing answered.
+func unansweredCause(c listen.Connect) finding {
+	if queue, full := fullQueueAt(c.Address); full && !isUDP(c.Network) {
+		return found(SocketBacklogFull, queue)
+	}
+	return found(ConnectTimeout)
+}
+
+// acknowledgedEvidence says that the kernel at the other end has all that was sent:
+// whoever is waited for, it isn't the network between.
+func acknowledgedEvidence(a *listen.Attempt) []string {
+	if a.Connection == nil || a.Connection.Link == nil || !written(a) || a.FirstByte > 0 {
+		return nil
+	}
+	tcp := a.Connection.Link.TCP
+	if tcp == nil || tcp.Unacknowledged > 0 || tcp.Acknowledged == 0 {
+		return nil
+	}
+	return []string{"the other end acknowledged every byte of the request: the network took it there"}
+}
+
+// fullQueueAt says that an address is one of this machine's, whose listener has as many
+// connections waiting to be accepted as it takes: the system drops all others.
+func fullQueueAt(address string) (evidence string, full bool) {
+	at, ok := ownAddress(address)
+	if !ok {
+		return "", false
+	}
+	list, _ := host.ListenersNow()
+	l, ok := listenerAt(list, at)
+	if !ok || !l.Full() {
+		return "", false
+	}
+	return queueWords(l), true
+}
+
+// ownAddress is the address of a socket, where it is one of this machine's.
+func ownAddress(address string) (netip.AddrPort, bool) {
+	at, err := netip.ParseAddrPort(address)
+	return at, err == nil && host.Own(at.Addr())
+}
+
+// listenerAt is who is reached at an address of this machine.
+func listenerAt(list []host.Listener, at netip.AddrPort) (host.Listener, bool) {
+	for _, l := range list {
+		if l.Address.Port() == at.Port() && l.Serves(at.Addr().Unmap()) {
+			return l, true
+		}
+	}
+	return host.Listener{}, false
+}
+
+// queueWords says how many wait to be accepted.
+func queueWords(l host.Listener) string {
+	words := strconv.Itoa(l.Waiting) + " connections wait to be accepted at " + l.Address.String()
+	if l.Waiting == 1 {
+		words = "1 connection waits to be accepted at " + l.Address.String()
+	}
+	if l.Backlog >= 0 {
+		words += " (backlog " + strconv.Itoa(l.Backlog) + ")"
+	}
+	return words
+}
+
+// waitingEvidence says that connections wait to be accepted where a request waits for its
+// answer: whoever listens there is busy, or hangs.
+func waitingEvidence(address string) []string {
+	at, ok := ownAddress(address)
+	if !ok {
+		return nil
+	}
+	list, _ := host.Listeners()
+	if l, ok := listenerAt(list, at); ok && l.Waiting > 0 && !l.Ours() {
+		return []string{queueWords(l) + ": the application accepts none"}
+	}
+	return nil
+}
