@@ -22,10 +22,16 @@ type try struct {
 	// protocol is the attempt's, or that of another at the same upstream: only an
 	// answer tells it.
 	protocol string
+	// source are the name servers of the dynamic source that gave the upstream; none
+	// where it asks the system's, or where there is none.
+	source []string
 }
 
 func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 	t := &try{Attempt: a, err: a.Err, end: a.End, clock: h.Start, protocol: a.Protocol}
+	if h.Selection.Limits == a.Limits {
+		t.source = h.Selection.Resolvers
+	}
 	if t.end == 0 {
 		t.end = max(h.Duration, a.Start)
 	}

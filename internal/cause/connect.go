@@ -87,7 +87,7 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 			return found(LocalAddressUnavailable)
 		}
 		if isIPv6(c.Address) && !hasIPv6() {
-			return found(AddressFamilyUnavailable, "no interface of this machine has an IPv6 address")
+			return found(AddressFamilyUnavailable, "no interface of "+here()+" has an IPv6 address")
 		}
 		if proof, ok := portsUsedUp(); ok {
 			return found(PortsExhausted, proof)
@@ -327,14 +327,15 @@ var HostUnreachable = &Row{
 var NetworkUnreachable = &Row{
 	Name: "network_unreachable", Category: failure.CategoryUnreachable, ProxyError: "destination_ip_unroutable",
 	Phase: failure.PhaseConnect, Side: failure.SideNetwork,
-	Summary:      "This machine has no route to the network of {upstream}.",
+	Summary:      "There is no route to the network of {upstream}.",
 	Advice:       "Check the routes of this machine, and whether the upstream's name leads to an IPv6 address that cannot be reached from here.",
-	Meaning:      "This machine has no route to the upstream's address, or one that throws everything away.",
-	RecognisedBy: "connect said ENETUNREACH, or EINVAL as a blackhole route does.",
+	Meaning:      "This machine has no route to the upstream's address, or one that throws everything away; or a router on the way has none.",
+	RecognisedBy: "connect said ENETUNREACH, or EINVAL as a blackhole route does. The evidence says whether this machine has a route to the address: then a router on the way said so.",
 	UsualReasons: []string{
 		"the upstream's name has an IPv6 address, and this machine has no IPv6 route",
 		"the default route or a VPN's route is missing",
 		"a blackhole route, as a ban of addresses sets one",
+		"the address is in a network that only others are in, and the router on the way does not know it",
 	},
 	Fix: Fix{
 		Caddy:       "If only IPv6 is missing, ask for IPv4 addresses alone.",

@@ -31,13 +31,19 @@ func dnsCause(t *try) finding {
 	dnsError, ok := errors.AsType[*net.DNSError](lookup)
 	if !ok {
 		if d != nil && d.Lookup != nil && d.Lookup.End == 0 && isTimeout(lookup) {
-			return found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end))
+			return t.askedElsewhere(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end)))
 		}
 		return nothing
 	}
 	if canceled(dnsError) {
 		return nothing
 	}
+	return t.askedElsewhere(lookupCause(t, dnsError))
+}
+
+// lookupCause is that of a lookup's error.
+func lookupCause(t *try, dnsError *net.DNSError) finding {
+	d := t.Dialing
 	switch errno := errnoByText(dnsError.Err); {
 	case errno == syscall.EMFILE || errno == syscall.ENFILE:
 		return found(FileDescriptorsExhausted)
@@ -64,6 +70,30 @@ func dnsCause(t *try) finding {
 
 // adviceResolvers is for a transport that asks name servers of its own.
 const adviceResolvers = "Check the name servers that resolvers in the transport names: they are asked, not this machine's."
+
+// askedElsewhere tells of a name that the system's resolver was asked for, where the source
+// that gave the name has resolvers of its own, which serve only its own lookup.
+func (t *try) askedElsewhere(f finding) finding {
+	if len(t.source) == 0 || t.Limits == nil || t.Limits.Transport != "http" || len(t.Limits.Resolvers) > 0 {
+		return f
+	}
+	switch f.row {
+	case DNSNameNotFound, DNSServerFailed, DNSTimeout:
+	default:
+		return f
+	}
+	f.evidence = append(f.evidence, "the resolvers of the dynamic source ("+strings.Join(t.source[:min(len(t.source), maxServers)], ", ")+") were not asked for it: they serve only the source's own lookup")
+	f.side = failure.SideProxy
+	return f.advise("Name the resolvers in the transport, too: transport http { resolvers " + strings.Join(t.source[:min(len(t.source), maxServers)], " ") + " }.")
+}
+
+// systemServer names the system's resolver that answered, where no others were asked.
+func systemServer(t *try, err error) string {
+	if dnsError, ok := errors.AsType[*net.DNSError](err); ok && dnsError.Server != "" && len(resolversOf(t.Attempt)) == 0 {
+		return ", from the system's resolver " + dnsError.Server
+	}
+	return ""
+}
 
 // resolversOf are the name servers that are asked for an attempt; none where the
 // system's are, or where it isn't known.

@@ -5,7 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
@@ -15,62 +18,230 @@ import (
 var (
 	hasIPv6     = host.HasIPv6
 	portsUsedUp = host.LocalPortsUsedUp
+	here        = host.Here
 )
 
-// hostEvidence is what this machine knows of a failure, where it is about this
-// machine: nothing is asked over a network. address is the attempt's.
-func hostEvidence(row *Row, a *listen.Attempt, address string) []string {
+// testimony is what this machine knows of a failure, where it is about this machine:
+// evidence, and the advice and side that follow from it. Nothing is asked over a network.
+// address is the attempt's.
+func testimony(row *Row, a *listen.Attempt, address string) finding {
 	if a == nil {
-		return nil
+		return nothing
 	}
 	switch row {
 	case ConnectionRefused:
 		if a.Network == "unix" {
-			return socketEvidence(a.Address)
+			return socketTestimony(row, a.Address)
 		}
-		if refused, err := netip.ParseAddrPort(address); err == nil {
-			return refusedEvidence(refused)
-		}
-	case SocketNotFound, SocketPermissionDenied:
-		return socketEvidence(a.Address)
+		return refusedTestimony(a.Address, address)
+	case SocketNotFound:
+		return socketTestimony(row, a.Address)
+	case SocketPermissionDenied:
+		return finding{evidence: socketEvidence(a.Address)}
+	case ConnectTimeout, HostUnreachable, NetworkUnreachable, ConnectionLost:
+		return wayTestimony(row, a, address)
 	case ResponseTimeout, ReadTimeout, TLSTimeout, ClientClosedRequest:
-		return append(acknowledgedEvidence(a), waitingEvidence(address)...)
+		return finding{evidence: append(acknowledgedEvidence(a), waitingEvidence(address)...)}
 	case FileDescriptorsExhausted:
 		if limit := host.OpenFilesLimit(); limit > 0 {
-			return []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}
+			return finding{evidence: []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}}
 		}
 	}
-	return nil
+	return nothing
 }
 
-// refusedEvidence says who listens where a connection was refused by this machine
-// itself: on the port, or next to it.
-func refusedEvidence(refused netip.AddrPort) []string {
-	if !refused.Addr().IsLoopback() {
-		return nil // only the loopback is this machine for sure
+// with adds what this machine knows; what the rule itself knows better stays.
+func (f finding) with(known finding) finding {
+	f.evidence = append(f.evidence[:len(f.evidence):len(f.evidence)], known.evidence...)
+	if f.advice == "" {
+		f.advice = known.advice
+	}
+	if f.side == "" {
+		f.side = known.side
+	}
+	return f
+}
+
+// refusedTestimony says who listens where a connection was refused by this machine itself:
+// on the port, or next to it. dialled is what was asked to be dialled.
+func refusedTestimony(dialled, address string) finding {
+	var f finding
+	if noHost := strings.HasPrefix(dialled, ":"); noHost {
+		f.evidence = append(f.evidence, "'"+dialled+"' has no host: Caddy dials itself, "+here())
+		f.advice = "Write the application's host before the port in reverse_proxy: without one Caddy dials " + here() + "."
+		f.side = failure.SideProxy
+		if strings.HasPrefix(address, ":") {
+			address = "127.0.0.1" + address // as Go's dialer has it
+		}
+	}
+	refused, err := netip.ParseAddrPort(address)
+	if err != nil || !host.Own(refused.Addr()) {
+		return f
 	}
 	list, known := host.Listeners()
 	if !known {
-		return nil
+		return f
 	}
-	port := strconv.Itoa(int(refused.Port()))
-	var near []string
+	near := ""
 	for _, l := range list {
-		address := l.Address
-		switch distance := int(address.Port()) - int(refused.Port()); {
+		listened := l.Address
+		switch distance := int(listened.Port()) - int(refused.Port()); {
 		case distance == 0 && l.Serves(refused.Addr()):
-			return []string{"somebody listens on " + address.String() + " now: it began only then, or its queue was full"}
+			f.evidence = append(f.evidence, "somebody listens on "+listened.String()+" now: it began only then, or its queue was full")
+			return f
 		case distance == 0:
-			return []string{"port " + port + " is listened on at " + address.Addr().String() + ", not at " + refused.Addr().String()}
-		case distance >= -neighbours && distance <= neighbours && l.Serves(refused.Addr()) && len(near) == 0:
-			near = append(near, "somebody listens on "+address.String())
+			line := "port " + strconv.Itoa(int(refused.Port())) + " is listened on at " + listened.Addr().String() + ", not at " + refused.Addr().String()
+			if l.Ours() {
+				line += ", by this very Caddy"
+			} else {
+				f.advice = "Write " + listened.String() + " in reverse_proxy: the application listens there alone."
+				f.side = failure.SideProxy
+			}
+			f.evidence = append(f.evidence, line)
+			return f
+		case distance >= -neighbours && distance <= neighbours && l.Serves(refused.Addr()) && near == "" && !l.Ours():
+			near = "somebody listens on " + listened.String()
 		}
 	}
-	return append([]string{"nobody listens on port " + port + " of this machine"}, near...)
+	f.evidence = append(f.evidence, "nobody listens on port "+strconv.Itoa(int(refused.Port()))+" of "+here())
+	if near != "" {
+		f.evidence = append(f.evidence, near)
+	}
+	if f.advice == "" && host.InContainer() {
+		f.advice = adviceContainer
+	}
+	return f
 }
+
+// adviceContainer is for who dials the loopback in a container.
+const adviceContainer = "Start the application, or correct the port in reverse_proxy; if it runs in another container, write its service's name (app:8080): here {address} is Caddy's own container."
 
 // neighbours is how far from the port somebody is looked for.
 const neighbours = 10
+
+// wayTestimony says by which way an address of another machine is reached, and who said
+// that it can't be.
+func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nothing
+	}
+	addr := to.Addr().Unmap()
+	if host.Own(addr) || addr.IsLinkLocalUnicast() || addr.IsUnspecified() {
+		return nothing
+	}
+	f := nothing
+	network, inside := host.NetworkOf(addr)
+	if inside {
+		f.evidence = append(f.evidence, addr.String()+" is in a network of "+here()+", "+network.String()+": no router is on the way")
+	} else if line := outsideWords(addr); line != "" {
+		f.evidence = append(f.evidence, line)
+		if addr.IsPrivate() && row != ConnectionLost {
+			f.advice = adviceOtherNetwork
+		}
+	}
+	switch row {
+	case NetworkUnreachable:
+		routed, known := host.HasRoute(addr)
+		switch {
+		case routed:
+			f.evidence = append(f.evidence, here()+" has a route to it: a router on the way answered that it has none (ICMP)")
+			if f.advice == "" {
+				f.advice = adviceRouter
+			}
+		case known:
+			f.evidence = append(f.evidence, here()+" itself has no route to it")
+			f.advice = "" // the row's
+		}
+	case HostUnreachable:
+		took := tookTo(a, address)
+		switch routed, known := host.HasRoute(addr); {
+		case known && !routed:
+			f.evidence = append(f.evidence, "a route of "+here()+" itself says so")
+			f.advice = ""
+		case inside && took >= unanswered:
+			f.evidence = append(f.evidence, "it did not answer on that network (ARP): the host is down, or nobody has the address")
+		case routed && took > 0 && took < unanswered:
+			f.evidence = append(f.evidence, "a router or a firewall on the way says so (ICMP)")
+		}
+	}
+	return f
+}
+
+// unanswered is what tells a kernel that waited for a host's answer from one that was told.
+const unanswered = 500 * time.Millisecond
+
+const (
+	// adviceOtherNetwork is for a private address in a network that this machine isn't in.
+	adviceOtherNetwork = "Connect Caddy to the network of {address}, or use an address of the upstream's in a network that Caddy is in; in Docker, put both containers on one network and write the service's name."
+	// adviceRouter is for where the route ends elsewhere.
+	adviceRouter = "Look at the routes of the router on the way to {address}, or correct the address: Caddy's own machine has a route."
+)
+
+// maxNetworks is how many of this machine's networks are named.
+const maxNetworks = 4
+
+// outsideWords says that an address is in none of this machine's networks, and by which
+// way it goes; "" where that can't be told.
+func outsideWords(addr netip.Addr) string {
+	list, known := host.Networks()
+	if !known {
+		return ""
+	}
+	var networks []string
+	for _, p := range list {
+		if p.Addr().Is4() == addr.Is4() && !p.Addr().IsLinkLocalUnicast() {
+			networks = append(networks, p.Masked().String())
+		}
+	}
+	if len(networks) > maxNetworks {
+		networks = append(networks[:maxNetworks], "…")
+	}
+	words := addr.String() + " is in none of the networks of " + here()
+	if len(networks) > 0 {
+		words += " (" + strings.Join(networks, ", ") + ")"
+	}
+	route, found, known := host.RouteTo(addr)
+	switch {
+	case !known || !found:
+	case route.Gateway.IsValid() && !route.Gateway.IsUnspecified():
+		words += ": it goes over the gateway " + route.Gateway.String()
+	default:
+		words += ": it goes out by " + route.Interface
+	}
+	return words
+}
+
+// tookTo is how long the connect to an address took; 0 where it wasn't heard.
+func tookTo(a *listen.Attempt, address string) time.Duration {
+	for _, c := range connects(a) {
+		if c.Address == address && c.End > 0 {
+			return elapsed(c.Start, c.End)
+		}
+	}
+	return 0
+}
+
+// socketTestimony says what became of a unix socket on which nobody is reached.
+func socketTestimony(row *Row, path string) finding {
+	f := finding{evidence: socketEvidence(path)}
+	info, err := os.Stat(path)
+	listened, _ := host.SocketListened(path)
+	switch {
+	case row == SocketNotFound && listened:
+		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path: its file is gone, or was made in another folder of that name")
+		f.advice = "Restart the application, so that it makes its socket anew, and let nothing clean up that folder; with systemd's PrivateTmp or a container's own mount, use a folder that both see (/run/app)."
+	case row == SocketNotFound || err != nil:
+	case info.Mode()&os.ModeSocket == 0:
+		f.evidence = append(f.evidence, "the file is no socket")
+	case listened:
+		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path, but this file is another: it was replaced, or is a mount of an older one")
+		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."
+	default:
+		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over from a process that has ended")
+	}
+	return f
+}
 
 // socketEvidence says whose a socket is, or how far its path leads.
 func socketEvidence(path string) []string {

@@ -1,16 +1,68 @@
 package cause
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-func TestRefusedEvidence(t *testing.T) {
+// listenElsewhere has another process listen, on the loopback of IPv4 or 6.
+func listenElsewhere(t *testing.T, address string) netip.AddrPort {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestListensElsewhere$") //nolint:gosec // this very program
+	cmd.Env = append(os.Environ(), "LISTEN_ELSEWHERE="+address)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(line, "none") {
+		t.Skip(line)
+	}
+	return netip.MustParseAddrPort(strings.TrimSpace(line))
+}
+
+// TestListensElsewhere is that other process.
+func TestListensElsewhere(t *testing.T) {
+	address := os.Getenv("LISTEN_ELSEWHERE")
+	if address == "" {
+		t.Skip("listenElsewhere starts it")
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		fmt.Println("none:", err)
+		return
+	}
+	fmt.Println(ln.Addr())
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_ = ln.Close()
+}
+
+func TestRefusedTestimony(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("who listens is told on Linux alone")
 	}
@@ -19,32 +71,92 @@ func TestRefusedEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	listens := ln.Addr().(*net.TCPAddr).AddrPort()
-	other := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), listens.Port())
+	ours := ln.Addr().(*net.TCPAddr).AddrPort()
+	theirs, six := listenElsewhere(t, "127.0.0.1:0"), listenElsewhere(t, "[::1]:0")
+	at := func(addr string, port uint16) string {
+		return netip.AddrPortFrom(netip.MustParseAddr(addr), port).String()
+	}
+	none := func(port uint16) string { return ":" + strconv.Itoa(int(port)) }
 	tests := []struct {
-		name    string
-		refused netip.AddrPort
-		want    string
+		name             string
+		dialled, address string
+		want, not        string
+		advice           string
+		side             failure.Side
 	}{
-		{"it listens by now", listens, "somebody listens on " + listens.String() + " now"},
-		{"on another address", other, "is listened on at 127.0.0.1, not at 127.0.0.2"},
-		{"on a neighbour", netip.AddrPortFrom(listens.Addr(), listens.Port()+1), "somebody listens on "},
-		{"not this machine", netip.MustParseAddrPort("192.0.2.1:80"), ""},
+		{"it listens by now", theirs.String(), theirs.String(), "somebody listens on " + theirs.String() + " now", "", "", ""},
+		{"on another address", at("127.0.0.2", theirs.Port()), at("127.0.0.2", theirs.Port()), "is listened on at 127.0.0.1, not at 127.0.0.2", "", "Write " + theirs.String() + " in reverse_proxy", failure.SideProxy},
+		{"on another address, by us", at("127.0.0.2", ours.Port()), at("127.0.0.2", ours.Port()), "by this very Caddy", "", "", ""},
+		{"on a neighbour", at("127.0.0.1", theirs.Port()+1), at("127.0.0.1", theirs.Port()+1), "somebody listens on " + theirs.String(), "", "", ""},
+		{"we are no neighbour", at("127.0.0.1", ours.Port()+1), at("127.0.0.1", ours.Port()+1), "nobody listens on port", "somebody listens on " + ours.String(), "", ""},
+		{"no host, on IPv6 alone", none(six.Port()), none(six.Port()), "is listened on at ::1, not at 127.0.0.1", "", "Write " + six.String() + " in reverse_proxy", failure.SideProxy},
+		{"no host", none(theirs.Port() + 1), at("127.0.0.1", theirs.Port()+1), "' has no host: Caddy dials itself", "", "host before the port", failure.SideProxy},
+		{"not this machine", "192.0.2.1:80", "192.0.2.1:80", "", "listen", "", ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			// The list may be one of a second ago, from before it was listened on.
 			for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-				got := strings.Join(refusedEvidence(test.refused), "\n")
-				if strings.Contains(got, test.want) && (test.want != "" || got == "") {
+				f := refusedTestimony(test.dialled, test.address)
+				got := strings.Join(f.evidence, "\n")
+				if strings.Contains(got, test.want) && (test.not == "" || !strings.Contains(got, test.not)) &&
+					strings.Contains(f.advice, test.advice) && f.side == test.side {
 					return
 				}
 				if time.Now().After(deadline) {
-					t.Fatalf("got %q, want %q", got, test.want)
+					t.Fatalf("got %q, advice %q, side %q", got, f.advice, f.side)
 				}
 			}
 		})
 	}
+}
+
+// A file may have the path of a socket, and not be the one that somebody listens on.
+func TestSocketTestimony(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("who listens is told on Linux alone")
+	}
+	path := filepath.Join(t.TempDir(), "app.sock")
+	listenAt := func() *net.UnixListener {
+		ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln.SetUnlinkOnClose(false)
+		return ln
+	}
+	ask := func(row *Row, evidence, advice string) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			f := Diagnose(to(t, path, unixSocket).ask(t))
+			if f == nil || f.Cause != row.Name {
+				t.Fatalf("%+v", f)
+			}
+			check(t, f)
+			all := strings.Join(f.Evidence, "\n")
+			if strings.Contains(all, evidence) && strings.Contains(f.Advice, advice) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s\n%s", all, f.Advice)
+			}
+		}
+	}
+	first := listenAt()
+	defer first.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	ask(SocketNotFound, "its file is gone", "PrivateTmp")
+	second := listenAt() // as a second instance does, and ends
+	second.Close()
+	ask(ConnectionRefused, "this file is another", "mount the socket's folder")
+	first.Close()
+	ask(ConnectionRefused, "nobody listens on this socket", "Start the application")
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ask(ConnectionRefused, "the file is no socket", "Start the application")
 }
 
 func TestSocketEvidence(t *testing.T) {

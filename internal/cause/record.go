@@ -20,6 +20,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	if a != nil {
 		address = cut(addressOf(a), maxAddress)
 	}
+	v.finding = v.finding.with(testimony(row, a, address))
 	f := &failure.Failure{
 		Outcome:      v.outcome,
 		Status:       v.status,
@@ -57,7 +58,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: cut(c.Upstream, maxAddress), Reason: c.Reason})
 		}
 	}
-	f.Evidence = evidence(h, v, address)
+	f.Evidence = evidence(h, v)
 	upstream := nameOf(h, f.Upstream, address)
 	f.Summary = fill(row.Summary, upstream, address, f.Limit)
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
@@ -323,7 +324,7 @@ func phases(t *try) failure.Phases {
 
 // evidence are the facts that prove the verdict: what was seen on the way, what
 // the rule saw, and the limit.
-func evidence(h *listen.Heard, v verdict, address string) []string {
+func evidence(h *listen.Heard, v verdict) []string {
 	lines := make([]string, 0, 4)
 	if v.attempt != nil {
 		t := tryOf(h, v.attempt)
@@ -333,7 +334,6 @@ func evidence(h *listen.Heard, v verdict, address string) []string {
 		}
 	}
 	lines = append(lines, v.finding.evidence...)
-	lines = append(lines, hostEvidence(v.finding.row, v.attempt, address)...)
 	if limit := v.finding.limit; limit != nil {
 		lines = append(lines, limitLine(v, limit))
 	}
@@ -393,7 +393,7 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		if servers := resolversOf(t.Attempt); len(servers) > 0 {
 			host += " on " + serverWords(servers)
 		}
-		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end))))
+		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end)))+systemServer(t, l.Err))
 	}
 	for _, c := range connects(t.Attempt) {
 		lines = append(lines, "connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))))
@@ -487,6 +487,9 @@ func nameOf(h *listen.Heard, upstream, address string) string {
 	return address + " (" + upstream + ")"
 }
 
+// thisMachine is where this process runs, as the rows have it: it may be a container.
+const thisMachine = "this machine"
+
 // fill puts in what the placeholders of a row's words stand for.
 func fill(words, upstream, address string, limit *failure.Limit) string {
 	if upstream == "" {
@@ -495,6 +498,9 @@ func fill(words, upstream, address string, limit *failure.Limit) string {
 	allowed := "the time allowed"
 	if limit != nil && limit.ValueMS != nil {
 		allowed = limit.Name + " " + ms(limit.ValueMS.Duration())
+	}
+	if here() != thisMachine {
+		words = strings.ReplaceAll(strings.ReplaceAll(words, thisMachine, here()), "This machine", "This container")
 	}
 	filled := strings.ReplaceAll(words, "{upstream}", upstream)
 	filled = strings.ReplaceAll(filled, "{address}", orText(address, upstream))

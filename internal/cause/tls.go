@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 )
 
 // Alerts that have a row of their own, or one with others: RFC 8446 section 6,
@@ -128,7 +129,7 @@ func certificateCause(t *try, err error) finding {
 		return found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
 	}
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
-		return found(CertificateUntrusted, append(evidence, "this machine has no trusted authorities at all")...)
+		return found(CertificateUntrusted, append(evidence, here()+" has no trusted authorities at all")...)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return untrustedCause(chain, evidence)
@@ -138,11 +139,23 @@ func certificateCause(t *try, err error) finding {
 	}
 	// Which of the chain it is, and that the one reason has two causes.
 	cert, now := invalid.Cert, t.clock.Add(t.end)
-	evidence = append(evidence, validity(cert), "the time here was "+now.UTC().Format(certificateTimeLayout))
+	evidence = append(evidence, validity(cert), "the time here was "+now.UTC().Format(certificateTimeLayout)+clockWords())
 	if now.Before(cert.NotBefore) {
 		return found(CertificateNotYetValid, evidence...)
 	}
 	return found(CertificateExpired, evidence...)
+}
+
+// clockWords says whether the clock here can be trusted, as far as the system says.
+func clockWords() string {
+	synchronised, known := host.ClockSynchronised()
+	switch {
+	case !known:
+		return ""
+	case synchronised:
+		return ", by a clock that a time service keeps"
+	}
+	return ": this machine's clock is not synchronised"
 }
 
 // untrustedCause tells a self-signed certificate, and an intermediate that is
@@ -366,7 +379,7 @@ var CertificateExpired = &Row{
 		Application: "Renew the certificate, and reload the server.",
 	},
 	Rivals: []Rival{
-		{"this machine's clock", "the time here, in the evidence, is the true one"},
+		{"this machine's clock", "the time here, in the evidence, is the true one; it says whether a time service keeps the clock, where the system tells (Linux)"},
 		{"certificate_not_yet_valid", "the time here is after the end, not before the start"},
 		{"certificate_untrusted", "the error says expired"},
 	},
@@ -389,7 +402,7 @@ var CertificateNotYetValid = &Row{
 		Application: "Make the certificate again with a start that lies in the past.",
 	},
 	Rivals: []Rival{
-		{"this machine's clock", "the time here, in the evidence, is the true one"},
+		{"this machine's clock", "the time here, in the evidence, is the true one; it says whether a time service keeps the clock, where the system tells (Linux)"},
 		{"certificate_expired", "the time here is before the start, not after the end"},
 	},
 }

@@ -41,15 +41,23 @@ func Listeners() (list []Listener, known bool) { return listeners.now(time.Now()
 // ListenersNow is Listeners read at this moment: how many wait changes faster.
 func ListenersNow() (list []Listener, known bool) { return listening() }
 
+// SocketListened says whether somebody listens on a unix socket of that path, as it was
+// named when it was bound: the file that has the path now may be another.
+func SocketListened(path string) (listened, known bool) {
+	list, known := unixSockets.now(time.Now())
+	return slices.Contains(list, path), known
+}
+
 // keptFor is how long what was read of this machine is taken for true: a storm of
 // failures reads it as often as a single one.
 const keptFor = time.Second
 
 var (
-	listeners  = kept[Listener]{read: listening}
-	ownSockets = kept[string]{read: socketsOfOurs}
-	networks   = kept[netip.Prefix]{read: interfaceNetworks}
-	routing    = kept[route]{read: routes}
+	listeners   = kept[Listener]{read: listening}
+	ownSockets  = kept[string]{read: socketsOfOurs}
+	unixSockets = kept[string]{read: listenedPaths}
+	networks    = kept[netip.Prefix]{read: interfaceNetworks}
+	routing     = kept[route]{read: routes}
 )
 
 // kept is a list that is read at most once in keptFor.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -60,6 +61,23 @@ type Route struct {
 type route struct {
 	to netip.Prefix
 	Route
+	// nowhere says that it lets nothing out.
+	nowhere bool
+}
+
+// HasRoute says whether the system would send packets to an address out, by all its rules;
+// known is false where that can't be told. Nothing is sent.
+func HasRoute(addr netip.Addr) (has, known bool) {
+	const discard = 9 // the port that RFC 863 has for it
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, discard)))
+	if err == nil {
+		return true, conn.Close() == nil
+	}
+	switch Errno(err) {
+	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EINVAL, syscall.EACCES, syscall.EADDRNOTAVAIL:
+		return false, true
+	}
+	return false, false
 }
 
 // RouteTo is the route by which packets to an address leave, by the system's main table:
@@ -69,9 +87,13 @@ func RouteTo(addr netip.Addr) (r Route, found, known bool) {
 	list, known := routing.now(time.Now())
 	longest := -1
 	for _, candidate := range list {
-		if candidate.to.Contains(addr.Unmap()) && candidate.to.Bits() > longest {
-			r, longest = candidate.Route, candidate.to.Bits()
+		if bits := candidate.to.Bits(); candidate.to.Contains(addr.Unmap()) && (bits > longest || bits == longest && !found) {
+			longest, found = bits, !candidate.nowhere
+			r = candidate.Route
 		}
 	}
-	return r, longest >= 0, known
+	if !found {
+		r = Route{}
+	}
+	return r, found, known
 }

@@ -108,20 +108,19 @@ func socketsOfOurs() ([]string, bool) {
 	return found, true
 }
 
-// SocketListened says whether somebody listens on a unix socket of that path, as it was
-// named when it was bound: the file that has the path now may be another.
-func SocketListened(path string) (listened, known bool) {
+// listenedPaths lists the paths at which unix sockets were bound that somebody listens on.
+func listenedPaths() (found []string, ok bool) {
 	const acceptsConnections = 1 << 16 // __SO_ACCEPTCON (linux/net.h)
 	for fields := range table("/proc/net/unix", 1) {
-		known = true
-		if len(fields) < 8 || fields[7] != path {
+		ok = true
+		if len(fields) < 8 {
 			continue
 		}
 		if flags, err := strconv.ParseUint(fields[3], 16, 32); err == nil && flags&acceptsConnections != 0 {
-			return true, true
+			found = append(found, fields[7])
 		}
 	}
-	return false, known
+	return found, ok
 }
 
 // routes reads the main table: addresses of the kernel's own order and masks for IPv4,
@@ -140,7 +139,7 @@ func routes() (found []route, ok bool) {
 		gateway, _ := parseAddress(fields[2])
 		flags, err := strconv.ParseUint(fields[3], 16, 32)
 		mask, isMask := parseAddress(fields[7])
-		if !known || !isMask || err != nil || flags&up == 0 || flags&reject != 0 {
+		if !known || !isMask || err != nil || flags&up == 0 && flags&reject == 0 {
 			continue
 		}
 		bits := 0
@@ -149,7 +148,9 @@ func routes() (found []route, ok bool) {
 				bits++
 			}
 		}
-		found = append(found, route{netip.PrefixFrom(to, bits), Route{Interface: fields[0], Gateway: gateway}})
+		// A blackhole has no interface, which is written so, and no other mark.
+		nowhere := flags&reject != 0 || fields[0] == "*"
+		found = append(found, route{netip.PrefixFrom(to, bits), Route{Interface: fields[0], Gateway: gateway}, nowhere})
 	}
 	for fields := range table("/proc/net/ipv6_route", 0) {
 		ok = true
@@ -160,13 +161,13 @@ func routes() (found []route, ok bool) {
 		bits, err2 := strconv.ParseUint(fields[1], 16, 8)
 		gateway, err3 := hex.DecodeString(fields[4])
 		flags, err4 := strconv.ParseUint(fields[8], 16, 64)
-		if err1 != nil || err2 != nil || err3 != nil || err4 != nil || flags&up == 0 || flags&reject != 0 {
+		if err1 != nil || err2 != nil || err3 != nil || err4 != nil || flags&up == 0 && flags&reject == 0 {
 			continue
 		}
 		network, known := netip.AddrFromSlice(to)
 		by, _ := netip.AddrFromSlice(gateway)
-		if known && fields[9] != "lo" {
-			found = append(found, route{netip.PrefixFrom(network, int(bits)), Route{Interface: fields[9], Gateway: by}})
+		if nowhere := flags&reject != 0; known && (nowhere || fields[9] != "lo") {
+			found = append(found, route{netip.PrefixFrom(network, int(bits)), Route{Interface: fields[9], Gateway: by}, nowhere})
 		}
 	}
 	return found, ok

@@ -8,8 +8,8 @@ func listening() ([]Listener, bool) { return nil, false }
 // socketsOfOurs can't be told here.
 func socketsOfOurs() ([]string, bool) { return nil, false }
 
-// SocketListened can't be told here.
-func SocketListened(string) (listened, known bool) { return false, false }
+// listenedPaths can't be told here.
+func listenedPaths() ([]string, bool) { return nil, false }
 
 // routes can't be told here.
 func routes() ([]route, bool) { return nil, false }
