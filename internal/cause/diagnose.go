@@ -224,6 +224,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 		if f := portSays(last); f.is() {
 			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 		}
+		if f := destinationCause(last); f.is() {
+			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+		}
 	}
 	if overlong(h, last) {
 		return verdict{failure.Truncated, h.Response.Status, last, overlongCause(last), nil}, true

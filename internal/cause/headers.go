@@ -346,6 +346,9 @@ func answerCause(a *listen.Attempt) finding {
 	if unpassable(a) {
 		return found(ResponseMalformed, "the upstream answered with the status "+strconv.Itoa(a.Status)+": one has three digits, from 100 to 999").advise(adviceStatus)
 	}
+	if f := destinationCause(a); f.is() {
+		return f
+	}
 	return found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 }
 
@@ -532,11 +535,12 @@ var UpstreamStatus = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "{upstream} itself answered with an error status.",
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
-	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, or what intercept names.",
-	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status.",
+	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, what intercept names, or a WebDAV server's refusal of a Destination that it takes for another server's.",
+	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that (side proxy): 502 by RFC 4918, 400 of nginx.",
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",
+		"TLS ends at Caddy, and a WebDAV client's Destination still says https",
 	},
 	Fix: Fix{
 		Caddy:       "Show the visitor your own page instead.",

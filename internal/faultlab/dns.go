@@ -31,7 +31,46 @@ func dnsFaults() []Fault {
 		failed("dns_refused", "05b", "dns_server_failed", 502, resolvedBy(serverRefused)),
 		failed("dns_server_closed", "05c", "dns_server_failed", 502, startResolverClosed),
 		failed("dns_silent", "06a", "dns_timeout", 502, resolvedBy(silent, transport("dial_timeout 300ms"))),
+		{
+			Name:  "dns_target_unknown_here",
+			Cause: "dns_name_not_found", Phase: "dns", Side: "proxy", Outcome: "failed", Status: 502, RequestSent: "no",
+			Start: startTarget,
+		},
 	}
+}
+
+// startTarget makes a dynamic source whose resolver knows the service and where it is,
+// and a system whose resolver doesn't know that name.
+func startTarget() (*Upstream, error) {
+	u := newUpstream()
+	knows, err := u.serveDNS(servedByLab)
+	if err != nil {
+		return u.fails(err)
+	}
+	u.Block = append(u.Block, "dynamic srv {", "\tname _http._tcp."+labName, "\tresolvers "+knows, "}")
+	system, err := u.serveDNS(nameNotFound)
+	if err != nil {
+		return u.fails(err)
+	}
+	nameServer.Store(&system)
+	u.undo = append(u.undo, func() error { nameServer.Store(nil); return nil })
+	return u, nil
+}
+
+// servedByLab is a reply that names the lab as the host of a service (RFC 2782).
+func servedByLab(query []byte) []byte {
+	reply := emptyReply(query, dnsRecursionAvailable)
+	if reply == nil {
+		return nil
+	}
+	binary.BigEndian.PutUint16(reply[6:], 1) // one answer
+	data := []byte{0, 1, 0, 1, 0, 80}        // priority, weight, port
+	for label := range strings.SplitSeq(labName, ".") {
+		data = append(append(data, byte(len(label))), label...)
+	}
+	data = append(data, 0)
+	reply = append(reply, 0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 0) // the question's name, SRV, IN, no time to live
+	return append(binary.BigEndian.AppendUint16(reply, uint16(len(data))), data...)
 }
 
 // resolvedBy makes an upstream whose name a resolver of our own answers for.

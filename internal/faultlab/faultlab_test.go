@@ -54,6 +54,8 @@ var proofs = map[string]check{
 	"dns_server_closed":  dns(func(e *net.DNSError) bool { return strings.Contains(e.Err, "refused") || runtime.GOOS == "windows" }),
 	"dns_silent":         dns(func(e *net.DNSError) bool { return e.IsTimeout }),
 
+	"dns_target_unknown_here": nil, // a SRV record is Caddy's to look up
+
 	"port_closed":                  errno(syscall.ECONNREFUSED, 10061),
 	"socket_stale":                 errno(syscall.ECONNREFUSED, 10061),
 	"socket_is_a_file":             errno(syscall.ECONNREFUSED, 10061),

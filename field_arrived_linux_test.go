@@ -1,0 +1,106 @@
+package diagnostics
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+)
+
+// inNetwork runs this very test again in a network of its own, and says whether this is
+// that.
+func inNetwork(t *testing.T) bool {
+	t.Helper()
+	if faultlab.Isolated() {
+		return true
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs iproute2")
+	}
+	again, err := faultlab.Isolate("-test.run=^"+t.Name()+"$", "-test.v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := runAgain(t, again); !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()) {
+		t.Errorf("it was not tried:\n%s", out)
+	}
+	return false
+}
+
+// behindRouter gives this network an address in 172.20.0.0/16, and a router there, which
+// does these commands.
+func behindRouter(t *testing.T, router string) {
+	t.Helper()
+	// The router is a process with a network namespace of its own.
+	other := exec.Command("unshare", "-n", "cat")
+	end, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := exec.Command("readlink", "/proc/self/ns/net").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { end.Close(); _ = other.Wait() })
+	script := `set -e
+pid=$1; n=0
+while [ "$(readlink /proc/$pid/ns/net)" = "$2" ]; do n=$((n+1)); [ $n -lt 200 ]; sleep .02; done
+ip link set lo up
+ip link add eth0 type veth peer name gw
+ip link set gw netns $pid
+ip addr add 172.20.0.2/16 dev eth0
+ip link set eth0 up
+nsenter -t $pid -n sh -c "ip link set lo up; ip addr add 172.20.0.1/16 dev gw; ip link set gw up; echo 1 >/proc/sys/net/ipv4/ip_forward; $3"
+ip route add default via 172.20.0.1
+`
+	out, err := exec.Command("sh", "-c", script, "sh", strconv.Itoa(other.Process.Pid), strings.TrimSpace(string(before)), router).CombinedOutput()
+	if err != nil {
+		t.Skipf("this system does not allow it: %v: %s", err, out)
+	}
+}
+
+// askAddress is the record of a request to an upstream at this address.
+func askAddress(t *testing.T, upstream, cause string) *failure.Failure {
+	t.Helper()
+	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+upstream+" {\n\ttransport http {\n\t\tdial_timeout 1s\n\t}\n}")
+	c.get("/")
+	f := newest(c, cause)
+	if f.Cause != cause || f.Side != failure.SideNetwork {
+		t.Errorf("%s, side %s: %q", f.Cause, f.Side, f.Evidence)
+	}
+	return f
+}
+
+// Somebody else's network is told from a firewall, and a router's word from our own.
+func TestAddressInNoNetworkOfOurs(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	const outside = "172.19.0.3 is in none of the networks of "
+	behindRouter(t, "true")
+	f := askAddress(t, "172.19.0.3:8080", "network_unreachable")
+	says(t, f, outside, "Connect Caddy to the network of 172.19.0.3")
+	says(t, f, "(172.20.0.0/16): it goes over the gateway 172.20.0.1", "")
+	says(t, f, " has a route to it: a router on the way answered that it has none", "")
+	if strings.Contains(f.Summary, "his machine") {
+		t.Errorf("summary: %s", f.Summary)
+	}
+	f = askAddress(t, "203.0.113.7:8080", "network_unreachable")
+	says(t, f, "a router on the way answered that it has none", "router on the way to 203.0.113.7")
+
+}
+
+func TestAddressBehindASilentRouter(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "ip route add 172.19.0.0/16 dev lo; ip route add blackhole 172.19.0.3")
+	f := askAddress(t, "172.19.0.3:8080", "connect_timeout")
+	says(t, f, "172.19.0.3 is in none of the networks of ", "Connect Caddy to the network of 172.19.0.3")
+}

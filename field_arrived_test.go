@@ -1,0 +1,69 @@
+package diagnostics
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+)
+
+// visited is the record of one visit to a fault of the lab.
+func visited(t *testing.T, fault faultlab.Fault) *failure.Failure {
+	t.Helper()
+	broken, options := breakUpstream(t, fault)
+	c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := broken.Visit(ctx, c.url+"/"); err != nil {
+		t.Fatal(err)
+	}
+	return newest(c, fault.Cause)
+}
+
+// says looks for each of these in what a record says.
+func says(t *testing.T, f *failure.Failure, evidence, advice string) {
+	t.Helper()
+	if all := strings.Join(f.Evidence, "\n"); !strings.Contains(all, evidence) || !strings.Contains(f.Advice, advice) {
+		t.Errorf("%s, side %s: %s\n%s\n%s\nwant %q and %q", f.Cause, f.Side, f.Summary, f.Advice, all, evidence, advice)
+	}
+}
+
+// A service's record is asked for at the source's own resolvers, the address of the host
+// that it names at the system's: who says that the name is unknown is told, and where to
+// name the others.
+func TestTheTargetIsLookedUpElsewhere(t *testing.T) {
+	fault, err := faultlab.Find("dns_target_unknown_here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := visited(t, fault)
+	if f.Cause != "dns_name_not_found" || f.Side != failure.SideProxy || f.RequestSent != failure.SentNo {
+		t.Errorf("%s, side %s, sent %s", f.Cause, f.Side, f.RequestSent)
+	}
+	says(t, f, "were not asked for it: they serve only the source's own lookup", "transport http { resolvers 127.0.0.1:")
+	says(t, f, "from the system's resolver ", "")
+}
+
+// A port without a host is one of this machine.
+func TestNoHostIsThisMachine(t *testing.T) {
+	fault := faultlab.Fault{Cause: "connection_refused", Start: func() (*faultlab.Upstream, error) {
+		closed, err := faultlab.Find("port_closed")
+		if err != nil {
+			return nil, err
+		}
+		u, err := closed.Start()
+		if err == nil {
+			u.To = u.To[strings.LastIndexByte(u.To, ':'):]
+		}
+		return u, err
+	}}
+	f := visited(t, fault)
+	if f.Side != failure.SideProxy {
+		t.Errorf("side %s", f.Side)
+	}
+	says(t, f, "' has no host: Caddy dials itself, this ", "Write the application's host before the port")
+	says(t, f, "nobody listens on port ", "")
+}
