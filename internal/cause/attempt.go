@@ -78,10 +78,10 @@ func attemptCause(t *try) finding {
 	}
 	for _, rule := range rules {
 		if f := rule(t); f.is() {
-			return f
+			return misdirectedCause(t.Attempt, f)
 		}
 	}
-	return found(Unknown).at(reached(t.Attempt))
+	return misdirectedCause(t.Attempt, found(Unknown).at(reached(t.Attempt)))
 }
 
 // reached is the phase in which an attempt is, or was when it ended.

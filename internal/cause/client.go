@@ -108,6 +108,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}
+	if underWay(h, last) {
+		v.finding = misdirectedCause(last, v.finding)
+	}
 	if last != nil && last.Protocol == protocolFastCGI {
 		v.finding = outlived(h, last, v.finding, unseen)
 	}
@@ -197,5 +200,6 @@ var ClientClosedRequest = &Row{
 		{"tls_timeout", "no limit of Caddy's had run out"},
 		{"response_truncated", "no header of an answer had been passed on"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
+		{"forward_proxy_failed", "the request was not with a forward proxy that had never been told of the upstream"},
 	},
 }

@@ -24,8 +24,8 @@ type finding struct {
 	side  failure.Side
 	// proxyError stands in for the row's.
 	proxyError string
-	// advice stands in for the row's.
-	advice string
+	// advice and summary stand in for the row's.
+	advice, summary string
 	// limit is the limit that ran out, or that is missing.
 	limit    *failure.Limit
 	evidence []string
@@ -217,7 +217,7 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	switch {
 	case last.Status == http.StatusSwitchingProtocols && h.Response.Status != http.StatusSwitchingProtocols && !h.Response.Hijacked:
 		return verdict{failure.Failed, UpgradeFailed.Status, last, upgradeCause(last), nil}, true
-	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status)):
+	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status) || answeredInPlace(last)):
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
 	}
 	if h.Response.Status == http.StatusBadRequest {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,17 @@ const (
 // could not be dialled, it refused, or it broke off. What fails in an open tunnel is
 // the upstream's.
 func forwardProxyCause(t *try) finding {
+	f := stoppedCause(t)
+	if f.is() && t.FromEnvironment {
+		f.side = failure.SideProxy
+		f.evidence = append(f.evidence, proxyVariable(t.Attempt)+" of Caddy's environment names it")
+		f.advice = "Set network_proxy none in the transport, or name " + bareHost(t.Address) + " in NO_PROXY of Caddy's environment; if the way by it is meant, repair that forward proxy."
+	}
+	return f
+}
+
+// stoppedCause is forwardProxyCause wherever the forward proxy's name comes from.
+func stoppedCause(t *try) finding {
 	if op := proxyOperation(t.err); op != nil {
 		if op.Op == opProxyConnect {
 			return proxyDialCause(t, op.Err)
@@ -159,6 +171,102 @@ func throughProxy(a *listen.Attempt) bool {
 	return !strings.EqualFold(lookup.Host, host)
 }
 
+// neverNamed says that a request went to a forward proxy which was not told of the
+// upstream: over plain HTTP it is asked for the request's Host, and whoever answers is
+// found by that.
+func neverNamed(a *listen.Attempt) bool {
+	if !strings.HasPrefix(a.ForwardProxy, "http") || a.TLS || a.Request == nil || !strings.HasPrefix(a.Network, "tcp") {
+		return false
+	}
+	return !sameHost(hostAsked(a), a.Address)
+}
+
+// hostAsked is the Host that went out.
+func hostAsked(a *listen.Attempt) string {
+	if a.Request.Host == "" && a.Request.URL != nil {
+		return a.Request.URL.Host
+	}
+	return a.Request.Host
+}
+
+// sameHost says whether two hosts of plain HTTP are one, with or without its port.
+func sameHost(a, b string) bool {
+	const port = ":80"
+	return strings.EqualFold(strings.TrimSuffix(a, port), strings.TrimSuffix(b, port))
+}
+
+// answeredInPlace says that an error came as an answer, and not from the upstream.
+func answeredInPlace(a *listen.Attempt) bool {
+	return a.Status >= http.StatusBadRequest && neverNamed(a)
+}
+
+// inPlaceCause is that of an answer which a forward proxy gave or got elsewhere.
+func inPlaceCause(a *listen.Attempt) finding {
+	f := misdirected(a, found(ForwardProxyAnswered))
+	f.summary = "The forward proxy " + proxyName(a) + " answered in place of {upstream}."
+	return f
+}
+
+// misdirectedCause is f of an attempt that had a connection, seen as what it is where the
+// request went to a forward proxy which was not told of the upstream: f is that one's then.
+func misdirectedCause(a *listen.Attempt, f finding) finding {
+	if !neverNamed(a) || !connected(a) || f.row == ForwardProxyFailed || f.row.Side == failure.SideClient && f.row != ClientClosedRequest {
+		return f
+	}
+	found := misdirected(a, f)
+	found.row, found.summary = ForwardProxyFailed, "The forward proxy "+proxyName(a)+" was asked in place of {upstream}, and did not answer."
+	if f.phase == "" {
+		found.phase = f.row.Phase
+	}
+	if f.proxyError == "" {
+		found.proxyError = f.row.ProxyError
+	}
+	if f.row != ClientClosedRequest && f.row != Unknown {
+		found.evidence = append(found.evidence, "the forward proxy: "+f.row.Name)
+	}
+	return found
+}
+
+// misdirected adds to f what a forward proxy was asked for, and how to ask it no more.
+func misdirected(a *listen.Attempt, f finding) finding {
+	asked := "http://" + hostAsked(a)
+	if a.Request.URL != nil {
+		asked += a.Request.URL.EscapedPath()
+	}
+	f.side = failure.SideProxy
+	f.evidence = append(slices.Clone(f.evidence), cut("it was asked for "+withoutURLSecrets(asked, true), maxEvidence))
+	f.advice = "Set network_proxy none in the transport, or let Caddy speak TLS to {upstream}: over plain HTTP a forward proxy is asked for the request's Host (header_up Host {upstream_hostport} would name the upstream)."
+	if a.FromEnvironment {
+		f.advice = "Set network_proxy none in the transport, or name " + bareHost(a.Address) + " in NO_PROXY of Caddy's environment."
+	}
+	return f
+}
+
+// proxyName is a forward proxy as people know it, and where its name comes from.
+func proxyName(a *listen.Attempt) string {
+	_, address, _ := strings.Cut(a.ForwardProxy, "://")
+	if !a.FromEnvironment {
+		return address + " (network_proxy)"
+	}
+	return address + " (" + proxyVariable(a) + " of Caddy's environment)"
+}
+
+// proxyVariable is the one of the environment that names the forward proxy.
+func proxyVariable(a *listen.Attempt) string {
+	if a.TLS {
+		return "HTTPS_PROXY"
+	}
+	return "HTTP_PROXY"
+}
+
+// bareHost is an address without its port.
+func bareHost(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
 // statusNamed is the error status that has this reason phrase, 0 for none. net/http
 // keeps nothing else of an answer to CONNECT.
 func statusNamed(phrase string) int {
@@ -176,7 +284,7 @@ var ForwardProxyFailed = &Row{
 	Summary:      "The forward proxy on the way to {upstream} could not be used.",
 	Advice:       "Check the proxy that network_proxy names, or HTTP_PROXY and HTTPS_PROXY in Caddy's environment.",
 	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used. The upstream itself was not asked.",
-	RecognisedBy: "The transport names the operation proxyconnect. The evidence has the cause at the forward proxy, which also gives proxy_error.",
+	RecognisedBy: "The transport names the operation proxyconnect, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error.",
 	UsualReasons: []string{
 		"the forward proxy is down, or its address is wrong",
 		"HTTP_PROXY or HTTPS_PROXY is set in Caddy's environment without being meant for this",
@@ -191,5 +299,31 @@ var ForwardProxyFailed = &Row{
 	Rivals: []Rival{
 		{"connection_refused", "the error speaks of proxyconnect, and the address in the evidence is the forward proxy's"},
 		{"tls_closed", "the address that was dialled is the forward proxy's, and no handshake had begun in a tunnel"},
+		{"forward_proxy_answered", "no answer came"},
+		{"client_closed_request", "the request was with a forward proxy that had not been told of the upstream, whoever gave up first"},
+	},
+}
+
+var ForwardProxyAnswered = &Row{
+	Name: "forward_proxy_answered", Category: failure.CategoryErrorResponse, ProxyError: "proxy_configuration_error",
+	Phase: failure.PhaseHeaders, Side: failure.SideProxy,
+	Summary:      "A forward proxy answered in place of {upstream}.",
+	Advice:       "Set network_proxy none in the transport, or name the upstream's host in NO_PROXY of Caddy's environment.",
+	Meaning:      "Caddy sent the request to a forward proxy, which over plain HTTP is asked for the request's Host and is never told of the upstream. The error is that proxy's own, or of whom it found under that name. The upstream was not asked.",
+	RecognisedBy: "The transport chose a forward proxy for the request, no TLS is spoken to the upstream, and the Host that was sent is not the upstream's address. The evidence has what the forward proxy was asked for; received has who signed the answer.",
+	UsualReasons: []string{
+		"HTTP_PROXY is set in the environment of Caddy's container, and NO_PROXY doesn't have the service",
+		"network_proxy for an upstream of plain HTTP, to which the client's Host is passed on",
+		"the forward proxy finds this very site under the Host, and asks Caddy again",
+	},
+	Fix: Fix{
+		Caddy:       "Use no forward proxy for this upstream; or name the upstream in the Host that is sent.",
+		Caddyfile:   inTransport("network_proxy none"),
+		Docker:      "Look for HTTP_PROXY in the environment of Caddy's container (Docker's client sets it from its own config), and put the service's name into NO_PROXY.",
+		Application: nothingToChange,
+	},
+	Rivals: []Rival{
+		{"upstream_status", "the connection leads to a forward proxy, and the Host that was sent is not the upstream's address"},
+		{"forward_proxy_failed", "an answer came"},
 	},
 }

@@ -346,6 +346,9 @@ func answerCause(a *listen.Attempt) finding {
 	if unpassable(a) {
 		return found(ResponseMalformed, "the upstream answered with the status "+strconv.Itoa(a.Status)+": one has three digits, from 100 to 999").advise(adviceStatus)
 	}
+	if answeredInPlace(a) {
+		return inPlaceCause(a)
+	}
 	if f := destinationCause(a); f.is() {
 		return f
 	}
@@ -554,6 +557,7 @@ var UpstreamStatus = &Row{
 		{"upgrade_failed", "the upstream's status is not 101"},
 		{"upstreams_full", "an upstream was asked, and answered: received is there"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
+		{"forward_proxy_answered", "the connection leads to no forward proxy, or the upstream's address was the Host that it was asked for"},
 		{"a gateway behind the upstream", "received: Server, Via and Proxy-Status, where that gateway names itself"},
 	},
 }

@@ -47,7 +47,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	if a != nil {
 		f.Upstream = cut(a.Upstream, maxAddress)
-		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus || unpassable(a) {
+		if v.outcome == failure.UpstreamAnswered || row == UpstreamStatus || row == ForwardProxyAnswered || unpassable(a) {
 			f.Received = receivedOf(a)
 		}
 	} else {
@@ -60,7 +60,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	f.Evidence = evidence(h, v)
 	upstream := nameOf(h, f.Upstream, address)
-	f.Summary = fill(row.Summary, upstream, address, f.Limit)
+	f.Summary = fill(orText(v.finding.summary, row.Summary), upstream, address, f.Limit)
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
 		f.Summary = p.summary(f.Summary)
 	}
@@ -95,6 +95,8 @@ func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
+	case answeredInPlace(a):
+		return failure.SentMaybe // somebody has it, and nobody knows who
 	case a.HasAnswer():
 		return failure.SentYes
 	case a.FirstByte > 0 && beyondCause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():

@@ -69,6 +69,7 @@ var all = []*Row{
 	HTTPFramingError,
 	FastCGIMalformed,
 	UpgradeFailed,
+	ForwardProxyAnswered,
 	TransferCodingInvalid,
 	// The answer's body, and what belongs to no phase.
 	ResponseTruncated,

@@ -67,6 +67,7 @@ response_headers_too_large invalid_response http_response_header_section_size he
 http_framing_error invalid_response http_protocol_error headers upstream =
 fastcgi_malformed invalid_response http_protocol_error headers upstream =
 upgrade_failed invalid_response http_upgrade_failed headers upstream 502
+forward_proxy_answered error_response proxy_configuration_error headers proxy =
 transfer_coding_invalid invalid_response http_response_transfer_coding headers upstream =
 response_truncated interrupted http_response_incomplete body upstream =
 response_length_exceeded invalid_response http_protocol_error body upstream =

@@ -282,6 +282,11 @@ var proofs = map[string]check{
 	"socks_closes":                 operation("socks connect"),
 	"socks_refused":                operation("proxyconnect"),
 	"forward_proxy_forbids_plain":  answered(403),
+	"forward_proxy_answers_plain":  answered(503),
+	"forward_proxy_silent_plain":   is(context.Canceled),
+	"forward_proxy_closes_plain":   is(io.EOF),
+
+	"forward_proxy_told_of_upstream": answered(404),
 
 	// Caddy alone sends the PROXY header.
 	"proxy_protocol_unexpected": answered(200),

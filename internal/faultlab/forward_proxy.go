@@ -43,10 +43,34 @@ func forwardProxyFaults() []Fault {
 		failed("socks_closes", "forward_proxy_failed", "connect", "network", proxiedBy("socks5", socksAnswers(""))),
 		failed("socks_refused", "forward_proxy_failed", "connect", "network", startSOCKSRefused),
 		{
-			// Plain HTTP goes to the forward proxy as a request, so its 403 is an
-			// answer like any other.
-			Name: "forward_proxy_forbids_plain", Number: "47", Status: http.StatusForbidden,
-			Start: proxiedBy("http", answers(forbidden)),
+			// Plain HTTP goes to the forward proxy as a request for the visitor's Host.
+			Name: "forward_proxy_forbids_plain", Number: "47",
+			Cause: "forward_proxy_answered", Phase: "headers", Side: "proxy", Outcome: "upstream_answered", Status: http.StatusForbidden,
+			RequestSent: "maybe",
+			Start:       proxiedBy("http", answers(forbidden)),
+		},
+		{
+			Name: "forward_proxy_answers_plain", Number: "47",
+			Cause: "forward_proxy_answered", Phase: "headers", Side: "proxy", Outcome: "upstream_answered", Status: http.StatusServiceUnavailable,
+			RequestSent: "maybe",
+			Start:       proxiedBy("http", answers(status(503))),
+		},
+		{
+			Name: "forward_proxy_silent_plain", Number: "47",
+			Cause: "forward_proxy_failed", Phase: "wait", Side: "proxy", Outcome: "abandoned",
+			RequestSent: "maybe",
+			Start:       proxiedBy("http", neverAnswers, sends(Request{Leave: LeaveReached})),
+		},
+		{
+			Name: "forward_proxy_closes_plain", Number: "47",
+			Cause: "forward_proxy_failed", Phase: "wait", Side: "proxy", Outcome: "failed", Status: 502,
+			RequestSent: "maybe",
+			Start:       proxiedBy("http", closesUnanswered),
+		},
+		{
+			// It was asked for the upstream: the 404 may be that one's own.
+			Name: "forward_proxy_told_of_upstream", Number: "47", Status: http.StatusNotFound,
+			Start: proxiedBy("http", answers(status(404)), block("header_up Host {upstream_hostport}")),
 		},
 
 		{

@@ -81,7 +81,7 @@ func overHTTPS(f Fault, u *Upstream) (site, unfit string, err error) {
 	case beforeConnection(f):
 		u.Transport = append(u.Transport, "tls")
 		return u.Caddyfile(), "", nil
-	case u.behave == nil, !isTCP(u.To):
+	case u.behave == nil, !isTCP(u.To), u.speaks("network_proxy"):
 		return "", unfitSpeaks, nil
 	}
 	if err := u.secure(new(tls.Config), u.behave); err != nil {
@@ -281,6 +281,7 @@ func overForwardProxy(f Fault, u *Upstream) (site, unfit string, err error) {
 	}
 	u.Transport = append(u.Transport, "network_proxy url http://"+u.To)
 	u.To = labName + ":80"
+	u.Block = append(u.Block, "header_up Host {upstream_hostport}") // or it would be asked for another than the upstream
 	return u.Caddyfile(), "", nil
 }
 

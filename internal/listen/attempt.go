@@ -438,7 +438,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 			a.l.before = make(http.Header)
 		}
 	}
-	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) {
+	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" {
 		a.Header = received(res.Header)
 	}
 	switch {

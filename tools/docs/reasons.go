@@ -25,6 +25,7 @@ var (
 	tcpOnly = []string{
 		"proxy_loop", "dns_name_not_found", "dns_server_failed", "dns_timeout", "connect_timeout", "host_unreachable", "network_unreachable",
 		"connect_prohibited", "address_family_unavailable", "local_address_unavailable", "ports_exhausted", "forward_proxy_failed", "connection_lost",
+		"forward_proxy_answered",
 	}
 	socketOnly = []string{"socket_not_found", "socket_permission_denied"}
 	framesOnly = []string{"stream_reset", "goaway", "http_framing_error"}
@@ -61,9 +62,9 @@ var exceptions = []exception{
 	{impossible, "QUIC has TLS 1.3 in its own handshake, and stays silent to all else: it shows as connect_timeout", []string{http3}, []string{"tls_not_spoken", "tls_closed", "tls_timeout", "tls_version_unsupported"}, nil},
 	{impossible, "Caddy's transport for HTTP/3 has no such limit", []string{http3}, []string{"request_write_timeout", "response_timeout", "read_timeout", "response_stalled"}, nil},
 	{impossible, "HTTP/3's transport tells what ended its reading: it shows as stream_reset, closed_before_response or connection_lost", []string{http3}, []string{"request_write_failed"}, nil},
-	{impossible, "Caddy's transport for HTTP/3 uses neither forward proxies nor local_address, and one local port for all", []string{http3}, []string{"forward_proxy_failed", "local_address_unavailable", "ports_exhausted"}, nil},
+	{impossible, "Caddy's transport for HTTP/3 uses neither forward proxies nor local_address, and one local port for all", []string{http3}, []string{"forward_proxy_failed", "forward_proxy_answered", "local_address_unavailable", "ports_exhausted"}, nil},
 
-	{impossible, "transport fastcgi has no such directive", []string{fastCGI}, []string{"forward_proxy_failed", "local_address_unavailable", "response_timeout", "response_headers_too_large"}, nil},
+	{impossible, "transport fastcgi has no such directive", []string{fastCGI}, []string{"forward_proxy_failed", "forward_proxy_answered", "local_address_unavailable", "response_timeout", "response_headers_too_large"}, nil},
 	{impossible, "transport fastcgi undoes no coding", []string{fastCGI}, []string{"content_coding_invalid"}, nil},
 	{impossible, "Caddy takes a header that ends with FastCGI's connection for whole", []string{fastCGI}, []string{"response_cut_in_headers"}, nil},
 	{impossible, "no HTTP is spoken: it shows as fastcgi_malformed", []string{fastCGI}, []string{"not_http", "tls_expected", "http_version_mismatch", "response_malformed"}, nil},
@@ -74,6 +75,9 @@ var exceptions = []exception{
 	{impossible, "FastCGI's records carry the length: a coding is not undone", []string{fastCGI}, []string{"transfer_coding_invalid"}, nil},
 
 	{impossible, "the forward proxy looks up and connects: it shows as forward_proxy_failed, or as the proxy's own answer", []string{forwardProxy}, nil, []failure.Phase{failure.PhaseDNS, failure.PhaseConnect}},
+
+	{impossible, "no forward proxy speaks HTTP/2 in the clear, or expects the PROXY protocol's header", []string{h2c, proxyHeader}, []string{"forward_proxy_answered"}, nil},
+	{impossible, "over TLS a forward proxy is asked for a tunnel to the upstream, in which nobody else answers", []string{overTLS, h2}, []string{"forward_proxy_answered"}, nil},
 
 	{impossible, "Caddy has read_timeout and write_timeout for TCP alone", []string{unixSocket}, []string{"request_write_timeout", "read_timeout", "response_stalled"}, nil},
 	{impossible, "forward_auth sends a GET, which Go's transport sends again by itself", []string{forwardAuth}, []string{"keepalive_race"}, nil},
