@@ -1,6 +1,7 @@
 package diagnostics
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -25,10 +26,13 @@ type App struct {
 	Instance string `json:"instance,omitempty"`
 
 	process *process
+	checks  *upstreams.Checks // nil without an http app
 	release func() error
 	logger  *zap.Logger
 	stop    chan struct{}
 	stopped chan struct{}
+	// stopChecks is nil where none are repeated.
+	stopChecks func()
 }
 
 // CaddyModule returns the Caddy module information.
@@ -64,7 +68,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
 	}
-	upstreams.Hang(httpApp, &a.process.learnt)
+	a.checks = upstreams.Hang(httpApp, &a.process.learnt)
 	return nil
 }
 
@@ -73,13 +77,20 @@ func (a *App) Start() error {
 	a.process.started(a)
 	a.stop, a.stopped = make(chan struct{}), make(chan struct{})
 	go a.run(a.stop, a.stopped)
+	if a.checks != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); a.checks.Run(ctx) }()
+		a.stopChecks = func() { cancel(); <-ended }
+	}
 	return nil
 }
 
 // sweepInterval is how often what is over is looked for.
 const sweepInterval = 10 * time.Second
 
-// run is the one goroutine, from Start to Stop.
+// run is one goroutine from Start to Stop; the other one repeats checks, which takes its
+// time.
 func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
 	ticker := time.NewTicker(sweepInterval)
@@ -103,6 +114,9 @@ func (a *App) Stop() error {
 	}
 	close(a.stop)
 	<-a.stopped
+	if a.stopChecks != nil {
+		a.stopChecks()
+	}
 	if last := a.process.stopped(a); last {
 		a.process.sumUp(a.logger, time.Now().Add(journal.StormWindow)) // nobody will later
 	}

@@ -39,6 +39,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	h.learn(heard, f)
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
+		heard.Selection.Pool[i].Check.Ask() // the next record has the result
 	}
 	f.Own()
 }

@@ -156,7 +156,10 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 		if failed := lastFailed(h, h.Selection.Limits); failed != nil {
 			return judgeFailed(h, failed), true
 		}
-		f := selectCause(&h.Selection)
+		f := selectCause(h)
+		if endingOf(h, h.Selection.Limits, nil) == endingDuration {
+			f = f.within(h.Selection.Limits.Limit(failure.TryDuration))
+		}
 		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), nil, f, returned(h.Err)}, true
 	}
 	if last == nil {

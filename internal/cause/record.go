@@ -55,7 +55,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	if h.Selection.Rounds > 0 && v.outcome == failure.Failed && (a == nil || a.Limits == h.Selection.Limits) {
 		for _, c := range h.Selection.Pool[:min(len(h.Selection.Pool), failure.MaxUnavailable)] {
-			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: cut(c.Upstream, maxAddress), Reason: c.Reason})
+			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: cut(c.Upstream, maxAddress), Reason: c.Reason, Check: checkWords(h.Selection.Limits, c)})
 		}
 	}
 	f.Evidence = evidence(h, v)
@@ -336,7 +336,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		}
 	}
 	lines = append(lines, v.finding.evidence...)
-	if limit := v.finding.limit; limit != nil {
+	if limit := v.finding.limit; limit != nil && v.finding.row != ResponseHeadersTooLarge { // which is no time
 		lines = append(lines, limitLine(v, limit))
 	}
 	if a := v.attempt; a != nil {
@@ -346,9 +346,10 @@ func evidence(h *listen.Heard, v verdict) []string {
 				lines = append(lines, strconv.FormatInt(a.RequestBytes, 10)+" bytes of the request's body had been read")
 			}
 		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
-			lines = append(lines, otherLimits(a, v.finding.limit)...)
+			lines = append(lines, otherLimits(a, v.finding)...)
 		}
 	}
+	lines = append(lines, notAgain(h, v)...)
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
 	}
@@ -444,7 +445,7 @@ func limitLine(v verdict, limit *failure.Limit) string {
 		return "limit: " + limit.Name
 	}
 	if v.finding.row == ClientClosedRequest {
-		return "limit in force: " + limitWords(limit)
+		return "would have waited until " + limitWords(limit)
 	}
 	return "gave up by " + limitWords(limit)
 }
@@ -456,28 +457,6 @@ func limitWords(limit *failure.Limit) string {
 		words += " (Caddy's default)"
 	}
 	return words
-}
-
-// otherLimits names the limits in force besides the one that ran out, if one did.
-// keepalive ends no request.
-func otherLimits(a *listen.Attempt, ranOut *failure.Limit) []string {
-	if a.Limits == nil {
-		return nil
-	}
-	var words []string
-	for _, setting := range a.Limits.Settings {
-		limit := limitFor(setting.Name, a.Limits, a)
-		if limit != nil && limit.ValueMS != nil && limit.Name != failure.Keepalive && (ranOut == nil || ranOut.Name != limit.Name) {
-			words = append(words, limitWords(limit))
-		}
-	}
-	switch {
-	case len(words) == 0:
-		return nil
-	case ranOut == nil:
-		return []string{"limits in force: " + strings.Join(words, ", ")}
-	}
-	return []string{"other limits in force: " + strings.Join(words, ", ")}
 }
 
 // nameOf is an upstream as people know it: nobody can connect to a dynamic source or a

@@ -18,7 +18,8 @@ const (
 )
 
 // selectCause finds why nobody could be chosen.
-func selectCause(s *listen.Selection) finding {
+func selectCause(h *listen.Heard) finding {
+	s, now := &h.Selection, h.Start.Add(h.Duration)
 	if len(s.Pool) == 0 {
 		if s.LookupErr != nil {
 			return found(UpstreamLookupFailed, lookupEvidence(s))
@@ -36,17 +37,14 @@ func selectCause(s *listen.Selection) finding {
 	if s.LookupErr != nil {
 		evidence = append(evidence, lookupEvidence(s))
 	}
+	evidence = append(evidence, healthEvidence(s, count, now)...)
 	switch {
 	case count[failure.ReasonFull] > 0:
 		return found(UpstreamsFull, evidence...)
 	case count[""] > 0:
 		return found(Unknown, evidence...).at(failure.PhaseSelect)
-	case count[failure.ReasonUnhealthy] == len(s.Pool):
-		return found(UpstreamsUnhealthy, evidence...).advise("Ask an upstream yourself for what the active check asks (health_uri): it stays out until its check succeeds.")
-	case count[failure.ReasonCircuitOpen] == len(s.Pool):
-		return found(UpstreamsUnhealthy, evidence...).advise("The circuit breaker lets nobody through until it closes by itself; repair what makes requests fail or slow, or change what trips it.")
 	}
-	return found(UpstreamsUnhealthy, evidence...)
+	return unhealthy(s, count, evidence, now)
 }
 
 // lookupEvidence is how the dynamic source's lookup failed.

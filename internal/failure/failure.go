@@ -118,6 +118,8 @@ type Unavailable struct {
 	Until *Timestamp `json:"until,omitempty"`
 	// LastFailure is the id of the last failure recorded for it.
 	LastFailure string `json:"last_failure,omitempty"`
+	// Check is what its active check asked and got when it was last repeated.
+	Check string `json:"check,omitempty"`
 }
 
 // MaxUnavailable is how many upstreams a record lists that could not be selected.

@@ -1,6 +1,9 @@
 package failure
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Limits are those of one reverse_proxy, as they were when its config was loaded.
 // One value belongs to one handler: its pointer tells two handlers apart.
@@ -85,6 +88,15 @@ type Check struct {
 	// answer.
 	FollowsRedirects  bool
 	Interval, Timeout time.Duration
+}
+
+// Counts says whether an answer with this status, that took so long to come, counts as a
+// failure (unhealthy_status, unhealthy_latency).
+func (l *Limits) Counts(status int, latency time.Duration) bool {
+	if l.UnhealthyLatency > 0 && latency >= l.UnhealthyLatency {
+		return true
+	}
+	return slices.ContainsFunc(l.UnhealthyStatus, func(s int) bool { return s == status || s < 10 && status/100 == s })
 }
 
 // Setting is one directive with a duration, and its value in force.

@@ -41,6 +41,7 @@ func (f *Failure) texts(each func(*string)) {
 	for i := range f.Unavailable {
 		each(&f.Unavailable[i].Upstream)
 		each(&f.Unavailable[i].LastFailure)
+		each(&f.Unavailable[i].Check)
 	}
 	if r := f.Received; r != nil {
 		for _, text := range [...]*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus} {

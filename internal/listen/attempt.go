@@ -424,6 +424,9 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	if wire, _ := wireOf(a.conn.Conn); wire != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		wire.answered(a.method(), res)
 	}
+	if a.Limits != nil && a.Limits.AnswersCount && a.Limits.Counts(a.Status, a.Answered-a.Sent) {
+		a.Past.Counts(a.Status, a.Answered-a.Sent)
+	}
 	if a.Protocol == "" {
 		a.Protocol = protocolOf(res, a.TLS)
 	}

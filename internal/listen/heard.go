@@ -119,6 +119,12 @@ type Candidate struct {
 	Upstream string
 	// Reason is why; "" where it isn't known.
 	Reason failure.Reason
+	// Fails is how many failures count against it at this moment; Past is its past, nil
+	// where that isn't known.
+	Fails int
+	Past  *Past
+	// Check knows how its active check goes; nil where none does.
+	Check *Check
 }
 
 // Attempt is one try at one upstream. A time is since the request's start; 0

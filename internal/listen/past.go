@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Past is what is known of an upstream from the requests before this one, in less than
-// 64 bytes. Its zero value is ready; a nil one hears nothing and knows nothing. Any
+// Past is what is known of an upstream from the requests before this one, in 64
+// bytes at most. Its zero value is ready; a nil one hears nothing and knows nothing. Any
 // number of goroutines may use it.
 type Past struct {
 	// answers counts those of HTTP or FastCGI, answered is when the last one came, in Unix
@@ -15,6 +15,8 @@ type Past struct {
 	answers, answered atomic.Int64
 	// worked is the longest that a connection had been idle which then served a request.
 	worked atomic.Int64
+	// counted is the last answer that counted as a failure (see Counted).
+	counted atomic.Uint64
 
 	mu sync.Mutex // guards what follows
 	// deaths counts connections that the upstream ended while they were idle, after about
@@ -81,6 +83,40 @@ func (p *Past) Idle() (worked, died time.Duration, deaths int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return time.Duration(p.worked.Load()), p.died, int(p.deaths)
+}
+
+// Counted is an answer that counted as a failure against an upstream's health.
+type Counted struct {
+	// Status is that of the answer, Latency how long it took to come.
+	Status  int
+	Latency time.Duration
+	// At is when it came.
+	At time.Time
+}
+
+// Counts hears that an answer counts as a failure. It is kept in 64 bits: 10 for the
+// status, 22 for the latency in milliseconds, 32 for the seconds since the process began.
+func (p *Past) Counts(status int, latency time.Duration) {
+	if p == nil {
+		return
+	}
+	ms, s := min(latency.Milliseconds(), 1<<22-1), min(int64(time.Since(began)/time.Second), 1<<32-1)
+	p.counted.Store(uint64(min(max(status, 1), 1<<10-1))<<54 | uint64(ms)<<32 | uint64(s)) //nolint:gosec // none is negative
+}
+
+// LastCounted is the last answer that counted as a failure, nil for none.
+func (p *Past) LastCounted() *Counted {
+	if p == nil {
+		return nil
+	}
+	c := p.counted.Load()
+	if c == 0 {
+		return nil
+	}
+	return &Counted{
+		Status: int(c >> 54), Latency: time.Duration(c>>32&(1<<22-1)) * time.Millisecond, //nolint:gosec // see Counts
+		At: began.Add(time.Duration(c&(1<<32-1)) * time.Second), //nolint:gosec // see Counts
+	}
 }
 
 // Before is what an upstream had done before an attempt ended.

@@ -172,6 +172,7 @@ func (s *Sent) TakeOutOf(f *failure.Failure) {
 	}
 	for i := range f.Unavailable {
 		s.takeOut(&f.Unavailable[i].Upstream)
+		s.takeOut(&f.Unavailable[i].Check)
 	}
 	if r := f.Received; r != nil {
 		for _, text := range []*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus} {

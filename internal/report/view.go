@@ -197,6 +197,9 @@ func whyUnavailable(u failure.Unavailable) string {
 	if u.LastFailure != "" {
 		why += ", last failure " + u.LastFailure
 	}
+	if u.Check != "" {
+		why += "; " + u.Check
+	}
 	return why
 }
 

@@ -37,16 +37,19 @@ type Placed interface{ Placed(Place) }
 
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
 // tells each of our handlers its place. It must be called after the app was
-// provisioned and before it is started: a server that listens already is left alone.
-func Hang(app *caddyhttp.App, learnt *Learnt) {
+// provisioned and before it is started: a server that listens already is left alone. What
+// it returns repeats the active health checks, once somebody runs it.
+func Hang(app *caddyhttp.App, learnt *Learnt) *Checks {
+	checks := NewChecks()
 	for name, server := range app.Servers {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := &walk{hang: func(h *reverseproxy.Handler) { hangOn(h, learnt) }, invoked: make(map[string][]way)}
+		w := &walk{hang: func(h *reverseproxy.Handler) { hangOn(h, learnt, checks) }, invoked: make(map[string][]way)}
 		w.walk(server)
 		w.tell(name)
 	}
+	return checks
 }
 
 // SiteOf is the site of one of our handlers in a server that was not walked: it
@@ -218,8 +221,8 @@ func hostOf(sets caddyhttp.MatcherSets) string {
 }
 
 // hangOn hangs the three ears on one reverse_proxy, for which learnt keeps the past of its
-// upstreams. It never wraps twice.
-func hangOn(h *reverseproxy.Handler, learnt *Learnt) {
+// upstreams, and checks repeats what their checks ask. It never wraps twice.
+func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks) {
 	if h.LoadBalancing == nil || h.Transport == nil {
 		return // not provisioned
 	}
@@ -234,6 +237,9 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt) {
 	}
 	h.LoadBalancing.SelectionPolicy = s
 	s.learnt = learnt
+	if limits.ActiveChecks {
+		s.checks = checks.of(h)
+	}
 
 	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse, copies: copies(h)}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)

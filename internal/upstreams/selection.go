@@ -28,6 +28,8 @@ type selection struct {
 	pasts  map[*reverseproxy.Upstream]*listen.Past
 	learnt *Learnt
 	spoken string
+	// checks are the active checks of the static pool, nil where there are none.
+	checks map[*reverseproxy.Upstream]*listen.Check
 	// scheme is set on requests that are listened to; "" leaves it.
 	scheme string
 	// traces says that no ear can be put into the transport: the attempt's trace
@@ -108,7 +110,14 @@ func (s *selection) nameOf(upstream *reverseproxy.Upstream) string {
 func (s *selection) candidates(pool reverseproxy.UpstreamPool) []listen.Candidate {
 	candidates := make([]listen.Candidate, 0, len(pool))
 	for _, upstream := range pool {
-		candidates = append(candidates, listen.Candidate{Upstream: upstream.Dial, Reason: s.reason(upstream)})
+		c := listen.Candidate{Upstream: upstream.Dial, Reason: s.reason(upstream)}
+		switch c.Reason {
+		case failure.ReasonFails:
+			c.Fails, c.Past = upstream.Fails(), s.pastOf(upstream)
+		case failure.ReasonUnhealthy:
+			c.Check = s.checks[upstream]
+		}
+		candidates = append(candidates, c)
 	}
 	return candidates
 }

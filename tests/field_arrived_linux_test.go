@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"os/exec"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // inNetwork runs this very test again in a network of its own, and says whether this is
@@ -68,8 +69,8 @@ ip route add default via 172.20.0.1
 // askAddress is the record of a request to an upstream at this address.
 func askAddress(t *testing.T, upstream, cause string) *failure.Failure {
 	t.Helper()
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+upstream+" {\n\ttransport http {\n\t\tdial_timeout 1s\n\t}\n}")
-	c.get("/")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream+" {\n\ttransport http {\n\t\tdial_timeout 1s\n\t}\n}")
+	c.Get("/")
 	f := newest(c, cause)
 	if f.Cause != cause || f.Side != failure.SideNetwork {
 		t.Errorf("%s, side %s: %q", f.Cause, f.Side, f.Evidence)

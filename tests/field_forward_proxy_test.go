@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"io"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // forwardProxyAnswering is a forward proxy that gives every request this answer; asked
@@ -16,7 +17,7 @@ import (
 func forwardProxyAnswering(t *testing.T, status int) (address string, asked chan string) {
 	t.Helper()
 	asked = make(chan string, 16)
-	address = upstream(t, func(w http.ResponseWriter, r *http.Request) {
+	address = testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.RequestURI
 		w.Header().Set("Connection", "close") // the environment names it to another process, which leaves nothing behind
 		w.Header().Set("Via", "1.1 corp (squid)")
@@ -31,14 +32,14 @@ func TestForwardProxyAnswersInPlace(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError, http.StatusServiceUnavailable} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			proxy, asked := forwardProxyAnswering(t, status)
-			c := startCaddy(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\ntransport http {\nnetwork_proxy url http://"+proxy+"\n}\n}")
-			if a := c.get("/x?token=secret"); a.status != status {
-				t.Fatalf("the client got %d", a.status)
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\ntransport http {\nnetwork_proxy url http://"+proxy+"\n}\n}")
+			if a := c.Get("/x?token=secret"); a.Status != status {
+				t.Fatalf("the client got %d", a.Status)
 			}
 			if got := <-asked; got != "http://shop.example.test/x?token=secret" {
 				t.Fatalf("the forward proxy was asked for %s", got)
 			}
-			f := c.failure()
+			f := c.Failure()
 			wantForwardProxyAnswered(t, f, proxy+" (network_proxy)")
 			if f.Received == nil || f.Received.Status != status || f.Received.Via != "1.1 corp (squid)" {
 				t.Errorf("received is %+v", f.Received)
@@ -68,10 +69,10 @@ func wantForwardProxyAnswered(t *testing.T, f *failure.Failure, proxy string) {
 // not called the forward proxy's.
 func TestForwardProxyToldOfUpstream(t *testing.T) {
 	proxy, _ := forwardProxyAnswering(t, http.StatusNotFound)
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host {upstream_hostport}\ntransport http {\nnetwork_proxy url http://"+proxy+"\n}\n}")
-	c.get("/x")
-	c.idle()
-	if list := c.failures(); len(list) > 0 {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host {upstream_hostport}\ntransport http {\nnetwork_proxy url http://"+proxy+"\n}\n}")
+	c.Get("/x")
+	c.Idle()
+	if list := c.Failures(); len(list) > 0 {
 		t.Errorf("recorded: %s", list[0].Summary)
 	}
 }
@@ -95,9 +96,9 @@ func TestForwardProxyFromEnvironment(t *testing.T) {
 		}
 		return
 	}
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\n}")
-	c.get("/x")
-	f := c.failure()
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\n}")
+	c.Get("/x")
+	f := c.Failure()
 	wantForwardProxyAnswered(t, f, proxy+" (HTTP_PROXY of Caddy's environment)")
 	if !strings.Contains(f.Advice, "name my-backend in NO_PROXY of Caddy's environment") {
 		t.Errorf("the advice is %q", f.Advice)
@@ -107,14 +108,14 @@ func TestForwardProxyFromEnvironment(t *testing.T) {
 // A forward proxy that gives no answer is named for what was asked of it, too.
 func TestForwardProxySilentInPlace(t *testing.T) {
 	release := make(chan struct{})
-	proxy := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+	proxy := testcaddy.Upstream(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-release
 	})
 	t.Cleanup(func() { close(release) })
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\ntransport http {\nresponse_header_timeout 50ms\nnetwork_proxy url http://"+proxy+"\n}\n}")
-	c.get("/x")
-	f := c.failure()
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy my-backend:8080 {\nheader_up Host shop.example.test\ntransport http {\nresponse_header_timeout 50ms\nnetwork_proxy url http://"+proxy+"\n}\n}")
+	c.Get("/x")
+	f := c.Failure()
 	if f.Cause != "forward_proxy_failed" || f.Side != failure.SideProxy || f.Phase != failure.PhaseWait || f.ProxyError != "http_response_timeout" {
 		t.Errorf("recorded as %s, side %s, phase %s, %s", f.Cause, f.Side, f.Phase, f.ProxyError)
 	}

@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"context"
@@ -8,16 +8,17 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // visited is the record of one visit to a fault of the lab.
 func visited(t *testing.T, fault faultlab.Fault) *failure.Failure {
 	t.Helper()
 	broken, options := breakUpstream(t, fault)
-	c := startCaddyWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := broken.Visit(ctx, c.url+"/"); err != nil {
+	if _, err := broken.Visit(ctx, c.URL+"/"); err != nil {
 		t.Fatal(err)
 	}
 	return newest(c, fault.Cause)
