@@ -58,7 +58,14 @@ func (processView) journal() *journal.Journal {
 	return journal.New(0, 0)
 }
 
-func (v processView) Overview() failure.Overview                  { return v.journal().Overview() }
+func (v processView) Overview() failure.Overview {
+	o := v.journal().Overview()
+	if p := currentProcess(); p != nil {
+		o.UpgradesEnded = p.upgrades.Counts()
+	}
+	return o
+}
+
 func (v processView) Query(q failure.Query) failure.FailurePage   { return v.journal().Query(q) }
 func (v processView) Get(id string) (f *failure.Failure, ok bool) { return v.journal().Get(id) }
 func (v processView) Clear()                                      { v.journal().Clear() }

@@ -79,6 +79,7 @@ type Handler struct {
 	serving        *listen.Serving
 	site           *site
 	unreached      *sync.Once
+	unload         *unloading
 	process        *process
 	abandonedAfter time.Duration
 	where          string       // the site, for what is wrong with the config
@@ -129,6 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := next.ServeHTTP(l, r)
 	aborted = false
 	if err == nil && l.WentWell() {
+		h.upgradeEnded(l)
 		return nil
 	}
 	heard := l.Seal(err, statusOf(err), aborted)
@@ -291,6 +293,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 		}
 	}
 	h.site, h.unreached, h.serving, h.abandonedAfter = new(site), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
+	h.unload = unloadingOf(ctx)
 	h.process, h.release, err = acquireProcess()
 	return err
 }

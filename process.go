@@ -28,6 +28,8 @@ type process struct {
 	journal *journal.Journal
 	learnt  upstreams.Learnt
 	storm   journal.Storm[line]
+	// upgrades are upgraded connections that were ended.
+	upgrades journal.Upgrades
 	// summing says that a timer is set which sums up what was left out of the log.
 	summing atomic.Bool
 	// instance is this instance's name.

@@ -42,6 +42,8 @@ type Limits struct {
 	// RequestBuffers and ResponseBuffers are how many bytes of a body are buffered, 0 for
 	// none.
 	RequestBuffers, ResponseBuffers int64
+	// StreamCloseDelay is for how long an upgraded connection outlives its config.
+	StreamCloseDelay time.Duration
 	// Versions are those of HTTP that the transport offers: 1.1, 2, h2c, 3.
 	Versions []string
 	// TLS is nil where none is spoken.

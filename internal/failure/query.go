@@ -72,6 +72,9 @@ type Overview struct {
 	Since Timestamp `json:"since"`
 	// Counts has every outcome. It counts on where failures are forgotten.
 	Counts map[Outcome]uint64 `json:"counts"`
+	// UpgradesEnded says how many upgraded connections an upstream broke off, and how many
+	// a reload closed; left out for none. They are in no count.
+	UpgradesEnded map[string]uint64 `json:"upgrades_ended,omitempty"`
 	// KeptCount is how many failures are kept now, Keep how many at most.
 	KeptCount int `json:"kept_count"`
 	Keep      int `json:"keep"`

@@ -281,6 +281,37 @@ func (l *Listener) WentWell() bool {
 	return well
 }
 
+// Upgraded is what became of an upgraded connection.
+type Upgraded struct {
+	Upstream string
+	// End says who ended the upstream's side of it; EndNone where that wasn't heard.
+	End End
+	// CloseDelay is stream_close_delay, for which one outlives its config.
+	CloseDelay time.Duration
+}
+
+// Upgraded says whether the request became an upgraded connection, which is over. It is
+// asked for every request.
+func (l *Listener) Upgraded() (u Upgraded, ok bool) {
+	if !l.response.Hijacked && l.method != http.MethodConnect {
+		return u, false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.current
+	if a == nil || a.Status != http.StatusSwitchingProtocols || !l.response.Hijacked && l.response.Status != http.StatusOK {
+		return u, false
+	}
+	u.Upstream = a.Upstream
+	if wire, _ := wireOf(a.conn.Conn); wire != nil {
+		u.End = wire.whoEnded()
+	}
+	if a.Limits != nil {
+		u.CloseDelay = a.Limits.StreamCloseDelay
+	}
+	return u, true
+}
+
 // StatusClientClosedRequest is what Caddy writes for a client that left.
 const StatusClientClosedRequest = 499
 

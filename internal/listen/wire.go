@@ -339,6 +339,13 @@ func (w *Wire) link(start time.Duration) *Link {
 	return l
 }
 
+// whoEnded says who ended the connection, EndNone where it is open.
+func (w *Wire) whoEnded() End {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end
+}
+
 // wireOf finds the Wire in a connection that an attempt got, nil where there is none.
 func wireOf(conn net.Conn) (w *Wire, encrypted bool) {
 	if c, ok := conn.(*tls.Conn); ok {

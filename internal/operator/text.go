@@ -3,6 +3,8 @@ package operator
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,6 +26,13 @@ func writeOverview(w io.Writer, o failure.Overview) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if len(o.UpgradesEnded) > 0 {
+		fmt.Fprint(w, "\nUpgraded connections ended")
+		for i, by := range slices.Sorted(maps.Keys(o.UpgradesEnded)) {
+			fmt.Fprintf(w, "%s by the %s: %d", map[bool]string{true: "", false: ","}[i == 0], by, o.UpgradesEnded[by])
+		}
+		fmt.Fprintln(w)
 	}
 	kept := fmt.Sprintf("Kept: %d of at most %d", o.KeptCount, o.Keep)
 	if o.KeepForS > 0 {

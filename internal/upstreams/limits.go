@@ -23,7 +23,10 @@ const (
 
 // limitsOf reads the limits of a handler that has been provisioned.
 func limitsOf(h *reverseproxy.Handler) *failure.Limits {
-	l := &failure.Limits{AsksFirst: asksFirst(h), RequestBuffers: h.RequestBuffers, ResponseBuffers: h.ResponseBuffers}
+	l := &failure.Limits{
+		AsksFirst: asksFirst(h), RequestBuffers: h.RequestBuffers, ResponseBuffers: h.ResponseBuffers,
+		StreamCloseDelay: time.Duration(h.StreamCloseDelay),
+	}
 	switch t := h.Transport.(type) {
 	case *reverseproxy.HTTPTransport:
 		l.Transport = "http"
