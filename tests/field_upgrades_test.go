@@ -29,25 +29,25 @@ func upgrading(t *testing.T) (address string, conns chan net.Conn) {
 }
 
 // upgrade is a client's upgraded connection.
-func (c *testcaddy.Caddy) upgrade() net.Conn {
-	c.t.Helper()
+func upgrade(c *testcaddy.Caddy) net.Conn {
+	c.T.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL, "http://"))
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	c.t.Cleanup(func() { conn.Close() })
+	c.T.Cleanup(func() { conn.Close() })
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		c.t.Fatalf("%v, %v", res, err)
+		c.T.Fatalf("%v, %v", res, err)
 	}
 	return conn
 }
 
-func (c *testcaddy.Caddy) upgradesEnded() map[string]uint64 {
-	c.t.Helper()
+func upgradesEnded(c *testcaddy.Caddy) map[string]uint64 {
+	c.T.Helper()
 	var o failure.Overview
-	c.AdminGet(adminPath, &o)
+	c.AdminGet("/upstream_diagnostics", &o)
 	return o.UpgradesEnded
 }
 
@@ -69,13 +69,13 @@ func TestUpgradesEnded(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			address, conns := upgrading(t)
 			log := testcaddy.NewLogFile(t)
-			c := testcaddy.StartWith(t, log.ofOurs(), "upstream_diagnostics\nreverse_proxy "+address+" {\n"+tc.block+"\n}")
+			c := testcaddy.StartWith(t, log.OfOurs(), "upstream_diagnostics\nreverse_proxy "+address+" {\n"+tc.block+"\n}")
 			var clients, upstreams []net.Conn
 			for range 3 {
-				clients, upstreams = append(clients, c.upgrade()), append(upstreams, <-conns)
+				clients, upstreams = append(clients, upgrade(c)), append(upstreams, <-conns)
 			}
 			if tc.end == nil {
-				if err := c.Load(log.ofOurs(), "upstream_diagnostics\nreverse_proxy "+address); err != nil {
+				if err := c.Load(log.OfOurs(), "upstream_diagnostics\nreverse_proxy "+address); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -91,13 +91,13 @@ func TestUpgradesEnded(t *testing.T) {
 			}
 			if tc.by == "" {
 				c.idle()
-				if got := c.upgradesEnded(); len(got) > 0 {
+				if got := upgradesEnded(c); len(got) > 0 {
 					t.Errorf("counted: %v", got)
 				}
 				return
 			}
-			testcaddy.Eventually(t, "all are counted", func() bool { return c.upgradesEnded()[tc.by] == 3 })
-			entry := log.wait(upgradesMessage, 1)[0]
+			testcaddy.Eventually(t, "all are counted", func() bool { return upgradesEnded(c)[tc.by] == 3 })
+			entry := log.Wait(upgradesMessage, 1)[0]
 			if entry["count"] != 3.0 || entry["ended_by"] != tc.by || entry["upstream"] != address {
 				t.Errorf("logged: %v", entry)
 			}
