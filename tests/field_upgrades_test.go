@@ -90,7 +90,7 @@ func TestUpgradesEnded(t *testing.T) {
 				upstreams[i].Close()
 			}
 			if tc.by == "" {
-				c.idle()
+				c.Idle()
 				if got := upgradesEnded(c); len(got) > 0 {
 					t.Errorf("counted: %v", got)
 				}

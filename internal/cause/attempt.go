@@ -60,6 +60,7 @@ var rules = []func(*try) finding{
 	http3Cause,
 	connectCause,
 	tlsCause,
+	ownTLSRule,
 	portCause,
 	notSendableCause,
 	http2Cause,

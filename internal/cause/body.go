@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // textsBadChunk are what net/http says of a body whose chunks are none.
@@ -84,7 +86,10 @@ func brokenBody(t *try) finding {
 		return found(ConnectionLost)
 	}
 	if alert, ok := receivedAlert(t.err); ok {
-		return alertCause(alert)
+		return alertCause(t.Attempt, alert)
+	}
+	if f := ownTLSCause(t.Attempt, t.err); f.is() {
+		return f
 	}
 	if f := http2Cause(t); f.is() {
 		return f
@@ -103,6 +108,26 @@ func brokenBody(t *try) finding {
 	}
 	return nothing
 }
+
+// judgeStalled: the client left during an answer. That is its own affair, unless nothing
+// of a body with a length had come for so long that it may have left for that. Where no
+// length is announced, a pause may be what the answer is made of: events, a watch.
+func judgeStalled(h *listen.Heard, a *listen.Attempt) (verdict, bool) {
+	silent := elapsed(max(a.Body.Last, a.Answered), a.End)
+	if silent < longStall || a.Body.Expected < 0 || a.Body.Bytes >= a.Body.Expected {
+		return verdict{}, false
+	}
+	t := tryOf(h, a)
+	f := found(ResponseStalled, "nothing of it had come for "+ms(silent)+" when the client left", received(t)).
+		within(limitFor(failure.ReadTimeout, a.Limits, a)).advise(adviceStalled)
+	return verdict{failure.Truncated, h.Response.Status, a, f, a.Body.Err}, true
+}
+
+// longStall is how long nothing must have come of an answer which the client gave up.
+const longStall = 3 * time.Second
+
+// adviceStalled is for a stall that no limit of Caddy's ended.
+const adviceStalled = "Find out what the application waits for in the middle of its answer; read_timeout in the transport ends such a wait before visitors do."
 
 // cameWhole says that an answer came to its end, as far as the connection tells:
 // all of it came, or nothing ended the connection.
@@ -194,10 +219,10 @@ var ResponseTruncated = &Row{
 var ResponseStalled = &Row{
 	Name: "response_stalled", Category: failure.CategoryTimeout, ProxyError: "connection_read_timeout",
 	Phase: failure.PhaseBody, Side: failure.SideUpstream,
-	Summary:      "{upstream} stopped sending in the middle of its answer, for {limit}.",
+	Summary:      "{upstream} stopped sending in the middle of its answer.",
 	Advice:       "Find out what the application waits for; if it may pause that long, raise read_timeout in the transport.",
-	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows.",
-	RecognisedBy: "Reading the body timed out. The evidence says how many bytes had come, and names the limit.",
+	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
+	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",
@@ -211,6 +236,7 @@ var ResponseStalled = &Row{
 	},
 	Rivals: []Rival{
 		{"read_timeout", "the headers had come: the phase is body"},
+		{"client_closed_request", "the headers had come, and then nothing for seconds: the evidence says how long the client had waited for more"},
 		{"response_truncated", "the connection had not ended; the time ran out"},
 		{"connection_lost", "errno is left out: the limit of Caddy's ran out, the system had not given up"},
 	},

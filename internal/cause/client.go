@@ -201,5 +201,6 @@ var ClientClosedRequest = &Row{
 		{"response_truncated", "no header of an answer had been passed on"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
 		{"forward_proxy_failed", "the request was not with a forward proxy that had never been told of the upstream"},
+		{"response_stalled", "no header of an answer had been passed on"},
 	},
 }

@@ -138,7 +138,7 @@ func judgePanic(h *listen.Heard) (verdict, bool) {
 			continue
 		}
 		if canceled(a.Body.Err) {
-			return verdict{}, false // the client left during the answer
+			return judgeStalled(h, a) // the client left during the answer
 		}
 		t := tryOf(h, a)
 		t.err = a.Body.Err
@@ -177,7 +177,7 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 		return verdict{}, false // refused before the transport was asked
 	}
 	if last.HasAnswer() && hasText(h.Err, textRetryMatch) {
-		f := portSays(last)
+		f, _ := wantedBy(last)
 		if !f.is() {
 			f = answerCause(last)
 		}
@@ -220,11 +220,17 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	switch {
 	case last.Status == http.StatusSwitchingProtocols && h.Response.Status != http.StatusSwitchingProtocols && !h.Response.Hijacked:
 		return verdict{failure.Failed, UpgradeFailed.Status, last, upgradeCause(last), nil}, true
-	case last.Status != 0 && last.Status == h.Response.Status && (h.Response.Intercepted || Noteworthy(last.Status) || answeredInPlace(last)):
+	case last.Status == 0 || last.Status != h.Response.Status:
+	case h.Response.Intercepted || Noteworthy(last.Status) || answeredInPlace(last):
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
-	}
-	if h.Response.Status == http.StatusBadRequest {
-		if f := portSays(last); f.is() {
+	case grpcUnavailable(last):
+		status := h.Response.Status
+		if last.Request != nil && strings.HasPrefix(last.Request.Header.Get("Content-Type"), "application/grpc") {
+			status = http.StatusServiceUnavailable // what gRPC's client takes it for
+		}
+		return verdict{failure.UpstreamAnswered, status, last, answerCause(last), nil}, true
+	default:
+		if f, _ := wantedBy(last); f.is() {
 			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 		}
 		if f := destinationCause(last); f.is() {

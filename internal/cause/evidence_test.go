@@ -227,7 +227,7 @@ func TestWhatARecordSays(t *testing.T) {
 			says: []string{"no limit is set: response_header_timeout"},
 		},
 		{
-			name: "nginx has no client certificate", want: ClientCertificateRejected, phase: failure.PhaseHeaders, sent: failure.SentYes,
+			name: "nginx has no client certificate", want: ClientCertificateRejected, phase: failure.PhaseHeaders, sent: failure.SentNo,
 			heard: answers400(true, "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>\r\n"),
 			says:  []string{"the answer says: ", "tls_client_auth"},
 		},

@@ -2,7 +2,6 @@ package cause
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -39,21 +38,6 @@ var textsMalformed = []string{
 	"invalid empty Content-Length ",
 	"http: message cannot contain multiple Content-Length headers",
 	"invalid Trailer key ",
-}
-
-// tlsPortSays are the sentences by which a TLS port answers plain HTTP: those of
-// Go, nginx and Apache.
-var tlsPortSays = [][]byte{
-	[]byte("Client sent an HTTP request to an HTTPS server."),
-	[]byte("The plain HTTP request was sent to HTTPS port"),
-	[]byte("speaking plain HTTP to an SSL-enabled server port"),
-}
-
-// certificatePortSays are the beginnings of the sentences by which nginx, which
-// finishes the handshake first, refuses a client without a certificate that it likes.
-var certificatePortSays = [][]byte{
-	[]byte("No required SSL certificate was sent"),
-	[]byte("The SSL certificate error"),
 }
 
 // greetings are the first bytes of other protocols: SSH, mail, POP3, IMAP, Redis,
@@ -280,64 +264,6 @@ func greeted(t *try) bool {
 
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
 
-// portCause finds the cause where the answer could not be read, or writing the request
-// failed, and what had come is a TLS port's own sentence.
-func portCause(t *try) finding { return portSays(t.Attempt) }
-
-// portSays finds the cause where a port itself answered with a 400 and a sentence: that
-// it expects TLS, or another certificate. Whatever comes after it, it was heard.
-func portSays(a *listen.Attempt) finding {
-	page := badRequest(a)
-	if !a.TLS {
-		if says := sentenceIn(page, tlsPortSays); says != "" {
-			return found(TLSExpected, says)
-		}
-		return nothing
-	}
-	if says := sentenceIn(page, certificatePortSays); says != "" {
-		f := found(ClientCertificateRejected, says).at(failure.PhaseHeaders)
-		f.proxyError = "proxy_configuration_error" // no alert came
-		return f
-	}
-	return nothing
-}
-
-// sentenceIn gives the evidence that one of these is on a page, "" for none.
-func sentenceIn(page []byte, sentences [][]byte) string {
-	for _, sentence := range sentences {
-		if i := bytes.Index(page, sentence); i >= 0 {
-			line := page[i:]
-			if end := bytes.IndexAny(line, "<\r\n"); end >= 0 {
-				line = line[:end]
-			}
-			return "the answer says: " + said(string(line))
-		}
-	}
-	return ""
-}
-
-// badRequest is how the body of an answer with the status 400 begins, whether somebody
-// read it or it was only heard on the connection.
-func badRequest(a *listen.Attempt) []byte {
-	if a.Status == http.StatusBadRequest && len(a.Body.Start) > 0 {
-		return a.Body.Start
-	}
-	head := (&try{Attempt: a}).head()
-	if head == "" && a.Connection != nil {
-		head = string(a.Connection.Opening)
-	}
-	line, rest, _ := strings.Cut(head, "\r\n")
-	version, status, _ := strings.Cut(line, " ")
-	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(status, "400") {
-		return nil
-	}
-	_, page, _ := strings.Cut(rest, "\r\n\r\n")
-	if strings.HasPrefix(rest, "\r\n") { // no field at all
-		page = rest[len("\r\n"):]
-	}
-	return []byte(page)
-}
-
 // adviceStatus is for a status that is none.
 const adviceStatus = "Look at what {upstream} writes as status: one of HTTP's own, from 200 to 599."
 
@@ -352,17 +278,53 @@ func answerCause(a *listen.Attempt) finding {
 	if f := destinationCause(a); f.is() {
 		return f
 	}
+	if grpcUnavailable(a) {
+		f := found(UpstreamStatus, "the upstream answered grpc-status 14 (UNAVAILABLE) in its header")
+		if message := a.Header.Get("Grpc-Message"); message != "" {
+			f.evidence = append(f.evidence, "its grpc-message: "+said(message))
+		}
+		return f
+	}
+	// A want knows better, where the owner had such an answer held back.
+	if f, w := wantedBy(a); w != nil {
+		return f
+	}
 	return found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
+}
+
+// grpcUnavailable says that an answer is gRPC's own 503, which has no body.
+func grpcUnavailable(a *listen.Attempt) bool {
+	return a.Status == http.StatusOK && a.Header.Get("Grpc-Status") == "14"
 }
 
 // upgradeCause is that of a 101 that Caddy didn't pass on.
 func upgradeCause(a *listen.Attempt) finding {
 	f := found(UpgradeFailed)
-	if upgrade := a.Header.Get("Upgrade"); upgrade != "" {
-		f.evidence = []string{"the upstream's Upgrade: " + said(upgrade)}
+	switches := false
+	for _, name := range [...]string{"Connection", "Upgrade"} {
+		values := strings.Join(a.Header.Values(name), ", ")
+		if values == "" {
+			f.evidence = append(f.evidence, "the upstream's 101 has no "+name+" field")
+			continue
+		}
+		f.evidence = append(f.evidence, "the upstream's "+name+": "+said(values))
+		for word := range strings.SplitSeq(values, ",") {
+			switches = switches || name == "Connection" && strings.EqualFold(strings.TrimSpace(word), "Upgrade")
+		}
+	}
+	asked := "the client had asked for no upgrade"
+	if a.ClientUpgrade() != "" {
+		asked = "the client had asked for " + said(a.ClientUpgrade())
+	}
+	f.evidence = append(f.evidence, asked)
+	if a.ClientUpgrade() != "" && !switches {
+		return f.advise(adviceConnectionUpgrade)
 	}
 	return f
 }
+
+// adviceConnectionUpgrade is for a 101 that doesn't say that the connection switches.
+const adviceConnectionUpgrade = "Let {upstream} send Connection: Upgrade with its 101 (RFC 9110 section 7.8): without it Caddy does not switch."
 
 var ResponseCutInHeaders = &Row{
 	Name: "response_cut_in_headers", Category: failure.CategoryInterrupted, ProxyError: "http_response_incomplete",
@@ -421,7 +383,7 @@ var TLSExpected = &Row{
 	Summary:      "{upstream} expects TLS, and was sent plain HTTP.",
 	Advice:       "Use https:// in reverse_proxy, or tls in its transport.",
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
-	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache), or a TLS alert came instead of an answer; the evidence quotes it.",
+	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
 	UsualReasons: []string{
 		"port 443 or 8443 without https:// in reverse_proxy",
 		"the application turned TLS on",
@@ -446,10 +408,11 @@ var HTTPVersionMismatch = &Row{
 	Summary:      "Caddy and {upstream} speak different versions of HTTP.",
 	Advice:       "Set versions in the transport to what the upstream speaks: h2c for HTTP/2 without TLS.",
 	Meaning:      "Caddy and the upstream speak different versions of HTTP: HTTP/1.1 was sent to a server of HTTP/2, or the reverse.",
-	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream sent alert 120, no application protocol.",
+	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream says so itself: by alert 120 (no application protocol), the error codes HTTP_1_1_REQUIRED, INADEQUATE_SECURITY or H3_VERSION_FALLBACK, the status 505, or a sentence in its answer (Kestrel, Node).",
 	UsualReasons: []string{
 		"a gRPC server without TLS, which needs h2c",
 		"h2c:// for an application that speaks HTTP/1.1",
+		"IIS, Exchange or Apache, which want HTTP/1.1 for a path with authentication of its own (NTLM, a client certificate)",
 	},
 	Fix: Fix{
 		Caddy:       "Use the version that the upstream speaks: h2c:// for HTTP/2 without TLS, http:// for HTTP/1.1.",
@@ -460,6 +423,9 @@ var HTTPVersionMismatch = &Row{
 	Rivals: []Rival{
 		{"not_http", "the first bytes are those of the other version"},
 		{"reset_before_response", "something came back"},
+		{"stream_reset", "the error code says which version is wanted"},
+		{"goaway", "the code says which version is wanted"},
+		{"upstream_status", "the answer says which version is wanted"},
 	},
 }
 
@@ -514,13 +480,14 @@ var ResponseHeadersTooLarge = &Row{
 var UpgradeFailed = &Row{
 	Name: "upgrade_failed", Category: failure.CategoryInvalidResponse, ProxyError: "http_upgrade_failed",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream, Status: 502,
-	Summary:      "{upstream} switched to another protocol than the client asked for.",
+	Summary:      "{upstream} answered 101, and not as an upgrade is answered that the client asked for.",
 	Advice:       "Check the Upgrade field of the upstream's 101 answer, and what header_up does to Upgrade and Connection.",
-	Meaning:      "The upstream answered 101, Switching Protocols, but to another protocol than the client asked for, or unasked. Caddy does not pass that on.",
-	RecognisedBy: "The upstream's status was 101, and the client was given no 101. The evidence has the upstream's Upgrade field.",
+	Meaning:      "The upstream answered 101, Switching Protocols, but to another protocol than the client asked for, unasked, or without Connection: Upgrade. Caddy does not pass that on.",
+	RecognisedBy: "The upstream's status was 101, and the client was given no 101. The evidence has the upstream's Upgrade and Connection fields, and what the client had asked for.",
 	UsualReasons: []string{
 		"header_up changes or removes Upgrade or Connection",
 		"an application that upgrades to something else, or whatever it is asked",
+		"a server that leaves Connection: Upgrade out of its 101 (Proxmox Backup Server)",
 	},
 	Fix: Fix{
 		Caddy:       "Remove what header_up does to Upgrade and Connection; or refuse upgrades altogether.",
@@ -538,8 +505,8 @@ var UpstreamStatus = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "{upstream} itself answered with an error status.",
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
-	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, what intercept names, or a WebDAV server's refusal of a Destination that it takes for another server's.",
-	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that (side proxy): 502 by RFC 4918, 400 of nginx.",
+	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
+	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",
@@ -555,6 +522,8 @@ var UpstreamStatus = &Row{
 		{"tls_expected", "the answer does not have the sentence of a TLS port"},
 		{"client_certificate_rejected", "the answer does not have the sentence about a client certificate"},
 		{"upgrade_failed", "the upstream's status is not 101"},
+		{"http_version_mismatch", "the answer does not say that another version of HTTP is wanted"},
+		{"tls_server_name_rejected", "the answer is not a 421 over TLS"},
 		{"upstreams_full", "an upstream was asked, and answered: received is there"},
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
 		{"forward_proxy_answered", "the connection leads to no forward proxy, or the upstream's address was the Host that it was asked for"},

@@ -1,16 +1,15 @@
 package cause
 
 import (
-	"bytes"
 	"errors"
 	"net/textproto"
-	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/http2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // Texts of HTTP/2's transport, for errors that have no type of their own.
@@ -55,9 +54,12 @@ func http2Cause(t *try) finding {
 		return f
 	}
 	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
-		return streamCause(stream, phase, framing)
+		return streamCause(t.Attempt, stream, phase, framing)
 	}
 	if goaway, ok := errors.AsType[http2.GoAwayError](t.err); ok {
+		if f := codeWants(t.Attempt, goaway.ErrCode.String(), "GOAWAY with the error code "+goaway.ErrCode.String()); f.is() {
+			return f.at(phase)
+		}
 		return found(Goaway, "GOAWAY with the error code "+goaway.ErrCode.String()).at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
@@ -79,7 +81,7 @@ func http2Cause(t *try) finding {
 		// Only what the peer reset is ever tried again; its code stands in the middle.
 		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
 		if parts := strings.Split(code, "; "); len(parts) > 1 {
-			return resetCause(parts[1], phase)
+			return resetCause(t.Attempt, parts[1], phase)
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
@@ -101,7 +103,7 @@ func openingCause(t *try) finding {
 	first := string(t.Connection.Opening)
 	evidence := "the connection begins with " + said(first)
 	switch {
-	case isTLSAlert(first), slices.ContainsFunc(tlsPortSays, func(s []byte) bool { return bytes.Contains(t.Connection.Opening, s) }):
+	case isTLSAlert(first), saysTLS(t.Connection.Opening):
 		return found(TLSExpected, evidence)
 	case strings.HasPrefix(first, "HTTP/"):
 		return found(HTTPVersionMismatch, evidence)
@@ -113,11 +115,11 @@ func openingCause(t *try) finding {
 
 // streamCause is that of one stream's error: the upstream reset it, or our side did
 // because of what came.
-func streamCause(stream http2.StreamError, phase, framing failure.Phase) finding {
+func streamCause(a *listen.Attempt, stream http2.StreamError, phase, framing failure.Phase) finding {
 	evidence := "HTTP/2 error code " + stream.Code.String()
 	switch {
 	case stream.Cause != nil && stream.Cause.Error() == textFromPeer:
-		return resetCause(stream.Code.String(), phase)
+		return resetCause(a, stream.Code.String(), phase)
 	case stream.Cause != nil && stream.Cause.Error() == textH2HeadersExceeded:
 		return found(ResponseHeadersTooLarge)
 	case stream.Code == http2.ErrCodeCancel:
@@ -135,7 +137,10 @@ func gaveUp(err error) bool {
 }
 
 // resetCause is that of a stream which the upstream reset with this code.
-func resetCause(code string, phase failure.Phase) finding {
+func resetCause(a *listen.Attempt, code string, phase failure.Phase) finding {
+	if f := codeWants(a, code, "HTTP/2 error code "+code); f.is() {
+		return f.at(phase)
+	}
 	f := found(StreamReset, "HTTP/2 error code "+code).at(phase)
 	if code == http2.ErrCodeCancel.String() {
 		return f.advise(adviceGaveUp)
@@ -221,6 +226,7 @@ var StreamReset = &Row{
 	Rivals: []Rival{
 		{"http_framing_error", "the reset was received from the upstream; the error says so"},
 		{"goaway", "the error is about one stream, not the connection"},
+		{"http_version_mismatch", "the code does not say which version of HTTP is wanted (HTTP_1_1_REQUIRED)"},
 	},
 }
 
@@ -246,6 +252,7 @@ var Goaway = &Row{
 		{"stream_reset", "the error is about the connection, not one stream"},
 		{"closed_before_response", "the error names GOAWAY"},
 		{"http_framing_error", "the GOAWAY was received from the upstream"},
+		{"http_version_mismatch", "its code does not say which version of HTTP is wanted (HTTP_1_1_REQUIRED)"},
 	},
 }
 

@@ -44,7 +44,7 @@ func http3Cause(t *try) finding {
 		framing = failure.PhaseBody
 	}
 	if alert, ok := quicAlert(t.err); ok {
-		return alertCause(alert)
+		return alertCause(t.Attempt, alert)
 	}
 	if t.Connection == nil {
 		// There is no connect in UDP: the system refuses to send, or to give a socket.
@@ -86,6 +86,9 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	name, _, _ := strings.Cut(code, ": ") // what the upstream said of it follows
 	evidence := "HTTP/3 error code " + name
 	closed := layer(t.err, textQUICApplication) != ""
+	if f := codeWants(t.Attempt, strings.TrimSuffix(name, textQUICRemote), evidence); f.is() {
+		return f.at(phase)
+	}
 	switch {
 	case name == textH3Cancelled:
 		return nothing // of our own making

@@ -97,6 +97,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
 	case answeredInPlace(a):
 		return failure.SentMaybe // somebody has it, and nobody knows who
+	case unprocessed(a):
+		return failure.SentNo
 	case a.HasAnswer():
 		return failure.SentYes
 	case a.FirstByte > 0 && beyondCause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
@@ -153,6 +155,8 @@ func receivedOf(a *listen.Attempt) *failure.Received {
 		Via:         field("Via"),
 		RetryAfter:  field("Retry-After"),
 		ProxyStatus: field("Proxy-Status"),
+		GRPCStatus:  field("Grpc-Status"),
+		GRPCMessage: withoutCredentials(withoutURLSecrets(field("Grpc-Message"), true)),
 	}
 }
 

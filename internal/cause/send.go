@@ -28,6 +28,9 @@ var textsNotSendable = []string{
 	textHeaderListH2,
 	"http2: invalid request :path ",
 	"http2: invalid HTTP header ",
+	textUpgradeH2,
+	textConnectionH2,
+	textCodingH2,
 	"http2: invalid HTTP trailer ",
 	"http3: invalid http header field ",
 	"http3: invalid method ",
@@ -41,7 +44,11 @@ var textsNotSendable = []string{
 const (
 	textInvalidHostH2 = "http2: invalid Host header"
 	textHeaderListH2  = "http2: request header list larger than peer's advertised limit"
-	textNoHost        = ": no Host in request URL" // after http or http3
+	// Fields of a connection, which HTTP/2 hasn't (RFC 9113 section 8.2.2).
+	textUpgradeH2    = "http2: invalid Upgrade request header: "
+	textConnectionH2 = "http2: invalid Connection request header: "
+	textCodingH2     = "http2: invalid Transfer-Encoding request header: "
+	textNoHost       = ": no Host in request URL" // after http or http3
 )
 
 // textOtherLength is the one of them that is found out while sending.
@@ -72,6 +79,12 @@ func notSendableCause(t *try) finding {
 			return f.advise(adviceSocketHost)
 		case whole == textHeaderListH2:
 			return f.advise(adviceHeaderList)
+		case strings.HasPrefix(whole, textUpgradeH2):
+			f.evidence = []string{"HTTP/2 was negotiated, which has no Upgrade field"}
+			return f.advise(adviceUpgradeH2)
+		case strings.HasPrefix(whole, textConnectionH2), strings.HasPrefix(whole, textCodingH2):
+			f.evidence = []string{"HTTP/2 was negotiated, which has no field for the connection alone"}
+			return f.advise(adviceConnectionH2)
 		}
 		return f
 	}
@@ -84,6 +97,13 @@ const adviceSocketHost = "Set header_up Host to the upstream's name: over TLS Ca
 
 // adviceHeaderList is for an upstream of HTTP/2 that takes only so much of a header.
 const adviceHeaderList = "Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE), or send less: look for cookies and for fields that header_up adds."
+
+// adviceUpgradeH2 is for an upgrade other than WebSocket, for which Caddy turns HTTP/2
+// off by itself.
+const adviceUpgradeH2 = "Set versions 1.1 in the transport: the client asks to switch protocols (Upgrade), and over HTTP/2 nobody can."
+
+// adviceConnectionH2 is for fields that Caddy itself would not send.
+const adviceConnectionH2 = "Remove the header_up line that sets Connection or Transfer-Encoding, or set versions 1.1 in the transport: HTTP/2 has neither."
 
 // sendCause finds the cause where sending the request failed.
 func sendCause(t *try) finding {
@@ -226,6 +246,7 @@ var RequestNotSendable = &Row{
 		"header_up builds a name or a value from a placeholder that holds a line break or a control character",
 		"a FastCGI application, and a request whose length is not known",
 		"an upstream with a scheme that the transport does not speak",
+		"an upgrade other than WebSocket, or header_up Connection, to an upstream with which HTTP/2 was negotiated",
 		"proxy_protocol to a TLS port without tls_server_name (phase tls)",
 	},
 	Fix: Fix{

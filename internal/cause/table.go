@@ -45,6 +45,8 @@ var all = []*Row{
 	TLSServerNameRejected,
 	TLSVersionUnsupported,
 	TLSAlert,
+	TLSMalformed,
+	TLSRenegotiationRefused,
 	// Until the request was sent.
 	RequestWriteTimeout,
 	RequestWriteFailed,

@@ -46,6 +46,8 @@ client_certificate_rejected unreachable tls_alert_received tls proxy =
 tls_server_name_rejected unreachable tls_alert_received tls proxy =
 tls_version_unsupported unreachable tls_alert_received tls upstream =
 tls_alert unreachable tls_alert_received tls upstream =
+tls_malformed invalid_response tls_protocol_error tls upstream =
+tls_renegotiation_refused unreachable tls_protocol_error wait proxy =
 request_write_timeout timeout connection_write_timeout send upstream 504
 request_write_failed interrupted connection_terminated send upstream =
 client_upload_failed request http_request_error send client =

@@ -6,23 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // Alerts that have a row of their own, or one with others: RFC 8446 section 6,
 // RFC 6066 section 9 and RFC 7301 section 3.2.
 const (
+	alertHandshakeFailure      = 40
 	alertBadCertificate        = 42
 	alertCertificateUnknown    = 46
 	alertUnknownCA             = 48
 	alertProtocolVersion       = 70
+	alertInternalError         = 80
 	alertUnrecognizedName      = 112
 	alertCertificateRequired   = 116
 	alertNoApplicationProtocol = 120
@@ -43,13 +46,19 @@ func tlsCause(t *try) finding {
 		err = t.Dialing.TLSErr
 	}
 	if alert, ok := receivedAlert(err); ok {
-		return alertCause(alert)
+		return alertCause(t.Attempt, alert)
 	}
 	if !inHandshake {
 		return nothing
 	}
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return found(TLSNotSpoken, "the first bytes that came back: "+quote(plain.RecordHeader[:]))
+		f := found(TLSNotSpoken, "the first bytes that came back: "+quote(plain.RecordHeader[:]))
+		if proxied := sentPROXY(t); len(proxied) > 0 {
+			// A TLS port takes the header for the beginning of plain HTTP.
+			f.evidence = append(f.evidence, proxied...)
+			return f.advise(adviceNoPROXY)
+		}
+		return f
 	}
 	if f := certificateCause(t, err); f.is() {
 		return f
@@ -58,11 +67,11 @@ func tlsCause(t *try) finding {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
 		return found(ConnectionLost).at(failure.PhaseTLS)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
-		return found(TLSClosed, append([]string{"the connection was reset during the handshake"}, sentPROXY(t)...)...)
+		return closedInHandshake(t, "the connection was reset during the handshake")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return found(TLSClosed, append([]string{"the connection was closed during the handshake"}, sentPROXY(t)...)...)
+		return closedInHandshake(t, "the connection was closed during the handshake")
 	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
-		return found(TLSTimeout).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
+		return found(TLSTimeout, handshakeLines(t)...).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
 		return found(TLSVersionUnsupported, errorWords(err))
 	case strings.HasPrefix(innermost(err), textNoServerName):
@@ -70,22 +79,29 @@ func tlsCause(t *try) finding {
 		// that net/http would take from the address.
 		return found(RequestNotSendable, "no name is known to check the certificate by").at(failure.PhaseTLS).advise(adviceServerName)
 	}
-	return nothing
+	return ownTLSCause(t.Attempt, err)
+}
+
+func closedInHandshake(t *try, how string) finding {
+	return found(TLSClosed, slices.Concat([]string{how}, handshakeLines(t), sentPROXY(t))...)
+}
+
+// handshakeLines say what TLS was asked for, and whether anything came back.
+func handshakeLines(t *try) []string {
+	lines := nameLine(t.Attempt)
+	if t.Dialing == nil || t.Dialing.Carried == nil || throughProxy(t.Attempt) {
+		return lines
+	}
+	c := t.Dialing.Carried
+	if c.Received == 0 {
+		return append(lines, "no byte came back")
+	}
+	return append(lines, strconv.FormatInt(c.Received, 10)+" bytes came back: "+quote(c.Head[:min(len(c.Head), maxQuoted)]))
 }
 
 // receivedAlert returns the number of the alert that the peer sent. crypto/tls
 // has the type unexported, so its kind is what can be asked.
-func receivedAlert(err error) (alert uint8, ok bool) {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "remote error" || op.Err == nil {
-		return 0, false
-	}
-	value := reflect.ValueOf(op.Err)
-	if value.Kind() != reflect.Uint8 {
-		return 0, false
-	}
-	return uint8(value.Uint()), true
-}
+func receivedAlert(err error) (alert uint8, ok bool) { return alertOf(err, "remote error") }
 
 // adviceServerName is for proxy_protocol over TLS.
 const adviceServerName = "Set tls_server_name in the transport to the name in the upstream's certificate: with proxy_protocol Caddy takes none from the address."
@@ -97,19 +113,22 @@ func ofOurCertificate(alert uint8) bool {
 		alertBadCertificate <= alert && alert <= alertCertificateUnknown
 }
 
-func alertCause(alert uint8) finding {
+// alertCause is that of an alert which the upstream sent.
+func alertCause(a *listen.Attempt, alert uint8) finding {
 	evidence := fmt.Sprintf("alert %d: %s", alert, strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: "))
-	switch {
-	case ofOurCertificate(alert):
-		return found(ClientCertificateRejected, evidence)
-	case alert == alertUnrecognizedName:
-		return found(TLSServerNameRejected, evidence)
-	case alert == alertProtocolVersion:
-		return found(TLSVersionUnsupported, evidence)
-	case alert == alertNoApplicationProtocol:
-		return found(HTTPVersionMismatch, evidence).at(failure.PhaseTLS)
+	if ofOurCertificate(alert) {
+		return wantsCertificate(a, found(ClientCertificateRejected, evidence))
 	}
-	return found(TLSAlert, evidence)
+	for i := range wants {
+		if w := &wants[i]; w.alert != 0 && w.alert == alert {
+			f := found(w.row, evidence)
+			if w.tell != nil {
+				f = w.tell(a, f)
+			}
+			return f
+		}
+	}
+	return found(TLSAlert, append([]string{evidence}, nameLine(a)...)...)
 }
 
 // certificateCause tells what is wrong with the certificate that the upstream sent.
@@ -126,7 +145,11 @@ func certificateCause(t *try, err error) finding {
 		evidence = append(evidence, validity(chain[0]))
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
-		return found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
+		f := found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
+		if noNameSent(t.Attempt) {
+			f.evidence = append(append(f.evidence, nameLine(t.Attempt)...), hostLine(t.Attempt)...)
+		}
+		return f
 	}
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
 		return found(CertificateUntrusted, append(evidence, here()+" has no trusted authorities at all")...)
@@ -275,7 +298,9 @@ var TLSNotSpoken = &Row{
 	},
 	Rivals: []Rival{
 		{"tls_closed", "bytes came back, and the evidence quotes them"},
+		{"a PROXY protocol header that the TLS port does not expect", "proxy_protocol is not set: the evidence says so where one was sent"},
 		{"not_http", "the phase is tls: no HTTP had been sent"},
+		{"tls_malformed", "what came is no TLS"},
 	},
 }
 
@@ -285,7 +310,7 @@ var TLSClosed = &Row{
 	Summary:      "{upstream} closed the connection during the TLS handshake.",
 	Advice:       "Look at the upstream's TLS log: a name it does not serve (tls_server_name), or a port that speaks no TLS.",
 	Meaning:      "The connection came about, and the upstream ended it in the middle of the TLS handshake, without an alert that says why.",
-	RecognisedBy: "The handshake ended with end of file or a reset, after the connect had worked and before there was a connection to send on.",
+	RecognisedBy: "The handshake ended with end of file or a reset, after the connect had worked and before there was a connection to send on. The evidence has the name that was asked for, or that none was, and whether any byte came.",
 	UsualReasons: []string{
 		"the server has no certificate for the name, and closes",
 		"the port speaks no TLS, and closes on what it cannot read",
@@ -314,7 +339,7 @@ var TLSTimeout = &Row{
 	Summary:      "{upstream} did not finish the TLS handshake within {limit}.",
 	Advice:       "Check that the upstream speaks TLS on this port and is not overloaded; a slow one needs a longer tls_timeout.",
 	Meaning:      "The connection came about, but the TLS handshake did not finish in time.",
-	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit.",
+	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit, the name that was asked for, and whether any byte came.",
 	UsualReasons: []string{
 		"the port speaks another protocol, and waits for the client to say something it knows",
 		"the upstream is overloaded, or a balancer accepts and has no backend",
@@ -411,9 +436,9 @@ var CertificateNameMismatch = &Row{
 	Name: "certificate_name_mismatch", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
 	Phase: failure.PhaseTLS, Side: failure.SideProxy,
 	Summary:      "The certificate of {upstream} is for another name.",
-	Advice:       "Set tls_server_name in the transport to a name that the certificate has.",
+	Advice:       "Check by the certificate's names that {address} is the server that is meant; if it is, set tls_server_name in the transport to one of them.",
 	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
-	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate.",
+	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate, and says where no name was sent, because the upstream is written as an address.",
 	UsualReasons: []string{
 		"reverse_proxy names an address or a container, and the certificate is for the public name",
 		"a certificate with a common name and no names of the modern kind (SAN)",
@@ -450,16 +475,17 @@ var CertificateInvalid = &Row{
 	},
 	Rivals: []Rival{
 		{"certificate_untrusted", "the reason in the evidence is not unknown authority"},
+		{"tls_malformed", "it is about the certificate, not about the protocol"},
 	},
 }
 
 var ClientCertificateRejected = &Row{
 	Name: "client_certificate_rejected", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
 	Phase: failure.PhaseTLS, Side: failure.SideProxy,
-	Summary:      "{upstream} wants a client certificate and did not accept what Caddy presented.",
+	Summary:      "{upstream} wants a client certificate, and got none that it accepts.",
 	Advice:       "Set tls_client_auth in the transport to a certificate from an authority that the upstream trusts.",
 	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
-	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
+	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. The evidence says whether there was one to present. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
 	UsualReasons: []string{
 		"tls_client_auth is not set",
 		"the certificate is from another authority, has expired, or is not meant for clients",
@@ -474,16 +500,17 @@ var ClientCertificateRejected = &Row{
 		{"tls_alert", "the alert's number, tls_alert in the attempt, speaks of a certificate"},
 		{"upstream_status", "the answer has the sentence about the certificate, which the evidence quotes"},
 		{"certificate_untrusted", "the alert came from the upstream: it is about Caddy's certificate"},
+		{"tls_renegotiation_refused", "the upstream refused; Caddy did not"},
 	},
 }
 
 var TLSServerNameRejected = &Row{
 	Name: "tls_server_name_rejected", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
 	Phase: failure.PhaseTLS, Side: failure.SideProxy,
-	Summary:      "{upstream} does not serve the name that was asked for in the TLS handshake.",
+	Summary:      "{upstream} does not serve the name that was asked for in the TLS handshake, or none was.",
 	Advice:       "Set tls_server_name in the transport to a name that the upstream serves.",
-	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for.",
-	RecognisedBy: "The upstream sent alert 112, unrecognized name.",
+	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for; or it refused the request, because its Host is not the name of the handshake. An upstream that is written as an address is asked for no name at all.",
+	RecognisedBy: "The upstream sent alert 112, unrecognized name; or it answered 421, misdirected request, over TLS (Apache, nginx, Caddy), or 400 with the words Invalid SNI (Jetty), in phase headers and with the outcome upstream_answered. The evidence has the name that was sent, or that none was, and the Host.",
 	UsualReasons: []string{
 		"reverse_proxy names a container or an internal host, and the upstream serves its public name only",
 		"the upstream has no site for this name yet",
@@ -496,6 +523,7 @@ var TLSServerNameRejected = &Row{
 	},
 	Rivals: []Rival{
 		{"tls_alert", "tls_alert in the attempt is 112"},
+		{"upstream_status", "a 421 came over TLS, or the answer says so"},
 		{"certificate_name_mismatch", "an alert came, and no certificate"},
 	},
 }
@@ -531,7 +559,7 @@ var TLSAlert = &Row{
 	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
 	UsualReasons: []string{
 		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
-		"alert 80, internal error: the server's own TLS setup is broken",
+		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",
 	},
 	Fix: Fix{
 		Caddy:       "Ask for the name that the upstream serves; present a client certificate if it wants one.",
@@ -541,7 +569,8 @@ var TLSAlert = &Row{
 	},
 	Rivals: []Rival{
 		{"client_certificate_rejected", "nothing for alert 40: before TLS 1.3 it is also sent where a client certificate is missing; any other number rules it out"},
-		{"tls_server_name_rejected", "nothing for alert 40: some servers send it for a name that they do not serve; any other number rules it out"},
+		{"tls_server_name_rejected", "nothing for alerts 40 and 80: the evidence says which name was sent; some servers send it for a name that they do not serve; any other number rules it out"},
+		{"tls_malformed", "the alert came from the upstream"},
 		{"tls_version_unsupported", "nothing for alert 40: some servers send it where versions differ; any other number rules it out"},
 		{"tls_closed", "an alert came"},
 	},

@@ -209,6 +209,7 @@ var KeepaliveRace = &Row{
 		{"request_write_failed", "the connection was reused (idle_ms), and died within one round trip"},
 		{"response_length_exceeded", "nothing came over the idle connection before it ended"},
 		{"an application that crashes at once upon a request", "nothing where it dies within one round trip on a reused connection; on a new one it shows as closed_before_response"},
+		{"tls_renegotiation_refused", "the error is not that Caddy refused a renegotiation"},
 	},
 }
 
@@ -241,6 +242,7 @@ var ClosedBeforeResponse = &Row{
 		{"goaway", "nothing over HTTP/2, where a connection that is dropped says no more; over HTTP/1.1 there is none"},
 		{"fastcgi_malformed", "the error is end of file"},
 		{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
+		{"tls_renegotiation_refused", "the error is not that Caddy refused a renegotiation"},
 	},
 }
 

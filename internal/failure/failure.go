@@ -158,6 +158,8 @@ type Received struct {
 	Via         string `json:"via,omitempty"`
 	RetryAfter  string `json:"retry_after,omitempty"`
 	ProxyStatus string `json:"proxy_status,omitempty"`
+	GRPCStatus  string `json:"grpc_status,omitempty"`
+	GRPCMessage string `json:"grpc_message,omitempty"`
 }
 
 // Request is what is kept of the client's request: redacted and bounded.

@@ -75,7 +75,8 @@ func forwardProxyFaults() []Fault {
 
 		{
 			// It closes with bytes unread, so that a reset may cut its answer.
-			Name: "proxy_protocol_unexpected", Number: "42", Status: http.StatusBadRequest, OrCause: "response_truncated",
+			Name: "proxy_protocol_unexpected", Number: "42", OrCause: "response_truncated",
+			Cause: "upstream_status", Phase: "headers", Side: "proxy", Outcome: "upstream_answered", Status: http.StatusBadRequest,
 			Start: overHTTP1(transport("proxy_protocol v1")),
 		},
 		{

@@ -66,7 +66,8 @@ func http3Faults() []Fault {
 		failed("h3_client_certificate_missing", "client_certificate_rejected", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, asksForCertificate: true})),
 
 		failed("h3_server_name_rejected", "tls_server_name_rejected", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, certificateFor: noCertificate})),
-		failed("h3_internal_error", "tls_alert", "tls", "upstream", 502, overH3(h3Server{protocols: alpn, certificateFor: failsToFind})),
+		// It was asked for no name, as an address is none.
+		failed("h3_internal_error", "tls_alert", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, certificateFor: failsToFind})),
 
 		failed("h3_stream_reset", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Resets("", h3InternalError)})),
 		failed("h3_request_rejected", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Resets("", h3RequestRejected)})),

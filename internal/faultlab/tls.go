@@ -66,7 +66,7 @@ func tlsFaults() []Fault {
 		failed("tls_versions_too_old", "14c", "tls_version_unsupported", "upstream", startOldTLS),
 		failed("tls_version_chosen_too_old", "14e", "tls_version_unsupported", "upstream", overTCP(afterHello(oldServerHello()), speaksTLS)),
 		failed("tls_handshake_failure", "14b", "tls_alert", "upstream", overTCP(afterHello(alert(40)), speaksTLS)),
-		failed("tls_internal_error", "14d", "tls_alert", "upstream", overTCP(afterHello(alert(80)), speaksTLS)),
+		failed("tls_internal_error", "14d", "tls_alert", "upstream", overTCP(afterHello(alert(80)), transport("tls", "tls_server_name app.internal"))),
 		failed("tls_unrecognized_name", "", "tls_server_name_rejected", "proxy", overTCP(afterHello(alert(112)), transport("tls", "tls_server_name app.internal"))),
 		failed("tls_protocol_not_common", "", "http_version_mismatch", "proxy", overTCP(afterHello(alert(120)), speaksTLS)),
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -28,8 +29,9 @@ type LiveAttempt struct {
 	// identity for a dial that begins late.
 	trace *httptrace.ClientTrace
 	// conn is the connection that the attempt got, at.
-	conn         httptrace.GotConnInfo
-	at           time.Duration
+	conn httptrace.GotConnInfo
+	at   time.Duration
+
 	requestBody  requestBody
 	responseBody responseBody
 }
@@ -90,7 +92,14 @@ func (a *LiveAttempt) freeze() Attempt {
 				c.Opening = carried.Head
 			}
 		}
+		if secure, ok := a.conn.Conn.(*tls.Conn); ok {
+			c.ServerName = secure.ConnectionState().ServerName
+		}
 		frozen.Connection = c
+	} else if frozen.Dialing != nil && frozen.Dialing.wire != nil {
+		d := *frozen.Dialing
+		d.Carried = d.wire.carried()
+		frozen.Dialing = &d
 	}
 	return frozen
 }
@@ -345,6 +354,19 @@ func (a *LiveAttempt) Dialed(err error) {
 	}
 }
 
+// Wired hears by which connection the dial ended.
+func (a *LiveAttempt) Wired(conn net.Conn) {
+	w, ok := conn.(*Wire)
+	if !ok {
+		return
+	}
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	if a.live() {
+		a.dialing().wire = w
+	}
+}
+
 func (a *LiveAttempt) dnsStart(info httptrace.DNSStartInfo) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
@@ -441,8 +463,14 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 			a.l.before = make(http.Header)
 		}
 	}
-	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" {
+	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" || a.asksOtherwise(res) {
 		a.Header = received(res.Header)
+		if upgrade := a.l.request.Header.Get("Upgrade"); upgrade != "" {
+			a.Header[clientUpgrade] = []string{upgrade}
+		}
+		if res.Close {
+			a.Header[closes] = nil
+		}
 	}
 	switch {
 	case res.Body == nil, res.Body == http.NoBody:
@@ -501,10 +529,33 @@ func protocolOf(res *http.Response, usesTLS bool) string {
 	return ""
 }
 
-// received keeps what an answer says of who gave it.
+// asksOtherwise hears whether an answer that is no error of the upstream's may be one to
+// how it was asked: a status that says so, a sentence that may stand in its body, or the
+// status of gRPC in its header. The caller holds the lock.
+func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
+	switch res.StatusCode {
+	case http.StatusBadRequest:
+		a.wanting = true
+	case http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusHTTPVersionNotSupported:
+		a.wanting = true
+	case http.StatusForbidden:
+		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
+		a.wanting = a.TLS && res.ProtoMajor == 1 && res.ProtoMinor == 0
+	case http.StatusOK:
+		if code := res.Header["Grpc-Status"]; len(code) > 0 && code[0] == grpcUnavailable {
+			a.wanting = strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc")
+		}
+	}
+	return a.wanting
+}
+
+// grpcUnavailable is gRPC's own 503.
+const grpcUnavailable = "14"
+
+// received keeps what an answer says of who gave it, and of what it wants.
 func received(header http.Header) http.Header {
 	kept := make(http.Header)
-	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Upgrade"} {
+	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Connection", "Upgrade", "Grpc-Status", "Grpc-Message"} {
 		if values := header.Values(field); len(values) > 0 {
 			kept[field] = append([]string(nil), values...)
 		}
@@ -607,7 +658,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if !a.live() {
 		return n, err
 	}
-	if a.Status == http.StatusBadRequest && len(a.Body.Start) < MaxBodyStart {
+	if a.wanting && (a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) && len(a.Body.Start) < MaxBodyStart {
 		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
 	}
 	a.Body.Bytes += int64(n)

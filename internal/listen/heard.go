@@ -158,8 +158,9 @@ type Attempt struct {
 	Asks bool
 	// FromEnvironment says that the process's environment names the forward proxy.
 	FromEnvironment bool
-	// handled says that the owner's own routes make something of the answer.
-	handled bool
+	// handled says that the owner's own routes make something of the answer; wanting that
+	// it may be one to how the upstream was asked.
+	handled, wanting bool
 
 	// Request is the request as it went out, nil where it didn't: to be read only, and not
 	// its body.
@@ -207,6 +208,24 @@ type Attempt struct {
 	RequestBytes int64
 }
 
+// Header has what else is known of an answer under names that no field has.
+const clientUpgrade, closes = ":upgrade", ":close"
+
+// Closes says that its answer is the connection's last, as far as its header is kept.
+func (a *Attempt) Closes() bool {
+	_, ok := a.Header[closes]
+	return ok
+}
+
+// ClientUpgrade is the protocol that the client asked to switch to, where the answer may
+// be about that; "" for none.
+func (a *Attempt) ClientUpgrade() string {
+	if values := a.Header[clientUpgrade]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // CarriesRequest says that what was sent is the client's request, and no question that
 // the owner's config has about it.
 func (a *Attempt) CarriesRequest() bool {
@@ -245,6 +264,11 @@ type Dialing struct {
 	// handshake that never ended has 0.
 	TLSDone time.Duration
 	TLSErr  error
+	// Carried is what went over the connection that was dialled, where the attempt didn't
+	// get it; nil where that can't be told.
+	Carried *Carried
+	// wire is that connection.
+	wire *Wire
 }
 
 // connected says that a network connection came about.
@@ -282,6 +306,9 @@ type Connection struct {
 	// out of the idle pool, after having been idle for Idle.
 	Reused, WasIdle bool
 	Idle            time.Duration
+	// ServerName is what its TLS was asked for: an address is not sent as a name. "" where
+	// no TLS is spoken, or a transport hides it.
+	ServerName string
 	// Opening is how one of HTTP/2 in the clear began: what came first over it, nil
 	// where it was not listened to.
 	Opening []byte
@@ -309,8 +336,8 @@ type Body struct {
 	Beyond *Beyond
 	// Reading is how long the upstream was waited for, to send it.
 	Reading time.Duration
-	// Start is its first bytes, kept only of a 400 (see MaxBodyStart): a TLS port
-	// says there that it is one, or that it wants a certificate.
+	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
+	// how it wants to be asked: of a 400, and of Node's 403.
 	Start []byte
 }
 

@@ -265,10 +265,10 @@ func (l *Listener) WentWell() bool {
 	defer l.mu.Unlock()
 	well := !l.troubled
 	if a := l.current; a != nil {
-		// An upgrade that Caddy refused leaves nothing written; a 400 may be a TLS
-		// port's own sentence; an error that came by a forward proxy may be its own.
+		// An upgrade that Caddy refused leaves nothing written; an error that came by a
+		// forward proxy may be its own.
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
-		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && a.Status != http.StatusBadRequest && a.Body.Err == nil &&
+		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && !a.wanting && a.Body.Err == nil &&
 			(a.ForwardProxy == "" || a.TLS)
 	}
 	if l.response.Status == StatusClientClosedRequest {

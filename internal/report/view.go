@@ -181,6 +181,7 @@ func received(r *failure.Received) string {
 	parts := words(number(r.Status))
 	for _, field := range []fact{
 		{"server", r.Server}, {"via", r.Via}, {"retry-after", r.RetryAfter}, {"proxy-status", r.ProxyStatus},
+		{"grpc-status", r.GRPCStatus}, {"grpc-message", r.GRPCMessage},
 	} {
 		if field.Value != "" {
 			parts = append(parts, field.Label+": "+field.Value)

@@ -185,6 +185,9 @@ func hearDial(dial dialFunc, hear hearFunc) dialFunc {
 				past = a.Past
 			}
 			conn = hear(conn, past)
+			if a != nil {
+				a.Wired(conn)
+			}
 		}
 		return conn, err
 	}

@@ -1,0 +1,416 @@
+package cause
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// want is a word by which a server says that it was asked in the wrong way, and what it
+// wants instead.
+type want struct {
+	// status is that of its answer, where it gives one; says is a sentence in its body, ""
+	// where the status says it all.
+	status int
+	says   string
+	// alert is TLS's, code that of HTTP/2's or HTTP/3's error.
+	alert uint8
+	code  string
+	// over is how it was asked.
+	over over
+	// row is the cause, and tell makes more of it; it may be nil.
+	row  *Row
+	tell func(a *listen.Attempt, f finding) finding
+	// unprocessed says that no application was asked.
+	unprocessed bool
+}
+
+// over is what a request went over.
+type over int
+
+const (
+	overAny over = iota
+	overPlain
+	overTLS
+)
+
+func (o over) fits(a *listen.Attempt) bool { return o == overAny || (o == overTLS) == a.TLS }
+
+// wants are all of them, each with who says so. Those of whom nothing is said were heard
+// from the servers themselves; "source" marks those that were read there.
+var wants = []want{
+	// Plain HTTP was sent to a TLS port. Node, HAProxy, uvicorn, lighttpd, Kestrel (source)
+	// and openssl s_server close without a word, gunicorn resets.
+	{status: 400, says: "Client sent an HTTP request to an HTTPS server.", over: overPlain, row: TLSExpected, unprocessed: true},   // Go, so Caddy and Traefik
+	{status: 400, says: "The plain HTTP request was sent to HTTPS port", over: overPlain, row: TLSExpected, unprocessed: true},     // nginx, and what is made of it
+	{status: 400, says: "speaking plain HTTP to an SSL-enabled server port", over: overPlain, row: TLSExpected, unprocessed: true}, // Apache
+	{status: 400, says: "This combination of host and port requires TLS.", over: overPlain, row: TLSExpected, unprocessed: true},   // Tomcat, so Spring Boot and UniFi (source)
+	{status: 400, says: "HTTP request to HTTPS port", over: overPlain, row: TLSExpected, unprocessed: true},                        // Jetty (source)
+	{status: 400, says: "this server only speaks HTTPS on this port", over: overPlain, row: TLSExpected, unprocessed: true},        // Cheroot, so CherryPy and Salt (source)
+
+	// Another version of HTTP is spoken.
+	{status: 400, says: "An HTTP/1.x request was sent to an HTTP/2 only endpoint.", row: HTTPVersionMismatch, tell: wantsHTTP2, unprocessed: true}, // Kestrel (source)
+	{status: 403, says: "Missing ALPN Protocol, expected `h2`", over: overTLS, row: HTTPVersionMismatch, tell: wantsHTTP2, unprocessed: true},      // Node
+	{status: 505, row: HTTPVersionMismatch, tell: wantsVersion, unprocessed: true},                                                                 // RFC 9110 section 15.6.6
+	{code: http2.ErrCodeHTTP11Required.String(), row: HTTPVersionMismatch, tell: wantsHTTP1},                                                       // IIS and Exchange (documents), Apache for a path with a certificate of its own
+	{code: http2.ErrCodeInadequateSecurity.String(), row: HTTPVersionMismatch, tell: wantsBetterTLS},                                               // RFC 9113 section 9.2
+	{code: "H3_VERSION_FALLBACK", row: HTTPVersionMismatch, tell: wantsNoHTTP3},                                                                    // RFC 9114 section 8.1
+	{alert: alertNoApplicationProtocol, over: overTLS, row: HTTPVersionMismatch, tell: inHandshake},                                                // RFC 7301 section 3.2: Node, Go
+
+	// Another name is served.
+	{status: 421, over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                                          // Apache, nginx, Caddy (strict_sni_host)
+	{status: 421, over: overPlain, row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                               // RFC 9110 section 15.5.20
+	{status: 400, says: "Invalid SNI", over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                     // Jetty (source)
+	{status: 400, says: "The request hostname is invalid.", row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                      // IIS and Kestrel (source)
+	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                      // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
+	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                    // Go without a certificate for the name, so Caddy
+	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                       // RFC 8446 section 6.2
+	{alert: alertProtocolVersion, over: overTLS, row: TLSVersionUnsupported},                                                                              // RFC 8446 section 6.2
+	{status: 400, says: "No required SSL certificate was sent", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true}, // nginx
+	{status: 400, says: "The SSL certificate error", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},            // nginx
+
+	// Another upgrade, or one that the client asked for and that was not passed on.
+	{status: 426, row: UpstreamStatus, tell: wantsUpgrade, unprocessed: true},                        // RFC 9110 section 15.5.22: Node's ws, Python's websockets
+	{status: 400, says: "Unsupported upgrade request.", row: UpstreamStatus, tell: wantsNoWebSocket}, // uvicorn without a library for WebSocket
+
+	// A PROXY protocol header that was not expected: nginx, Apache, HAProxy, Node, Go,
+	// gunicorn and uvicorn answer 400, and close.
+	{status: 400, row: UpstreamStatus, tell: wantsNoPROXY},
+}
+
+// wantedBy finds what the upstream's own answer wants. Without a sentence a status says so
+// only of an answer that was read.
+func wantedBy(a *listen.Attempt) (finding, *want) {
+	status, page := beginning(a)
+	if status == 0 {
+		return nothing, nil
+	}
+	for i := range wants {
+		w := &wants[i]
+		if w.status != status || !w.over.fits(a) || w.says == "" && a.Status != status {
+			continue
+		}
+		evidence := "the upstream answered " + strconv.Itoa(status)
+		if w.says != "" {
+			if evidence = sentenceIn(page, w.says); evidence == "" {
+				continue
+			}
+		}
+		f := found(w.row, evidence).at(failure.PhaseHeaders)
+		if w.tell != nil {
+			f = w.tell(a, f)
+		}
+		if f.is() {
+			return f, w
+		}
+	}
+	return nothing, nil
+}
+
+// portSays finds the cause where the answer says in a sentence how it is to be asked:
+// whatever comes after that, it was heard.
+func portSays(a *listen.Attempt) finding {
+	if f, w := wantedBy(a); w != nil && w.says != "" {
+		return f
+	}
+	return nothing
+}
+
+// portCause finds the cause where the answer could not be read, or writing the request
+// failed, and what had come is a port's own sentence.
+func portCause(t *try) finding { return portSays(t.Attempt) }
+
+// unprocessed says that an answer is one to how it was asked, which no application saw.
+func unprocessed(a *listen.Attempt) bool {
+	_, w := wantedBy(a)
+	return w != nil && w.unprocessed
+}
+
+// saysTLS says that a page has the sentence of a TLS port.
+func saysTLS(page []byte) bool {
+	for i := range wants {
+		if w := &wants[i]; w.row == TLSExpected && sentenceIn(page, w.says) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// codeWants finds what an error code of HTTP/2 or HTTP/3 wants, which the upstream sent.
+func codeWants(a *listen.Attempt, code, evidence string) finding {
+	for i := range wants {
+		if w := &wants[i]; w.code != "" && w.code == code {
+			return w.tell(a, found(w.row, evidence))
+		}
+	}
+	return nothing
+}
+
+// sentenceIn gives the evidence that a sentence is on a page, "" for none.
+func sentenceIn(page []byte, sentence string) string {
+	i := bytes.Index(page, []byte(sentence))
+	if i < 0 {
+		return ""
+	}
+	line := page[i:]
+	if end := bytes.IndexAny(line, "<\r\n"); end >= 0 {
+		line = line[:end]
+	}
+	return "the answer says: " + said(string(line))
+}
+
+// beginning is the status of an answer that may say how it is to be asked, and how its
+// body begins, whether somebody read it or it was only heard on the connection.
+func beginning(a *listen.Attempt) (status int, page []byte) {
+	if a.Status != 0 && (len(a.Body.Start) > 0 || a.Status != http.StatusBadRequest) {
+		return a.Status, a.Body.Start
+	}
+	head := (&try{Attempt: a}).head()
+	if head == "" && a.Connection != nil {
+		head = string(a.Connection.Opening)
+	}
+	line, rest, _ := strings.Cut(head, "\r\n")
+	version, code, _ := strings.Cut(line, " ")
+	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(code, "400") {
+		return a.Status, nil
+	}
+	_, body, _ := strings.Cut(rest, "\r\n\r\n")
+	if strings.HasPrefix(rest, "\r\n") { // no field at all
+		body = rest[len("\r\n"):]
+	}
+	return http.StatusBadRequest, []byte(body)
+}
+
+// What is to be done, by what was wanted.
+
+const (
+	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1 for this request."
+	adviceHTTP2 = "Let the transport speak HTTP/2 alone to {upstream}: versions 2 with TLS, h2c:// without."
+	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
+	adviceTLS12 = "Turn on TLS 1.3 at {upstream}, or set versions 1.1 in the transport: it finds the cipher suite too weak for HTTP/2."
+	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
+
+	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
+	adviceNoPROXY     = "Remove proxy_protocol from the transport, or let {upstream} expect the PROXY header on this port."
+	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'."
+)
+
+func wantsHTTP1(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP1) }
+
+func wantsHTTP2(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP2) }
+
+func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP3) }
+
+func wantsBetterTLS(_ *listen.Attempt, f finding) finding { return f.advise(adviceTLS12) }
+
+// inHandshake is for what is only said in TLS's.
+func inHandshake(_ *listen.Attempt, f finding) finding { return f.at(failure.PhaseTLS) }
+
+// wantsVersion says which version was refused.
+func wantsVersion(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, "it was asked in "+orText(a.Protocol, "a version that is not known"))
+	return f
+}
+
+// wantsHost is for a Host that is not served.
+func wantsHost(a *listen.Attempt, f finding) finding {
+	f.side = failure.SideProxy
+	f.evidence = append(f.evidence, hostLine(a)...)
+	return f.advise(adviceHost)
+}
+
+// wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or
+// for another. What the config made of its request is the proxy's.
+func wantsUpgrade(a *listen.Attempt, f finding) finding {
+	asked := ""
+	if a.Request != nil {
+		asked = a.Request.Header.Get("Upgrade")
+	}
+	wanted := a.Header.Get("Upgrade")
+	f.evidence = append(f.evidence, "the upstream's Upgrade: "+said(wanted))
+	switch upper := strings.ToUpper(wanted); {
+	case strings.HasPrefix(upper, "TLS/") && !a.TLS: // RFC 2817 section 4.2
+		f.row = TLSExpected
+		return f
+	case strings.HasPrefix(upper, "HTTP/"), strings.HasPrefix(upper, "H2C"):
+		f.row = HTTPVersionMismatch
+		return f
+	case a.ClientUpgrade() != "" && asked == "":
+		f.side = failure.SideProxy
+		f.evidence = append(f.evidence, "the client asked for "+said(a.ClientUpgrade())+"; what was sent had no Upgrade field")
+		return f.advise(advicePassUpgrade)
+	}
+	return nothing
+}
+
+// wantsNoWebSocket is for a server that can't do what the client asked for.
+func wantsNoWebSocket(a *listen.Attempt, f finding) finding {
+	if !strings.EqualFold(a.ClientUpgrade(), "websocket") {
+		return nothing // nobody has to know it
+	}
+	return f.advise(adviceWebSocket)
+}
+
+// wantsNoPROXY is for a 400 that is the first answer on a connection which began with a
+// PROXY header, and the last. An application's own 400 leaves it open.
+func wantsNoPROXY(a *listen.Attempt, f finding) finding {
+	if a.Limits == nil || a.Limits.ProxyProtocol == "" || !a.Closes() || a.Connection == nil || a.Connection.Reused {
+		return nothing
+	}
+	f.side = failure.SideProxy
+	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
+	return f.advise(adviceNoPROXY)
+}
+
+// wrongName is for a server name and a Host that don't fit.
+func wrongName(a *listen.Attempt, f finding) finding {
+	f.proxyError = "proxy_configuration_error" // no alert came
+	f.evidence = append(f.evidence, nameLine(a)...)
+	f.evidence = append(f.evidence, hostLine(a)...)
+	return f.advise(adviceForServerName(a))
+}
+
+// wantsServerName is for a server that refuses the handshake for its name.
+func wantsServerName(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, nameLine(a)...)
+	if noNameSent(a) {
+		f.evidence = append(f.evidence, hostLine(a)...)
+		return f.advise(adviceForServerName(a))
+	}
+	return f
+}
+
+// mayWantServerName is for an alert that says nothing else where a name was sent.
+func mayWantServerName(a *listen.Attempt, f finding) finding {
+	f = wantsServerName(a, f)
+	if noNameSent(a) {
+		f.side = failure.SideProxy
+	}
+	return f
+}
+
+// mayWantMuch is for the alert that stands for whatever is not in common.
+func mayWantMuch(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, nameLine(a)...)
+	f.evidence = append(f.evidence, certificateLine(a)...)
+	return f
+}
+
+// wantsCertificate is for a server that says that it wants a client's certificate, or
+// another.
+func wantsCertificate(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, certificateLine(a)...)
+	if f.phase == failure.PhaseHeaders {
+		f.proxyError = "proxy_configuration_error" // no alert came
+	}
+	if s := tlsSettings(a); s != nil && s.ClientCertificate {
+		return f.advise(adviceOtherCertificate)
+	}
+	return f
+}
+
+// adviceOtherCertificate is for one that was presented, and refused.
+const adviceOtherCertificate = "Replace the certificate in tls_client_auth by a valid one for clients, from an authority that {upstream} trusts."
+
+// What was asked, in evidence.
+
+// certificateLine says whether there was a certificate to present.
+func certificateLine(a *listen.Attempt) []string {
+	switch s := tlsSettings(a); {
+	case s == nil:
+		return nil
+	case s.ClientCertificate:
+		return []string{"tls_client_auth is set: there was a certificate to present"}
+	}
+	return []string{"tls_client_auth is not set: no certificate was presented"}
+}
+
+func tlsSettings(a *listen.Attempt) *failure.TLSSettings {
+	if a.Limits == nil {
+		return nil
+	}
+	return a.Limits.TLS
+}
+
+// askedFor is the name that TLS was asked for, with the reason where none is: an address
+// isn't sent as one (RFC 6066 section 3).
+func askedFor(a *listen.Attempt) (name, why string) {
+	s := tlsSettings(a)
+	switch {
+	case !a.TLS || a.Protocol == protocolHTTP3 && s == nil:
+		return "", ""
+	case a.Connection != nil && a.Connection.ServerName != "":
+		name = a.Connection.ServerName
+	case s != nil && s.ServerName != "":
+		if name = s.ServerName; strings.Contains(name, "{") {
+			return name, ""
+		}
+	case strings.HasPrefix(a.Network, "unix"), s == nil:
+		return "", ""
+	default:
+		if name = a.Address; name == "" {
+			return "", ""
+		}
+		if host, _, err := net.SplitHostPort(name); err == nil {
+			name = host
+		}
+	}
+	bare, _, _ := strings.Cut(name, "%")
+	if net.ParseIP(strings.Trim(bare, "[]")) != nil {
+		return "", strings.Trim(name, "[]") + " is an address"
+	}
+	return name, ""
+}
+
+// noNameSent says that TLS was asked for no name.
+func noNameSent(a *listen.Attempt) bool {
+	_, why := askedFor(a)
+	return why != ""
+}
+
+// nameLine says which name TLS was asked for, as far as it is known.
+func nameLine(a *listen.Attempt) []string {
+	switch name, why := askedFor(a); {
+	case why != "":
+		return []string{"no server name was sent: " + why}
+	case name == "":
+		return nil
+	case strings.Contains(name, "{"):
+		return []string{"the server name sent was what tls_server_name " + name + " gave"}
+	default:
+		return []string{"the server name sent was " + name}
+	}
+}
+
+// hostLine says which Host was asked for.
+func hostLine(a *listen.Attempt) []string {
+	if a.Request == nil || a.Request.Host == "" {
+		return nil
+	}
+	return []string{"the Host sent was " + cut(failure.Visible(a.Request.Host), maxQuoted)}
+}
+
+// adviceForServerName names what to set: the Host, where that can be a server's name.
+func adviceForServerName(a *listen.Attempt) string {
+	const advice = "Set tls_server_name in the transport to the name that {upstream} serves"
+	if a.Request != nil {
+		host := a.Request.Host
+		if bare, _, err := net.SplitHostPort(host); err == nil {
+			host = bare
+		}
+		if len(host) <= maxServerName && isHostName(host) {
+			return "Set tls_server_name " + host + " in the transport, or to another name that {upstream} serves."
+		}
+	}
+	return advice + ", and header_up Host to the same."
+}
+
+// maxServerName is how long a name may be that is advised.
+const maxServerName = 100
