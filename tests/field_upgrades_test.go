@@ -97,7 +97,7 @@ func TestUpgradesEnded(t *testing.T) {
 				return
 			}
 			testcaddy.Eventually(t, "all are counted", func() bool { return upgradesEnded(c)[tc.by] == 3 })
-			entry := log.Wait(upgradesMessage, 1)[0]
+			entry := log.Wait("upgraded connections ended", 1)[0]
 			if entry["count"] != 3.0 || entry["ended_by"] != tc.by || entry["upstream"] != address {
 				t.Errorf("logged: %v", entry)
 			}

@@ -16,6 +16,8 @@ import (
 // the alert that was sent.
 const (
 	opLocalError         = "local error"
+	opRemoteError        = "remote error"
+	textInternalTLS      = "tls: internal error"
 	alertNoRenegotiation = 100
 	textOwnTLS           = "tls: "
 	textParseCertificate = "tls: failed to parse certificate from server: "
@@ -55,7 +57,7 @@ var textsOfOurs = []string{
 // ownTLSCause finds the cause where our side of TLS refused what came, or could not go
 // on, in the handshake or after it.
 func ownTLSCause(a *listen.Attempt, err error) finding {
-	if err == nil {
+	if op, ok := errors.AsType[*net.OpError](err); err == nil || ok && op.Op == opRemoteError {
 		return nothing
 	}
 	text := innermost(err)
@@ -65,6 +67,13 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 	alert, ours := localAlert(err)
 	begins := func(known string) bool { return strings.HasPrefix(text, known) }
 	switch {
+	case begins(textShutdown), begins(textCloseNotify):
+		return nothing // our side had ended it, and what for is not known here
+	case begins(textInternalTLS), ours && alert == alertInternalError:
+		if a.Connection != nil {
+			return nothing // a bug of Go's, or of Caddy's: nothing that came
+		}
+		return found(RequestNotSendable, "Caddy's own side: "+withoutSecrets(text)).at(failure.PhaseTLS).advise(adviceOwnTLS)
 	case ours && alert == alertNoRenegotiation:
 		f := found(TLSRenegotiationRefused, certificateLine(a)...)
 		if phase := reached(a); phase == failure.PhaseBody {
@@ -82,8 +91,6 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 	case ours:
 		text = strings.TrimPrefix(tls.AlertError(alert).Error(), textOwnTLS)
 		return found(TLSMalformed, "Caddy ended TLS with the alert "+text).at(tlsPhase(a))
-	case begins(textShutdown), begins(textCloseNotify):
-		return nothing // our side had ended it, and what for is not known here
 	case begins(textOwnTLS):
 		return found(TLSMalformed, "Caddy ended TLS: "+withoutSecrets(strings.TrimPrefix(text, textOwnTLS))).at(tlsPhase(a))
 	}

@@ -42,6 +42,7 @@ type proxy struct {
 	method    string
 	header    http.Header
 	body      io.Reader
+	host      string        // the Host that is sent
 	wired     bool          // the connection is listened to as well
 	leave     time.Duration // after which the client leaves, if it does
 }
@@ -89,6 +90,9 @@ func to(t *testing.T, address string, options ...func(*proxy)) *proxy {
 		}
 		if p.wired {
 			conn = listen.NewWire(conn, nil)
+			if a != nil {
+				a.Wired(conn)
+			}
 		}
 		return conn, nil
 	}
@@ -123,11 +127,14 @@ func (p *proxy) ask(t *testing.T) *listen.Heard {
 	if p.header != nil {
 		r.Header = p.header
 	}
+	if p.host != "" {
+		r.Host = p.host
+	}
 	l := listen.To(httptest.NewRecorder(), r, nil)
 	a := l.Selected(p.address, nil, p.limits)
 	trace := new(httptrace.ClientTrace)
 	r = r.WithContext(httptrace.WithClientTrace(context.WithValue(r.Context(), listenerKey{}, l), trace))
-	l.RoundTrip(p.limits, listen.Trip{Network: p.network, Address: p.address, TLS: p.tls, Trace: trace})
+	l.RoundTrip(p.limits, listen.Trip{Network: p.network, Address: p.address, TLS: p.tls, Request: r, Trace: trace})
 	r.Body = a.RequestBody(r.Body)
 	res, err := p.transport.RoundTrip(r)
 	_, dialErr := errors.AsType[opaque](err)

@@ -101,7 +101,7 @@ func handshakeLines(t *try) []string {
 
 // receivedAlert returns the number of the alert that the peer sent. crypto/tls
 // has the type unexported, so its kind is what can be asked.
-func receivedAlert(err error) (alert uint8, ok bool) { return alertOf(err, "remote error") }
+func receivedAlert(err error) (alert uint8, ok bool) { return alertOf(err, opRemoteError) }
 
 // adviceServerName is for proxy_protocol over TLS.
 const adviceServerName = "Set tls_server_name in the transport to the name in the upstream's certificate: with proxy_protocol Caddy takes none from the address."
