@@ -265,7 +265,7 @@ func greeted(t *try) bool {
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
 
 // adviceStatus is for a status that is none.
-const adviceStatus = "Look at what {upstream} writes as status: one of HTTP's own, from 200 to 599."
+const adviceStatus = "Look at what {upstream} writes as status: one of HTTP's own, from 200 to 599, never the code of an error or an exception."
 
 // answerCause is that of an upstream's own answer.
 func answerCause(a *listen.Attempt) finding {
@@ -438,7 +438,7 @@ var ResponseMalformed = &Row{
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	UsualReasons: []string{
 		"a script that prints before its headers, or a line break in a header value",
-		"a number of the application's own where the status belongs: 0, 42, 1000",
+		"a number of the application's own where the status belongs: 0, 42, or the code of an exception (1045 and 2002 of MySQL)",
 		"two different Content-Length fields, or one that is no number",
 		"a home-made server",
 	},
