@@ -23,6 +23,7 @@ import (
 const (
 	fine = ""
 	hang = "hang" // until the test is over
+	down = "down" // what it needs isn't there
 )
 
 // grpcServer is a gRPC server with the standard health service.
@@ -45,6 +46,9 @@ func startGRPC(t *testing.T) *grpcServer {
 			s.hanging <- struct{}{}
 			<-s.over // not ctx: at the client's deadline it might still answer, and nothing had failed
 			return nil, ctx.Err()
+		}
+		if check, ok := request.(*grpc_health_v1.HealthCheckRequest); ok && check.Service == down {
+			return nil, status.Error(codes.Unavailable, "no healthy upstream")
 		}
 		return handler(ctx, request)
 	}))
@@ -111,6 +115,22 @@ func TestGRPC(t *testing.T) {
 		c.idle(t)
 		if n := len(c.failures(t)); n > 0 {
 			t.Errorf("%d failures were recorded", n)
+		}
+	})
+
+	// Without a message before it, its status goes into the header.
+	t.Run("unavailable by its own word", func(t *testing.T) {
+		c := startCaddy(t, h2c(startGRPC(t).address, ""))
+		if got := status.Code(c.check(t, t.Context(), down)); got != codes.Unavailable {
+			t.Errorf("the client got %v", got)
+		}
+		f := c.recorded(t, path)
+		want{
+			status: 503, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+			outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`grpc-status 14`, `no healthy upstream`},
+		}.check(t, f)
+		if f.Received == nil || f.Received.GRPCStatus != "14" || f.Received.GRPCMessage != "no healthy upstream" {
+			t.Errorf("received %+v", f.Received)
 		}
 	})
 

@@ -143,7 +143,7 @@ http {
 			name: "plain HTTP to its TLS port", visit: visit{path: "/plain_to_tls"},
 			wanted: want{
 				status: 400, cause: "tls_expected", phase: failure.PhaseHeaders, side: failure.SideProxy,
-				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`the answer says: `},
+				outcome: failure.UpstreamAnswered, sent: failure.SentNo, evidence: []string{`the answer says: `},
 			},
 			body: "The plain HTTP request was sent to HTTPS port",
 		},
@@ -173,7 +173,7 @@ http {
 			name: "no client certificate", visit: visit{path: "/client_certificate"},
 			wanted: want{
 				status: 400, cause: "client_certificate_rejected", phase: failure.PhaseHeaders, side: failure.SideProxy,
-				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`the answer says: .*No required SSL certificate`},
+				outcome: failure.UpstreamAnswered, sent: failure.SentNo, evidence: []string{`the answer says: .*No required SSL certificate`},
 			},
 			body: "No required SSL certificate was sent",
 		},

@@ -82,8 +82,16 @@ func tlsCause(t *try) finding {
 	return ownTLSCause(t.Attempt, err)
 }
 
+// adviceExpectPROXY is for a handshake that a PROXY header went before.
+const adviceExpectPROXY = "Check that {upstream} expects a PROXY header on this port, else remove proxy_protocol from the transport; then look at its TLS log."
+
 func closedInHandshake(t *try, how string) finding {
-	return found(TLSClosed, slices.Concat([]string{how}, handshakeLines(t), sentPROXY(t))...)
+	proxied := sentPROXY(t)
+	f := found(TLSClosed, slices.Concat([]string{how}, handshakeLines(t), proxied)...)
+	if len(proxied) > 0 {
+		return f.advise(adviceExpectPROXY)
+	}
+	return f
 }
 
 // handshakeLines say what TLS was asked for, and whether anything came back.

@@ -65,16 +65,17 @@ var wants = []want{
 	{alert: alertNoApplicationProtocol, over: overTLS, row: HTTPVersionMismatch, tell: inHandshake},                                                // RFC 7301 section 3.2: Node, Go
 
 	// Another name is served.
-	{status: 421, over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                                          // Apache, nginx, Caddy (strict_sni_host)
-	{status: 421, over: overPlain, row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                               // RFC 9110 section 15.5.20
-	{status: 400, says: "Invalid SNI", over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                     // Jetty (source)
-	{status: 400, says: "The request hostname is invalid.", row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                      // IIS and Kestrel (source)
-	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                      // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
-	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                    // Go without a certificate for the name, so Caddy
-	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                       // RFC 8446 section 6.2
-	{alert: alertProtocolVersion, over: overTLS, row: TLSVersionUnsupported},                                                                              // RFC 8446 section 6.2
-	{status: 400, says: "No required SSL certificate was sent", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true}, // nginx
-	{status: 400, says: "The SSL certificate error", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},            // nginx
+	{status: 421, over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                                                        // Apache, nginx, Caddy (strict_sni_host)
+	{status: 421, over: overPlain, row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                                             // RFC 9110 section 15.5.20
+	{status: 400, says: "Invalid SNI", over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                                   // Jetty (source)
+	{status: 400, says: "The request hostname is invalid.", row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                    // IIS and Kestrel (source)
+	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
+	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
+	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
+	{alert: alertProtocolVersion, over: overTLS, row: TLSVersionUnsupported},                                                                                            // RFC 8446 section 6.2
+	{status: 400, says: "No required SSL certificate was sent", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},               // nginx
+	{status: 400, says: "The SSL certificate error", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},                          // nginx
+	{status: 403, says: "Cannot perform Post-Handshake Authentication.", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificateLater, unprocessed: true}, // Apache for a path, TLS 1.3
 
 	// Another upgrade, or one that the client asked for and that was not passed on.
 	{status: 426, row: UpstreamStatus, tell: wantsUpgrade, unprocessed: true},                        // RFC 9110 section 15.5.22: Node's ws, Python's websockets
@@ -315,6 +316,18 @@ func wantsCertificate(a *listen.Attempt, f finding) finding {
 	}
 	return f
 }
+
+// wantsCertificateLater is for a server that asks for one when it knows the path, which
+// nobody can be asked for over TLS 1.3 who did not offer it, as Go's client does not.
+func wantsCertificateLater(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, certificateLine(a)...)
+	f.proxyError = "proxy_configuration_error" // no alert came
+	f.side = failure.SideUpstream
+	return f.advise(adviceAskAtFirst)
+}
+
+// adviceAskAtFirst is for a certificate that is asked for too late.
+const adviceAskAtFirst = "Let {upstream} ask for the certificate in the handshake (SSLVerifyClient for the whole site, not for a path), and present it by tls_client_auth."
 
 // adviceOtherCertificate is for one that was presented, and refused.
 const adviceOtherCertificate = "Replace the certificate in tls_client_auth by a valid one for clients, from an authority that {upstream} trusts."

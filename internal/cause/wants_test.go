@@ -335,7 +335,7 @@ func TestStalledAnswers(t *testing.T) {
 // FastCGI answers a client that has left: it was abandoned all the same.
 func TestLateAnswers(t *testing.T) {
 	late := func(protocol string) *listen.Heard {
-		return heard(func(h *listen.Heard) { h.Response.Status, h.Client.Left, h.Client.Early = 200, true, true }, answered200(func(a *listen.Attempt) {
+		return heard(func(h *listen.Heard) { h.Response.Status, h.Client.Left, h.Client.Gone = 200, true, true }, answered200(func(a *listen.Attempt) {
 			a.Protocol, a.Start, a.Answered = protocol, time.Millisecond, 4*time.Second
 		}))
 	}

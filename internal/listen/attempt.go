@@ -540,7 +540,9 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 		a.wanting = true
 	case http.StatusForbidden:
 		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
-		a.wanting = a.TLS && res.ProtoMajor == 1 && res.ProtoMinor == 0
+		// Apache can't be told by more than its name.
+		node := res.ProtoMajor == 1 && res.ProtoMinor == 0
+		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache"))
 	case http.StatusOK:
 		if code := res.Header["Grpc-Status"]; len(code) > 0 && code[0] == grpcUnavailable {
 			a.wanting = strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc")

@@ -337,7 +337,7 @@ type Body struct {
 	// Reading is how long the upstream was waited for, to send it.
 	Reading time.Duration
 	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
-	// how it wants to be asked: of a 400, and of Node's 403.
+	// how it wants to be asked: of a 400, and of Node's 403 and Apache's.
 	Start []byte
 }
 

@@ -1,4 +1,4 @@
-package diagnostics
+package tests
 
 import (
 	"context"
@@ -11,14 +11,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // leaves gets an answer's beginning, and leaves after so long without any more of it.
-func (c *testCaddy) leaves(path string, patience time.Duration) {
+func (c *testcaddy.Caddy) leaves(path string, patience time.Duration) {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(c.t.Context())
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+path, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -48,12 +50,12 @@ func TestAnswerStallsUntilTheVisitorLeaves(t *testing.T) {
 	}))
 	defer app.Close()
 	defer close(over)
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+strings.TrimPrefix(app.URL, "http://")+" {\n\tflush_interval -1\n}")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.TrimPrefix(app.URL, "http://")+" {\n\tflush_interval -1\n}")
 
 	c.leaves("/events", 3500*time.Millisecond)
 	c.leaves("/left", 100*time.Millisecond)
 	c.idle()
-	if list := c.failures(); len(list) > 0 {
+	if list := c.Failures(); len(list) > 0 {
 		t.Fatalf("recorded as %s: %q", list[0].Cause, list[0].Evidence)
 	}
 	c.leaves("/stalled", 3500*time.Millisecond)
@@ -68,7 +70,7 @@ func TestAnswerStallsUntilTheVisitorLeaves(t *testing.T) {
 
 // PHP's answer that comes when the visitor has given up.
 func TestFastCGIAnswersNobody(t *testing.T) {
-	recordsAbandoned(t)
+	testcaddy.RecordsAbandoned(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -86,15 +88,15 @@ func TestFastCGIAnswersNobody(t *testing.T) {
 		}))
 	}()
 	defer func() { _ = l.Close(); <-served }()
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+l.Addr().String()+" {\n\ttransport fastcgi {\n\t\troot /srv\n\t}\n}")
-	if got := c.get("/quick"); got.body != "fine" {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+l.Addr().String()+" {\n\ttransport fastcgi {\n\t\troot /srv\n\t}\n}")
+	if got := c.Get("/quick"); got.Body != "fine" {
 		t.Fatalf("%+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		if r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/slow", nil); err == nil {
+		if r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/slow", nil); err == nil {
 			if res, err := client.Do(r); err == nil {
 				_ = res.Body.Close()
 			}
@@ -122,9 +124,9 @@ func TestGRPCUnavailableInTheHeader(t *testing.T) {
 	app.Config.Protocols.SetUnencryptedHTTP2(true)
 	app.Start()
 	defer app.Close()
-	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy h2c://"+strings.TrimPrefix(app.URL, "http://"))
-	got := c.do(http.MethodPost, "/s/M", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc")
-	if got.status != http.StatusOK || got.header.Get("Grpc-Status") != "14" {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy h2c://"+strings.TrimPrefix(app.URL, "http://"))
+	got := c.Do(http.MethodPost, "/s/M", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc")
+	if got.Status != http.StatusOK || got.Header.Get("Grpc-Status") != "14" {
 		t.Fatalf("%+v", got)
 	}
 	f := newest(c, "upstream_status")
