@@ -16,17 +16,17 @@ import (
 )
 
 // leaves gets an answer's beginning, and leaves after so long without any more of it.
-func (c *testcaddy.Caddy) leaves(path string, patience time.Duration) {
-	c.t.Helper()
-	ctx, cancel := context.WithCancel(c.t.Context())
+func leaves(c *testcaddy.Caddy, path string, patience time.Duration) {
+	c.T.Helper()
+	ctx, cancel := context.WithCancel(c.T.Context())
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+path, nil)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
-	res, err := client.Do(r)
+	res, err := testcaddy.Client.Do(r)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	defer res.Body.Close()
 	time.AfterFunc(patience, cancel)
@@ -52,13 +52,13 @@ func TestAnswerStallsUntilTheVisitorLeaves(t *testing.T) {
 	defer close(over)
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.TrimPrefix(app.URL, "http://")+" {\n\tflush_interval -1\n}")
 
-	c.leaves("/events", 3500*time.Millisecond)
-	c.leaves("/left", 100*time.Millisecond)
+	leaves(c, "/events", 3500*time.Millisecond)
+	leaves(c, "/left", 100*time.Millisecond)
 	c.idle()
 	if list := c.Failures(); len(list) > 0 {
 		t.Fatalf("recorded as %s: %q", list[0].Cause, list[0].Evidence)
 	}
-	c.leaves("/stalled", 3500*time.Millisecond)
+	leaves(c, "/stalled", 3500*time.Millisecond)
 	f := newest(c, "response_stalled")
 	if f.Cause != "response_stalled" || f.Outcome != "truncated" || f.Side != "upstream" || f.Status != http.StatusOK || f.RequestSent != "yes" {
 		t.Errorf("%s %s side %s %d, sent %s", f.Outcome, f.Cause, f.Side, f.Status, f.RequestSent)
@@ -97,7 +97,7 @@ func TestFastCGIAnswersNobody(t *testing.T) {
 	go func() {
 		defer close(left)
 		if r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/slow", nil); err == nil {
-			if res, err := client.Do(r); err == nil {
+			if res, err := testcaddy.Client.Do(r); err == nil {
 				_ = res.Body.Close()
 			}
 		}

@@ -308,7 +308,8 @@ func TestOwnTLSErrors(t *testing.T) {
 func TestStalledAnswers(t *testing.T) {
 	left := func(change func(*listen.Attempt)) *listen.Heard {
 		return heard(func(h *listen.Heard) { h.Response.Status, h.Panicked, h.Client.Left = 200, true, true }, answered200(func(a *listen.Attempt) {
-			a.Body = listen.Body{Bytes: 30000, Expected: 100000, Err: context.Canceled, Last: 5 * time.Second}
+			a.Body = listen.Body{Bytes: 30000, Expected: 100000, Err: context.Canceled, Last: time.Second}
+			a.End = 6 * time.Second
 			change(a)
 		}))
 	}
@@ -321,7 +322,7 @@ func TestStalledAnswers(t *testing.T) {
 		t.Errorf("%s", all)
 	}
 	for name, change := range map[string]func(*listen.Attempt){
-		"at once":          func(a *listen.Attempt) { a.Body.Last = time.Second },
+		"at once":          func(a *listen.Attempt) { a.Body.Last = 5 * time.Second },
 		"an event stream":  func(a *listen.Attempt) { a.Body.Expected = -1 },
 		"all of it came":   func(a *listen.Attempt) { a.Body.Bytes = a.Body.Expected },
 		"nothing was lost": func(a *listen.Attempt) { a.Body.Err = nil },
