@@ -265,6 +265,9 @@ func wantsNoPROXY(a *listen.Attempt, f finding) finding {
 	if a.Limits == nil || a.Limits.ProxyProtocol == "" || !a.Closes() || a.Connection == nil || a.Connection.Reused {
 		return nothing
 	}
+	if a.Before != nil && a.Before.Worked > 0 {
+		return nothing // a connection served a second request: the header is expected
+	}
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
 	return f.advise(adviceNoPROXY)

@@ -181,6 +181,22 @@ func TestWants(t *testing.T) {
 	}
 }
 
+// Where a connection has served a second request, the PROXY header is expected, and a 400
+// is the application's.
+func TestPROXYThatIsExpected(t *testing.T) {
+	refused := func(before *listen.Before) *failure.Failure {
+		return Diagnose(heard(func(h *listen.Heard) { h.Response.Status = http.StatusBadRequest }, answered200(func(a *listen.Attempt) {
+			a.Status, a.Closes, a.Before, a.Limits = http.StatusBadRequest, true, before, &failure.Limits{Transport: "http", ProxyProtocol: "v2"}
+		})))
+	}
+	if f := refused(&listen.Before{Answers: 9}); f == nil || f.Cause != UpstreamStatus.Name {
+		t.Errorf("%+v", f)
+	}
+	if f := refused(&listen.Before{Answers: 9, Worked: time.Second}); f != nil {
+		t.Errorf("%s: %q", f.Cause, f.Evidence)
+	}
+}
+
 // Whatever our own side of TLS refuses has a cause.
 func TestOwnTLS(t *testing.T) {
 	quiet(t)

@@ -44,7 +44,7 @@ func (f *Failure) texts(each func(*string)) {
 		each(&f.Unavailable[i].Check)
 	}
 	if r := f.Received; r != nil {
-		for _, text := range [...]*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus} {
+		for _, text := range [...]*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage} {
 			each(text)
 		}
 	}

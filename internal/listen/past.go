@@ -125,6 +125,9 @@ type Before struct {
 	// came, since the request's start; 0 for never.
 	Answers int64
 	Last    time.Duration
+	// Worked is the longest that a connection had been idle which then served a request;
+	// 0 where none has served a second one.
+	Worked time.Duration
 }
 
 // before is what is known when so much time has passed since a request began; nil where
@@ -133,7 +136,7 @@ func (p *Past) before(elapsed time.Duration) *Before {
 	if p == nil {
 		return nil
 	}
-	b := &Before{Answers: p.answers.Load()}
+	b := &Before{Answers: p.answers.Load(), Worked: time.Duration(p.worked.Load())}
 	if b.Answers > 0 {
 		b.Last = elapsed - time.Since(time.Unix(0, p.answered.Load()))
 	}

@@ -48,7 +48,7 @@ func whole() *failure.Failure {
 			Upstream: "app3:8080", Reason: failure.ReasonFails,
 			Until: pointer(failure.At(time.Date(2026, 11, 24, 4, 11, 56, 0, time.UTC))), LastFailure: "k3f9qw2ay",
 		}},
-		Received: &failure.Received{Status: 503, Server: "nginx", Via: "1.1 varnish", RetryAfter: "120", ProxyStatus: "edge"},
+		Received: &failure.Received{Status: 503, Server: "nginx", Via: "1.1 varnish", RetryAfter: "120", ProxyStatus: "edge", GRPCStatus: "14", GRPCMessage: "no healthy upstream"},
 		Request: failure.Request{
 			Method: "GET", Host: "example.com", URI: "/cart?id=REDACTED", Proto: "HTTP/2.0",
 			RemoteIP: "203.0.113.9", ClientIP: "198.51.100.1", Headers: map[string][]string{"User-Agent": {"Mozilla/5.0"}},
@@ -91,7 +91,7 @@ func TestEveryFaceTellsAll(t *testing.T) {
 				"TLS alert 116", "status 200", "sent 120 B", "received 7 B of 500 B", "at 70 ms for 30 ms",
 				"send 10 ms", "wait 50 ms", "new connection", "ECONNREFUSED", "app3:8080",
 				"failed too often (max_fails), until 2026-11-24T04:11:56.000Z, last failure k3f9qw2ay",
-				"503, server: nginx, via: 1.1 varnish, retry-after: 120, proxy-status: edge",
+				"503, server: nginx, via: 1.1 varnish, retry-after: 120, proxy-status: edge, grpc-status: 14, grpc-message: no healthy upstream",
 				"GET example.com /cart?id=REDACTED HTTP/2.0", "198.51.100.1 by way of 203.0.113.9", "Mozilla/5.0",
 				"2026-11-24T04:11:26.123Z", "100 ms", "k3f9qw2ax", "c7d1aa", "4bf92f3577b34da6", "edge-1",
 				"failed", "upstream", "unavailable",
