@@ -54,7 +54,7 @@ func TestAnswerStallsUntilTheVisitorLeaves(t *testing.T) {
 
 	leaves(c, "/events", 3500*time.Millisecond)
 	leaves(c, "/left", 100*time.Millisecond)
-	c.idle()
+	c.Idle()
 	if list := c.Failures(); len(list) > 0 {
 		t.Fatalf("recorded as %s: %q", list[0].Cause, list[0].Evidence)
 	}
