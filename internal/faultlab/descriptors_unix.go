@@ -5,7 +5,9 @@ package faultlab
 import (
 	"errors"
 	"os"
+	"sync"
 	"syscall"
+	"time"
 )
 
 // descriptorLimit is low enough for all of them to be used up quickly.
@@ -39,22 +41,40 @@ func exhaustDescriptors() (end func(), err error) {
 		return nil, err
 	}
 	var files []*os.File
-	end = func() {
+	take := func() error {
+		for {
+			file, err := os.Open(os.DevNull)
+			switch {
+			case errors.Is(err, syscall.EMFILE):
+				return nil
+			case err != nil:
+				return err
+			}
+			files = append(files, file)
+		}
+	}
+	err = take()
+	ended := make(chan struct{})
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		// What others of this process give back meanwhile must not be the proxy's.
+		again := time.NewTicker(time.Millisecond)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				_ = take() // the next one tells
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		taking.Wait()
 		for _, file := range files {
 			_ = file.Close()
 		}
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	}
-	for {
-		file, err := os.Open(os.DevNull)
-		switch {
-		case err == nil:
-			files = append(files, file)
-			continue
-		case errors.Is(err, syscall.EMFILE):
-			return end, nil
-		default:
-			return end, err
-		}
-	}
+	}, err
 }
