@@ -25,10 +25,14 @@ type try struct {
 	// source are the name servers of the dynamic source that gave the upstream; none
 	// where it asks the system's, or where there is none.
 	source []string
+	// bodyless says that it repeats a request whose body was used up (see lostBody).
+	bodyless bool
+	// client is what was heard on the client's side.
+	client *listen.Client
 }
 
 func tryOf(h *listen.Heard, a *listen.Attempt) *try {
-	t := &try{Attempt: a, err: a.Err, end: a.End, clock: h.Start, protocol: a.Protocol}
+	t := &try{Attempt: a, err: a.Err, end: a.End, clock: h.Start, protocol: a.Protocol, client: &h.Client}
 	if h.Selection.Limits == a.Limits {
 		t.source = h.Selection.Resolvers
 	}
@@ -41,6 +45,7 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 	case t.err != nil && !a.Exact && h.Err != nil && a == lastAttempt(h):
 		t.err = returned(h.Err) // what came up stands in for what was not heard
 	}
+	t.bodyless = lostBody(h, a)
 	for i := range h.Attempts {
 		if t.protocol != "" {
 			break
@@ -62,6 +67,7 @@ var rules = []func(*try) finding{
 	tlsCause,
 	ownTLSRule,
 	portCause,
+	bodylessCause,
 	notSendableCause,
 	http2Cause,
 	fastCGICause,

@@ -103,8 +103,10 @@ func brokenBody(t *try) finding {
 	case t.Body.Uncompressed && errors.Is(t.err, io.ErrUnexpectedEOF) && t.cameWhole():
 		// It is the decoder's error, not the connection's.
 		return found(ContentCodingInvalid, "the answer came to its end, its gzip stream did not")
+	case ours(t):
+		return endedByUs(t)
 	case died(t.err), t.text() == textTrailerCut:
-		return truncatedCause(t)
+		return slowDownload(t, truncatedCause(t))
 	}
 	return nothing
 }
@@ -213,6 +215,7 @@ var ResponseTruncated = &Row{
 		{"response_length_exceeded", "less came than was announced"},
 		{"a Content-Length larger than the body", "the evidence, where all that came had come at once and then nothing until the end; else only the application's log, which has no crash"},
 		{"an answer without a length that ends too early", "nothing: where neither a length nor chunks are used, the end of the connection is the end of the answer, and no record is made"},
+		{"upload_cut_by_early_response", "the upstream ended the connection, not this side"},
 	},
 }
 

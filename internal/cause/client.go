@@ -18,7 +18,7 @@ func answered(h *listen.Heard) bool {
 // this goes before a client that left.
 func judgeUpload(h *listen.Heard) (verdict, bool) {
 	last := lastAttempt(h)
-	if !uploadExplains(h.Client.BodyErr) || last == nil || last.Sent == 0 || last.HasAnswer() || answered(h) || h.Panicked {
+	if !uploadExplains(&h.Client) || last == nil || last.Sent == 0 || last.HasAnswer() || answered(h) || h.Panicked {
 		return verdict{}, false
 	}
 	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
@@ -147,7 +147,7 @@ func underWay(h *listen.Heard, last *listen.Attempt) bool {
 	// FastCGI notices nothing of a client that leaves, so that its attempt goes on
 	// until it fails by itself. A gRPC server knows the client's deadline, and gives the
 	// request up when the client does.
-	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || h.ErrStatus == listen.StatusClientClosedRequest || last.Protocol == protocolFastCGI
+	return last.Err == nil || canceled(last.Err) || gaveUp(last.Err) || ours(tryOf(h, last)) || h.ErrStatus == listen.StatusClientClosedRequest || last.Protocol == protocolFastCGI
 }
 
 var ClientUploadFailed = &Row{
@@ -172,6 +172,8 @@ var ClientUploadFailed = &Row{
 		{"request_write_failed", "the error in the evidence is one of reading from the client"},
 		{"request_write_timeout", "the error in the evidence is one of reading from the client"},
 		{"client_closed_request", "the body had not been read to its end"},
+		{"retried_without_body", "reading failed while this side had the body open; no attempt before had used it up"},
+		{"upload_cut_by_early_response", "no answer had begun; reading failed on the client's side"},
 	},
 }
 
@@ -202,5 +204,6 @@ var ClientClosedRequest = &Row{
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
 		{"forward_proxy_failed", "the request was not with a forward proxy that had never been told of the upstream"},
 		{"response_stalled", "no header of an answer had been passed on"},
+		{"upload_cut_by_early_response", "the client had left, and no answer had begun"},
 	},
 }

@@ -142,7 +142,17 @@ func judgePanic(h *listen.Heard) (verdict, bool) {
 		}
 		t := tryOf(h, a)
 		t.err = a.Body.Err
-		return verdict{failure.Truncated, h.Response.Status, a, bodyCause(t), a.Body.Err}, true
+		f := bodyCause(t)
+		if ours(t) || sendingFailed(h, t) {
+			if h.Client.Left || uploadExplains(&h.Client) {
+				return verdict{}, false // it left, or its upload broke off, during the answer
+			}
+			if early := cutUpload(h, t); early.is() {
+				early.evidence = append(early.evidence, received(t))
+				f = early
+			}
+		}
+		return verdict{failure.Truncated, h.Response.Status, a, f, a.Body.Err}, true
 	}
 	return verdict{}, false
 }
@@ -186,6 +196,9 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 	if worked(last) || refusedByTransport(h, last) {
 		return verdict{}, false
 	}
+	if v, ok := judgeRepeat(h, last); ok {
+		return v, true
+	}
 	v := judgeFailed(h, last)
 	if !last.Exact && v.finding.row == Unknown && last.FirstByte > 0 && h.ErrStatus != http.StatusBadGateway && h.ErrStatus != http.StatusGatewayTimeout {
 		return verdict{}, false // an answer came: the error may be anybody's
@@ -196,6 +209,10 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 // judgeFailed is the verdict on an attempt whose error ended the request: where no
 // ear heard it, it is the one that came up.
 func judgeFailed(h *listen.Heard, a *listen.Attempt) verdict {
+	if repeated(h, a) {
+		f := thrownAway(a)
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), a, f, returned(h.Err)}
+	}
 	t := tryOf(h, a)
 	if t.err == nil && !a.Silent {
 		t.err = returned(h.Err)
@@ -244,6 +261,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	if failed == nil {
 		return verdict{}, false
 	}
+	if worked(last) && lostBody(h, last) {
+		return judgeBodyless(h, last), true
+	}
 	t := tryOf(h, failed)
 	if failed == last {
 		// The error was handled on the way up, by routes of its own.
@@ -252,6 +272,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 		}
 		f := attemptCause(t)
 		return verdict{failure.Failed, h.Response.Status, failed, f, t.err}, true
+	}
+	if repeated(h, failed) {
+		return verdict{failure.Rescued, h.Response.Status, failed, thrownAway(failed), nil}, true
 	}
 	return verdict{failure.Rescued, h.Response.Status, failed, attemptCause(t), t.err}, true
 }
@@ -287,7 +310,7 @@ func lastAttempt(h *listen.Heard) *listen.Attempt {
 func lastFailed(h *listen.Heard, handler *failure.Limits) *listen.Attempt {
 	for i := len(h.Attempts) - 1; i >= 0; i-- {
 		a := &h.Attempts[i]
-		if a.Limits == handler && failed(h, a) {
+		if a.Limits == handler && (failed(h, a) || repeated(h, a)) {
 			return a
 		}
 	}

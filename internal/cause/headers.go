@@ -57,6 +57,8 @@ func headersCause(t *try) finding {
 		return f
 	}
 	switch {
+	case strings.HasSuffix(text, textManyInterim):
+		return manyInterim()
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case isReadTimeout(t.err):
@@ -157,12 +159,13 @@ func firstLineCause(t *try, line string) finding {
 	return found(ResponseMalformed, evidence)
 }
 
-// head are the first bytes that came back, "" where they were not heard.
+// head are the first bytes that came back of a final answer, "" where they were not
+// heard.
 func (t *try) head() string {
-	if t.Connection == nil || t.Connection.Carried == nil || t.Connection.Carried.Encrypted {
+	if t.Connection == nil {
 		return ""
 	}
-	return string(t.Connection.Carried.Head)
+	return string(t.Connection.Carried.Final())
 }
 
 // headWhole says that head is all that came back.
@@ -336,7 +339,6 @@ var ResponseCutInHeaders = &Row{
 	UsualReasons: []string{
 		"the application crashed or was killed while it answered",
 		"a server in front of it that gave up in between",
-		"an interim answer (103) came, and then no final one",
 	},
 	Fix: Fix{
 		Caddy:       "A GET may be tried again at another upstream.",
@@ -528,5 +530,6 @@ var UpstreamStatus = &Row{
 		{"proxy_loop", "the request did not come back to this handler, as far as this machine sees"},
 		{"forward_proxy_answered", "the connection leads to no forward proxy, or the upstream's address was the Host that it was asked for"},
 		{"a gateway behind the upstream", "received: Server, Via and Proxy-Status, where that gateway names itself"},
+		{"retried_without_body", "the request that was answered had its body"},
 	},
 }

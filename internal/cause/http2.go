@@ -57,10 +57,11 @@ func http2Cause(t *try) finding {
 		return streamCause(t.Attempt, stream, phase, framing)
 	}
 	if goaway, ok := errors.AsType[http2.GoAwayError](t.err); ok {
-		if f := codeWants(t.Attempt, goaway.ErrCode.String(), "GOAWAY with the error code "+goaway.ErrCode.String()); f.is() {
+		said := "GOAWAY with the error code " + goaway.ErrCode.String()
+		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		return found(Goaway, "GOAWAY with the error code "+goaway.ErrCode.String()).at(phase)
+		return goawayCause(t, said).at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
@@ -74,9 +75,9 @@ func http2Cause(t *try) finding {
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {
 	case strings.HasPrefix(text, textReceivedGoaway), strings.HasPrefix(text, textGracefulGoaway):
-		return found(Goaway, "the upstream said that this request was not processed").at(phase)
+		return goawayCause(t, "the upstream said that this request was not processed").at(phase)
 	case strings.HasPrefix(text, textSentGoaway):
-		return found(Goaway).at(phase)
+		return goawayCause(t).at(phase)
 	case strings.HasPrefix(t.text(), textCannotRetry+textStreamError):
 		// Only what the peer reset is ever tried again; its code stands in the middle.
 		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
@@ -198,6 +199,9 @@ func refusedUnprocessed(err error) bool {
 		return true // RFC 9114 sections 4.1.1 and 5.2
 	}
 	text := innermost(err)
+	if text == textCannotRewind {
+		return true // the connection took no more requests
+	}
 	if strings.HasPrefix(text, textCannotRetry+textStreamError) {
 		return strings.Contains(text, "; REFUSED_STREAM; "+textFromPeer)
 	}
@@ -233,18 +237,18 @@ var StreamReset = &Row{
 var Goaway = &Row{
 	Name: "goaway", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
 	Phase: failure.PhaseWait, Side: failure.SideUpstream,
-	Summary:      "{upstream} closed the HTTP/2 connection before it answered.",
-	Advice:       "Usually a restart of the upstream; let it drain its connections before it stops.",
-	Meaning:      "The upstream ended the whole HTTP/2 connection before it had answered this request.",
-	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one.",
+	Summary:      "{upstream} ended the whole connection (GOAWAY) before this request was answered in full.",
+	Advice:       "If the upstream was restarted, let it finish what runs before it stops; else raise the number of requests or the age after which it ends a connection.",
+	Meaning:      "Over HTTP/2 or HTTP/3, the upstream said that it takes no more requests on the connection, and this one was not answered, or not in full.",
+	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one, and how many requests the connection had carried.",
 	UsualReasons: []string{
 		"the upstream is restarting or was deployed anew",
-		"it closes connections after a number of requests or an age",
+		"it ends connections after a number of requests (keepalive_requests of nginx, 1000 by default) or an age",
 		"it disliked what was sent on the connection (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)",
 	},
 	Fix: Fix{
-		Caddy:       "A GET is tried again by itself; more upstreams and lb_retries save more.",
-		Caddyfile:   inProxyTo("h2c://app1:8080 h2c://app2:8080", "lb_retries 1"),
+		Caddy:       "A GET is tried again by itself; a POST is where its body is buffered and lb_retry_match names it.",
+		Caddyfile:   inProxyTo("h2c://app:8080", "request_buffers 1MiB", "lb_retries 2", "lb_retry_match {", "\tmethod POST", "}"),
 		Docker:      "Give the container time to end its requests: stop_grace_period.",
 		Application: "Send GOAWAY with NO_ERROR first, finish what runs, and close then.",
 	},
@@ -253,6 +257,7 @@ var Goaway = &Row{
 		{"closed_before_response", "the error names GOAWAY"},
 		{"http_framing_error", "the GOAWAY was received from the upstream"},
 		{"http_version_mismatch", "its code does not say which version of HTTP is wanted (HTTP_1_1_REQUIRED)"},
+		{"retried_without_body", "the request was refused by the connection it was sent on; no repeat of it was sent"},
 	},
 }
 

@@ -216,6 +216,8 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		f.Cause = bodyCause(t).row.Name
 	case failed(h, a):
 		f.Cause = attemptCause(t).row.Name
+	case repeated(h, a):
+		f.Cause = thrownAway(a).row.Name
 	}
 	if err == nil {
 		return f
@@ -347,7 +349,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		switch v.finding.row {
 		case RequestWriteFailed, ClientUploadFailed:
 			if a.RequestBytes >= 0 {
-				lines = append(lines, strconv.FormatInt(a.RequestBytes, 10)+" bytes of the request's body had been read")
+				lines = append(lines, bodyRead(a)+" bytes of the request's body had been read")
 			}
 		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
 			lines = append(lines, otherLimits(a, v.finding)...)
@@ -371,6 +373,9 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 			lines = append(lines, "reused a connection that had been idle for "+ms(c.Idle))
 		case c.Reused:
 			lines = append(lines, "reused a connection")
+		}
+		if t.Status == 0 && t.Interim != 0 {
+			lines = append(lines, "an interim answer came, which is none: "+strconv.Itoa(t.Interim))
 		}
 		if t.Status == 0 && (t.Wrote > 0 || nothingSent(t.Attempt)) {
 			switch {

@@ -146,8 +146,10 @@ func sendCause(t *try) finding {
 		return saidOther(t) // it spoke, and reset the connection for what it was sent
 	case died(err) && t.protocol == protocolFastCGI && t.RequestBytes < 0:
 		return nothing // without a body only what ends a request can be missing: the script may have run
+	case died(err) && !byPeer(t, err):
+		return endedByUs(t).at(phase)
 	case died(err):
-		return endedUnread(t, found(RequestWriteFailed))
+		return slowUpload(t, endedUnread(t, found(RequestWriteFailed)))
 	}
 	return nothing
 }
@@ -171,7 +173,13 @@ func isWriteError(err error) bool {
 }
 
 // uploadMalformed says that the client's body breaks the rules of its framing.
-func uploadMalformed(err error) bool { return isChunkError(err) }
+func uploadMalformed(err error) bool {
+	return isChunkError(err) || err != nil && strings.HasPrefix(innermost(err), textDeclaredLength)
+}
+
+// textDeclaredLength is what a server of HTTP/2 says of a body that is not as long as its
+// content-length.
+const textDeclaredLength = "request declared a Content-Length of "
 
 // textBodyClosedH2 is what a server of HTTP/2 says of a body that was closed by
 // whoever reads it; http.ErrBodyReadAfterClose is HTTP/1's.
@@ -179,8 +187,9 @@ const textBodyClosedH2 = "body closed by handler"
 
 // uploadExplains says that reading the client's body failed by itself, not because
 // Caddy had stopped.
-func uploadExplains(err error) bool {
-	return err != nil && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose) &&
+func uploadExplains(c *listen.Client) bool {
+	err := c.BodyErr
+	return err != nil && !c.BodyClosed && !canceled(err) && !errors.Is(err, http.ErrBodyReadAfterClose) &&
 		innermost(err) != textBodyClosedH2 && layer(err, textH3Cancelled) == "" && layer(err, textH3NoError) == ""
 }
 
@@ -232,6 +241,7 @@ var RequestWriteFailed = &Row{
 		{"reset_before_response", "the request had not been written whole"},
 		{"keepalive_race", "the connection was new, or died later than one round trip"},
 		{"an early answer, such as 413, that was lost", "nothing from here: a reset destroys what had come before it; look at the upstream's log"},
+		{"upload_cut_by_early_response", "the upstream ended the connection, and no answer had begun"},
 	},
 }
 
@@ -255,5 +265,7 @@ var RequestNotSendable = &Row{
 		Docker:      nothingToChange,
 		Application: nothingToChange,
 	},
-	Rivals: []Rival{},
+	Rivals: []Rival{
+		{"retried_without_body", "no attempt before had used up the request's body"},
+	},
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // Where an upstream died, Caddy closes the client's body while the transport may still
@@ -89,13 +91,13 @@ func TestABodyThatWasClosedIsNotTheClients(t *testing.T) {
 			}
 			if err := <-said; err == nil {
 				t.Error("reading a closed body gave no error")
-			} else if uploadExplains(err) {
+			} else if uploadExplains(&listen.Client{BodyErr: err}) {
 				t.Errorf("the client is blamed for %T %q", err, err)
 			}
 		})
 	}
 	for _, err := range []error{io.ErrUnexpectedEOF, errors.New("client disconnected"), errors.New("H3_REQUEST_CANCELLED")} {
-		if !uploadExplains(err) {
+		if !uploadExplains(&listen.Client{BodyErr: err}) {
 			t.Errorf("%q is the client's doing", err)
 		}
 	}

@@ -52,6 +52,7 @@ var all = []*Row{
 	RequestWriteFailed,
 	ClientUploadFailed,
 	RequestNotSendable,
+	RetriedWithoutBody,
 	// Until an answer came.
 	KeepaliveRace,
 	ClosedBeforeResponse,
@@ -74,6 +75,7 @@ var all = []*Row{
 	ForwardProxyAnswered,
 	TransferCodingInvalid,
 	// The answer's body, and what belongs to no phase.
+	UploadCutByEarlyResponse,
 	ResponseTruncated,
 	ResponseLengthExceeded,
 	ResponseStalled,

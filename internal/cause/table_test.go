@@ -52,6 +52,7 @@ request_write_timeout timeout connection_write_timeout send upstream 504
 request_write_failed interrupted connection_terminated send upstream =
 client_upload_failed request http_request_error send client =
 request_not_sendable unavailable proxy_configuration_error send proxy =
+retried_without_body interrupted proxy_internal_error send proxy =
 keepalive_race interrupted connection_terminated wait proxy =
 closed_before_response interrupted connection_terminated wait upstream =
 reset_before_response interrupted connection_terminated wait upstream =
@@ -71,6 +72,7 @@ fastcgi_malformed invalid_response http_protocol_error headers upstream =
 upgrade_failed invalid_response http_upgrade_failed headers upstream 502
 forward_proxy_answered error_response proxy_configuration_error headers proxy =
 transfer_coding_invalid invalid_response http_response_transfer_coding headers upstream =
+upload_cut_by_early_response interrupted proxy_internal_error body proxy =
 response_truncated interrupted http_response_incomplete body upstream =
 response_length_exceeded invalid_response http_protocol_error body upstream =
 response_stalled timeout connection_read_timeout body upstream =

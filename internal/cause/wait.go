@@ -44,6 +44,8 @@ func waitCause(t *try) finding {
 			return f
 		}
 		return found(Unknown, "it sent something before the request was written")
+	case strings.HasSuffix(text, textManyInterim):
+		return manyInterim()
 	case isAwaitingTimeout(t):
 		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,
@@ -69,6 +71,9 @@ func waitCause(t *try) finding {
 		// and writing may find it closed before that is told.
 		if f := saidOther(t); f.is() {
 			return f
+		}
+		if !byPeer(t, t.err) {
+			return endedByUs(t)
 		}
 		return closedCause(t)
 	}
@@ -98,10 +103,15 @@ func sentPROXY(t *try) []string {
 // silentCause: Go's transport tries again by itself only where a reused connection
 // died before the first byte. HTTP/2 and 3 have other reasons to.
 func silentCause(t *try) finding {
-	if t.protocol == protocolHTTP3 || t.protocol == protocolH2 || t.protocol == protocolH2C || t.protocol == "" && t.TLS || !soon(t) {
+	switch {
+	case t.protocol == protocolHTTP3, t.protocol == protocolH2, t.protocol == protocolH2C, t.protocol == "" && t.TLS:
 		return nothing
+	case !byPeer(t, t.err):
+		return endedByUs(t)
+	case soon(t):
+		return keepaliveCause(t)
 	}
-	return keepaliveCause(t)
+	return endCause(t)
 }
 
 func keepaliveCause(t *try) finding {
@@ -120,7 +130,7 @@ func diedIdle(t *try, err error) bool {
 	if c == nil || !c.Reused || !c.WasIdle || t.FirstByte > 0 || !died(err) {
 		return false
 	}
-	return soon(t)
+	return soon(t) && byPeer(t, err)
 }
 
 // soon says that a connection was found dead within one round trip of the request.
@@ -226,6 +236,7 @@ var ClosedBeforeResponse = &Row{
 		"at once, where it never answered: a port that speaks TLS or another protocol, or expects a PROXY protocol header",
 		"at once, where it never answered: a published Docker port, a tunnel or a balancer behind which nothing listens",
 		"after seconds: the server's own limit (--timeout of gunicorn, request_terminate_timeout of php-fpm, WriteTimeout of Go's server, which logs nothing)",
+		"a worker that was killed after it had sent 100 or 103, which are no answers",
 	},
 	Fix: Fix{
 		Caddy:       "A GET may be tried again at another upstream.",

@@ -186,7 +186,7 @@ func TestWants(t *testing.T) {
 func TestPROXYThatIsExpected(t *testing.T) {
 	refused := func(before *listen.Before) *failure.Failure {
 		return Diagnose(heard(func(h *listen.Heard) { h.Response.Status = http.StatusBadRequest }, answered200(func(a *listen.Attempt) {
-			a.Status, a.Closes, a.Before, a.Limits = http.StatusBadRequest, true, before, &failure.Limits{Transport: "http", ProxyProtocol: "v2"}
+			a.Status, a.Header, a.Before, a.Limits = http.StatusBadRequest, http.Header{":close": nil}, before, &failure.Limits{Transport: "http", ProxyProtocol: "v2"}
 		})))
 	}
 	if f := refused(&listen.Before{Answers: 9}); f == nil || f.Cause != UpstreamStatus.Name {

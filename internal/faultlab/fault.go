@@ -44,7 +44,7 @@ func Faults() []Fault {
 	for _, phase := range [][]Fault{
 		selectFaults(), dnsFaults(), connectFaults(), tlsFaults(),
 		sendFaults(), waitFaults(), headersFaults(), bodyFaults(), lengthFaults(),
-		http2Faults(), http3Faults(), fastCGIFaults(), forwardProxyFaults(), wantsFaults(),
+		http2Faults(), http3Faults(), fastCGIFaults(), forwardProxyFaults(), wantsFaults(), endedFaults(),
 	} {
 		all = append(all, phase...)
 	}

@@ -269,6 +269,22 @@ var proofs = map[string]check{
 	"h2_body_shorter_than_said":      broken(is(io.ErrUnexpectedEOF)),
 	"h2_body_framing":                broken(text("FLOW_CONTROL_ERROR")),
 
+	"upload_cut_by_answer":              nil, // Go's server cuts it, not its client
+	"h2_retried_without_body":           text("cannot retry err [stream error: stream ID 1; REFUSED_STREAM"),
+	"h2c_retried_without_body":          text("cannot retry err [stream error: stream ID 1; REFUSED_STREAM"),
+	"retried_body_used_up":              is(io.EOF),
+	"buffered_body_retried":             is(io.EOF),
+	"answer_thrown_away":                answered(502),
+	"closed_late_on_reused_get":         answered(200),
+	"reset_late_on_reused_get":          answered(200),
+	"closed_late_on_reused_get_tls":     answered(200),
+	"closed_after_100":                  is(io.ErrUnexpectedEOF),
+	"closed_after_100_tls":              is(io.ErrUnexpectedEOF),
+	"reset_after_103":                   errno(syscall.ECONNRESET, 10054),
+	"reset_while_sending_after_100":     cutWhileSending,
+	"response_header_timeout_after_100": text("timeout awaiting response headers"),
+	"cut_in_headers_after_100":          is(io.ErrUnexpectedEOF),
+
 	"forward_proxy_forbids":        text("Forbidden"),
 	"forward_proxy_wants_password": text("Proxy Authentication Required"),
 	"forward_proxy_cannot_reach":   text("Bad Gateway"),

@@ -44,7 +44,6 @@ func headersFaults() []Fault {
 		failed("cut_in_header_tls", "18", "unknown", "", overTLS(answers(line+length+"Content-Ty"))),
 		failed("cut_in_status_line_tls", "18", "unknown", "", overTLS(answers("HTTP/1.1 20"))),
 		failed("header_without_colon_tls", "20", "response_malformed", "upstream", overTLS(answers(line+"no colon here\r\n\r\n"))),
-		failed("cut_after_interim", "20", "response_cut_in_headers", "upstream", overTCP(answers("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"))),
 		failed("reset_between_headers", "18b", "response_cut_in_headers", "upstream", overTCP(resetsAfter(line+length))),
 		failed("reset_in_header", "18", "response_cut_in_headers", "upstream", overTCP(resetsAfter(line+length+"Content-Ty"))),
 		{

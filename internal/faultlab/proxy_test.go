@@ -177,7 +177,7 @@ func (p *miniProxy) configure(t *testing.T, u *Upstream) string {
 			readTimeout = duration(t, word[1])
 		case "write_timeout":
 			writeTimeout = duration(t, word[1])
-		case "response_header_timeout":
+		case "response_header_timeout", "response_header_timeout_after_100":
 			p.transport.ResponseHeaderTimeout = duration(t, word[1])
 		case "max_response_header":
 			p.transport.MaxResponseHeaderBytes = bytesOf(t, word[1])

@@ -366,12 +366,14 @@ func overDynamic(f Fault, u *Upstream) (site, unfit string, err error) {
 
 // overActiveChecks lets the checks fail on another port, so that they don't use up
 // the fault, and not often enough to count.
-func overActiveChecks(_ Fault, u *Upstream) (site, unfit string, err error) {
+func overActiveChecks(f Fault, u *Upstream) (site, unfit string, err error) {
 	switch {
 	case u.has("health_"):
 		return "", unfitOwn, nil
 	case u.has("dynamic"), u.To == "":
 		return "", "dynamic upstreams are not checked actively", nil
+	case f.Cause == "retried_without_body" && u.FastCGI:
+		return "", "no ear hears FastCGI read a body there", nil
 	}
 	u.Block = append(u.Block, "health_port 1", "health_interval 1h", "health_fails 100000")
 	return u.Caddyfile(), "", nil

@@ -96,12 +96,25 @@ func (a *LiveAttempt) freeze() Attempt {
 			c.ServerName = secure.ConnectionState().ServerName
 		}
 		frozen.Connection = c
+		frozen.passOverInterim()
 	} else if frozen.Dialing != nil && frozen.Dialing.wire != nil {
 		d := *frozen.Dialing
 		d.Carried = d.wire.carried()
 		frozen.Dialing = &d
 	}
 	return frozen
+}
+
+// passOverInterim takes back that a byte of an answer came, where it was of an interim
+// answer alone: the trace's hook tells of that, too.
+func (a *Attempt) passOverInterim() {
+	if a.FirstByte == 0 || a.Answered > 0 {
+		return
+	}
+	interim, only := a.Connection.Carried.onlyInterim(a.Interim)
+	if a.Interim = interim; only {
+		a.FirstByte = 0
+	}
 }
 
 func addressOf(addr net.Addr) string {
@@ -596,7 +609,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.ReadCloser.Read(p)
-	if closed := b.endRead(n); closed {
+	if closed := b.endRead(n, err); closed {
 		_ = b.ReadCloser.Close() // who closed it waits for no answer
 	}
 	return n, err
@@ -609,11 +622,14 @@ func (b *requestBody) beginRead() bool {
 	return b.reading
 }
 
-func (b *requestBody) endRead(n int) (closed bool) {
+func (b *requestBody) endRead(n int, err error) (closed bool) {
 	b.a.l.mu.Lock()
 	defer b.a.l.mu.Unlock()
 	if b.a.live() {
 		b.a.RequestBytes += int64(n)
+		if err != nil && !b.closed && b.a.RequestErr == nil {
+			b.a.RequestErr = err
+		}
 	}
 	b.reading = false
 	b.begun = b.begun || n > 0

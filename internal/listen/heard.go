@@ -77,8 +77,10 @@ type Client struct {
 	Gone bool
 	// WriteErr is the first error of writing the response to the client.
 	WriteErr error
-	// BodyErr is the error that ended the reading of the request's body.
-	BodyErr error
+	// BodyErr is the error that ended the reading of the request's body; BodyClosed says
+	// that our side had closed it before.
+	BodyErr    error
+	BodyClosed bool
 	// Reading and Writing are how long the client was waited for, to send its body and to
 	// take the answer. What is read from a file straight into the connection isn't counted.
 	Reading, Writing time.Duration
@@ -188,7 +190,8 @@ type Attempt struct {
 	WriteErr error
 	// FirstByte is when the first byte of an answer came, Answered when the
 	// whole of its headers had. Interim is the status of the last interim answer that
-	// came before the final one, 0 for none: FirstByte may be of that.
+	// came before the final one, 0 for none: where nothing of a final one came, FirstByte
+	// is 0.
 	FirstByte, Answered time.Duration
 	Interim             int
 
@@ -204,8 +207,10 @@ type Attempt struct {
 	// Body is what became of the answer's body.
 	Body Body
 	// RequestBytes are those of the request's body that the transport read;
-	// -1 where it had no body.
+	// -1 where it had no body. RequestErr is what ended that reading, io.EOF for the end;
+	// nil where the transport stopped before.
 	RequestBytes int64
+	RequestErr   error
 }
 
 // Header has what else is known of an answer under names that no field has.

@@ -47,8 +47,10 @@ type Listener struct {
 	writing  atomic.Int64 // how long the client was waited for, in nanoseconds
 	before   http.Header
 
-	mu   sync.Mutex
-	body clientBody
+	mu sync.Mutex
+	// body is the request's body, nil where it has none. It is in one piece of memory with
+	// its Listener.
+	body *clientBody
 
 	// selection is nil until there is something to tell of it.
 	selection *Selection
@@ -82,14 +84,22 @@ type Listener struct {
 // handler; r's body is listened to in place. An upstream's own answer with a
 // status for which intercepts says true is held back; intercepts may be nil.
 func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool) *Listener {
-	l := &Listener{ResponseWriter: w, request: r, method: r.Method, start: time.Since(began), intercepts: intercepts, ctx: r.Context(), remote: r.RemoteAddr}
+	// A CONNECT's body is a tunnel, not a request's body.
+	hasBody := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && r.Method != http.MethodConnect
+	l := new(Listener)
+	if hasBody {
+		with := new(struct {
+			Listener
+			body clientBody
+		})
+		l = &with.Listener
+		with.body.ReadCloser, with.body.l = r.Body, l
+		l.body, r.Body = &with.body, &with.body
+	}
+	l.ResponseWriter, l.request, l.method, l.intercepts = w, r, r.Method, intercepts
+	l.start, l.ctx, l.remote = time.Since(began), r.Context(), r.RemoteAddr
 	if intercepts != nil {
 		l.before = w.Header().Clone()
-	}
-	// A CONNECT's body is a tunnel, not a request's body.
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && r.Method != http.MethodConnect {
-		l.body = clientBody{ReadCloser: r.Body, l: l}
-		r.Body = &l.body
 	}
 	return l
 }
@@ -238,6 +248,9 @@ func (l *Listener) finish(next *failure.Limits) {
 		a.Err = ErrNotHeard
 		l.troubled = true
 	}
+	if a.HasAnswer() && a.Limits == next && next != nil && next.RetriesAnswers {
+		l.troubled = true // the answer was thrown away
+	}
 	l.keep(a.freeze())
 	l.current = nil
 }
@@ -331,13 +344,14 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 			Left:     l.ctx.Err() != nil,
 			WriteErr: l.writeErr,
 			Gone:     l.goneBefore,
-			BodyErr:  l.body.err,
 
-			Reading: l.body.waited.total(),
 			Writing: time.Duration(l.writing.Load()),
 		},
 		Response:     l.response,
 		AttemptCount: l.count,
+	}
+	if b := l.body; b != nil {
+		h.Client.BodyErr, h.Client.BodyClosed, h.Client.Reading = b.err, b.failedClosed, b.waited.total()
 	}
 	switch {
 	case l.selection != nil:
@@ -371,12 +385,22 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 type clientBody struct {
 	io.ReadCloser
 	l      *Listener
-	err    error
 	waited waiting
+	// closed says that our side has closed it, failedClosed that err came after that.
+	closed       atomic.Bool
+	err          error
+	failedClosed bool
+}
+
+// Close implements io.Closer.
+func (b *clientBody) Close() error {
+	b.closed.Store(true)
+	return b.ReadCloser.Close()
 }
 
 // Read implements io.Reader.
 func (b *clientBody) Read(p []byte) (int, error) {
+	closed := b.closed.Load()
 	b.waited.begin()
 	n, err := b.ReadCloser.Read(p)
 	b.waited.end()
@@ -386,7 +410,7 @@ func (b *clientBody) Read(p []byte) (int, error) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	if b.err == nil && !b.l.sealed.Load() {
-		b.err = err
+		b.err, b.failedClosed = err, closed
 	}
 	return n, err
 }
@@ -415,8 +439,8 @@ func (w *waiting) total() time.Duration {
 // breakOff ends a read that is under way. HTTP/1's body can't: closing it waits for
 // the read.
 func (b *clientBody) breakOff() error {
-	if b.ReadCloser == nil || b.l.request.ProtoMajor < 2 {
+	if b == nil || b.l.request.ProtoMajor < 2 {
 		return nil
 	}
-	return b.ReadCloser.Close()
+	return b.Close()
 }

@@ -275,8 +275,28 @@ func (w *Wire) CloseWrite() error {
 // would without us, and says so in its errors.
 func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
 	n, err := io.Copy(w.Conn, r)
-	w.wrote(n, err)
+	if ofReader(err) {
+		w.wrote(n, nil)
+	} else {
+		w.wrote(n, err)
+	}
 	return n, err
+}
+
+// ofReader says that copying failed with reading, which is not the connection's doing: the
+// client's own may have been reset.
+func ofReader(err error) bool {
+	for err != nil {
+		op, ok := errors.AsType[*net.OpError](err)
+		if !ok {
+			return false
+		}
+		if op.Op == "read" {
+			return true
+		}
+		err = op.Err
+	}
+	return false
 }
 
 // begin hears that a request got the connection. What came before counts in the clear,

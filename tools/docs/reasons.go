@@ -74,6 +74,11 @@ var exceptions = []exception{
 	{impossible, "FastCGI's reader hides a reset: it shows as closed_before_response", []string{fastCGI}, []string{"reset_before_response"}, nil},
 	{impossible, "FastCGI's records carry the length: a coding is not undone", []string{fastCGI}, []string{"transfer_coding_invalid"}, nil},
 
+	{impossible, "HTTP/1.1's transport sends nothing of a request whose body can't be read: the failure of the attempt before is told", []string{http1, overTLS, forwardProxy, proxyHeader}, []string{"retried_without_body"}, nil},
+	{impossible, "over HTTP/2 and HTTP/3 only the upload is cut: the answer goes on", []string{h2, h2c, http3}, []string{"upload_cut_by_early_response"}, nil},
+	{impossible, "over HTTP/3 the transport closes the body: the failure of the attempt before is told", []string{http3}, []string{"retried_without_body"}, nil},
+	{impossible, "transport fastcgi sends all of a body before it reads", []string{fastCGI}, []string{"upload_cut_by_early_response"}, nil},
+
 	{impossible, "the forward proxy looks up and connects: it shows as forward_proxy_failed, or as the proxy's own answer", []string{forwardProxy}, nil, []failure.Phase{failure.PhaseDNS, failure.PhaseConnect}},
 
 	{impossible, "no forward proxy speaks HTTP/2 in the clear, or expects the PROXY protocol's header", []string{h2c, proxyHeader}, []string{"forward_proxy_answered"}, nil},
@@ -87,7 +92,7 @@ var exceptions = []exception{
 	{impossible, "a dynamic source gives addresses that are whole", []string{dynamic}, []string{"dial_address_invalid"}, nil},
 	{impossible, "dynamic upstreams are not checked actively", []string{activeChecks}, []string{"upstreams_missing", "upstream_lookup_failed"}, nil},
 
-	{impossible, "forward_auth sends a GET without a body", []string{forwardAuth}, []string{"request_write_timeout", "request_write_failed", "client_upload_failed"}, nil},
+	{impossible, "forward_auth sends a GET without a body", []string{forwardAuth}, []string{"request_write_timeout", "request_write_failed", "client_upload_failed", "retried_without_body"}, nil},
 	{impossible, "forward_auth does not read the body of an answer that lets the request pass", []string{forwardAuth}, nil, []failure.Phase{failure.PhaseBody}},
 	{impossible, "forward_auth does not upgrade", []string{forwardAuth}, []string{"upgrade_failed"}, nil},
 }

@@ -1,0 +1,410 @@
+package cause
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// Who ended a connection: only what the peer ended is the peer's doing.
+
+// Records of TLS, by their first byte (RFC 8446 section 5.1). Since 1.3 all but the
+// handshake's look like data: an alert has 2 bytes, and some 22 around them.
+const (
+	recordAlert = 0x15
+	recordData  = 0x17
+	mostAlert   = 64
+)
+
+// byPeer says that it was the peer, or somebody on the way, who ended the connection on
+// which err came up. Where nobody listened to it, nothing denies that.
+func byPeer(t *try, err error) bool {
+	switch errnoOf(err) {
+	case syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNABORTED:
+		return true
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || err != nil && innermost(err) == textServerClosed {
+		return true
+	}
+	c := t.Connection
+	if c == nil || c.Link == nil {
+		return true
+	}
+	if c.Link.End != listen.EndOurs {
+		return c.Link.End != listen.EndLost
+	}
+	// A peer that closes over TLS says so in a record of its own, and our side may end
+	// the connection upon that. On a new one others come before it.
+	return c.Carried != nil && c.Carried.Encrypted && (!c.Reused || saidClose(c.Carried))
+}
+
+// saidClose says that nothing came over TLS that isn't as long as an alert: a peer that
+// asks to negotiate again, or sends something unasked, shows there.
+func saidClose(c *listen.Carried) bool {
+	if len(c.Head) == 0 {
+		return true // it came before the request had the connection
+	}
+	return c.Head[0] == recordAlert || c.Head[0] == recordData && c.Received <= mostAlert
+}
+
+// ours says that our own side ended what the attempt's error speaks of: the connection,
+// or the request's stream on it.
+func ours(t *try) bool {
+	if t.err == nil {
+		return false
+	}
+	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
+		return stream.Code == http2.ErrCodeCancel && (stream.Cause == nil || stream.Cause.Error() != textFromPeer)
+	}
+	switch {
+	case layer(t.err, textH3Cancelled) != "", layer(t.err, textH3NoError) != "", t.text() == textForceClosed:
+		return true
+	case !errors.Is(t.err, net.ErrClosed):
+		return false
+	case t.Connection != nil && t.Connection.Link != nil:
+		end := t.Connection.Link.End
+		return end == listen.EndOurs || end == listen.EndNone
+	}
+	return errnoOf(t.WriteErr) == 0
+}
+
+// textForceClosed is HTTP/2's, of a connection that our side closed whatever went on.
+const textForceClosed = "http2: client connection force closed via ClientConn.Close"
+
+// endedByUs is what is known where our side ended the connection, and nothing tells why.
+func endedByUs(t *try) finding {
+	if t.Connection != nil && t.Connection.Link != nil && t.Connection.Link.End == listen.EndLost {
+		return found(ConnectionLost).at(reached(t.Attempt))
+	}
+	evidence := "Caddy's own side ended it; the upstream had not"
+	if t.Connection != nil && t.Connection.Carried != nil && t.Connection.Carried.Encrypted {
+		evidence = "Caddy's own side closed the connection, upon something that came over it and was no answer"
+	}
+	return found(Unknown, evidence).at(reached(t.Attempt))
+}
+
+// endCause is that of a request which Go's transport repeated by itself, because its
+// connection died some time after it: its error was not heard, the end of the connection
+// was.
+func endCause(t *try) finding {
+	c := t.Connection
+	if c == nil || c.Link == nil {
+		return nothing
+	}
+	switch {
+	case c.Link.End == listen.EndLost:
+		return found(ConnectionLost)
+	case c.Link.End == listen.EndReset:
+		return found(ResetBeforeResponse)
+	case c.Link.End == listen.EndClosed, c.Link.End == listen.EndOurs: // TLS's own end, see byPeer
+		return closedCause(t)
+	}
+	return nothing
+}
+
+// earlyTexts are what a transport says of a body that ended before its length.
+var earlyTexts = []string{textOtherLength, "http2: request body shorter than specified content length"}
+
+// bodyUnsendable says that err is about the request's body, which could not be read.
+func bodyUnsendable(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := innermost(err)
+	if errors.Is(err, http.ErrBodyReadAfterClose) || text == textBodyClosedH2 {
+		return true
+	}
+	for _, early := range earlyTexts {
+		if strings.HasPrefix(text, early) {
+			return true
+		}
+	}
+	return false
+}
+
+// sendingFailed says that the request's body could not be read for sending before the
+// answer broke off: the transport ends its own connection then. A peer over TLS may hear
+// that and close, too, so that its end is read first; HTTP/2 hands the error on.
+func sendingFailed(h *listen.Heard, t *try) bool {
+	for _, err := range [...]error{t.err, t.WriteErr} {
+		if err != nil && (bodyUnsendable(err) || h.Client.BodyErr != nil && errors.Is(err, h.Client.BodyErr)) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutUpload: Go's server of HTTP/1 stops reading a request's body once the answer begins,
+// unless it was told to go on. The transport can't send the rest then, and ends the
+// connection over which the answer comes.
+func cutUpload(h *listen.Heard, t *try) finding {
+	if !bodyUnsendable(t.err) && !bodyUnsendable(t.WriteErr) && !bodyUnsendable(h.Client.BodyErr) {
+		return nothing
+	}
+	return found(UploadCutByEarlyResponse,
+		"Caddy stopped reading the upload when the answer had begun: "+bodyRead(t.Attempt)+" bytes of it had been read",
+		"Caddy's own side ended it; the upstream had not")
+}
+
+// bodyRead is how many bytes were read of the request's body, and of how many.
+func bodyRead(a *listen.Attempt) string {
+	read := strconv.FormatInt(max(a.RequestBytes, 0), 10)
+	if a.Request != nil && a.Request.ContentLength > 0 {
+		return read + " of " + strconv.FormatInt(a.Request.ContentLength, 10)
+	}
+	return read
+}
+
+// repeated says that an answer was thrown away, because lb_retry_match had the request
+// tried again.
+func repeated(h *listen.Heard, a *listen.Attempt) bool {
+	if !a.HasAnswer() || a.Limits == nil || !a.Limits.RetriesAnswers || a.Status < http.StatusBadRequest && !unpassable(a) {
+		return false
+	}
+	for i := range h.Attempts[:max(0, len(h.Attempts)-1)] {
+		if &h.Attempts[i] == a {
+			return h.Attempts[i+1].Limits == a.Limits
+		}
+	}
+	return false
+}
+
+// thrownAway is the cause of an answer that lb_retry_match did not let pass.
+func thrownAway(a *listen.Attempt) finding {
+	f := portSays(a)
+	if !f.is() {
+		f = answerCause(a)
+	}
+	f.evidence = append(f.evidence, "lb_retry_match had the request tried again")
+	return f
+}
+
+// lostBody says that an attempt repeats a request whose body had been used up by the one
+// before: its reading ended where the other's had not, or before its length.
+func lostBody(h *listen.Heard, a *listen.Attempt) bool {
+	if a.RequestErr == nil {
+		return false
+	}
+	used := int64(0)
+	for i := range h.Attempts {
+		before := &h.Attempts[i]
+		if before == a {
+			break
+		}
+		if before.Limits == a.Limits {
+			used = max(used, before.RequestBytes)
+		}
+	}
+	length := int64(-1)
+	if a.Request != nil {
+		length = a.Request.ContentLength
+	}
+	return used > 0 && (a.RequestBytes < used || a.RequestBytes < length) && (a.RequestErr == io.EOF || !canceled(a.RequestErr))
+}
+
+// firstLoser is the attempt that used up the body which a lacks.
+func firstLoser(h *listen.Heard, a *listen.Attempt) *listen.Attempt {
+	for i := range h.Attempts {
+		before := &h.Attempts[i]
+		if before == a {
+			break
+		}
+		if before.Limits == a.Limits && before.RequestBytes > 0 && (failed(h, before) || repeated(h, before)) {
+			return before
+		}
+	}
+	return nil
+}
+
+// usedUp says what became of a request's body.
+func usedUp(before *listen.Attempt) string {
+	return "tried again without its body, of which " + bodyRead(before) + " bytes had been read for the attempt before"
+}
+
+// judgeRepeat: the last attempt could not be sent, because the body had been used up by
+// one before, whose failure it is.
+func judgeRepeat(h *listen.Heard, last *listen.Attempt) (verdict, bool) {
+	if !lostBody(h, last) || !bodyless(tryOf(h, last)) {
+		return verdict{}, false
+	}
+	before := firstLoser(h, last)
+	if before == nil {
+		return verdict{}, false
+	}
+	var v verdict
+	if repeated(h, before) {
+		v = verdict{failure.Failed, h.ErrStatus, before, thrownAway(before), nil}
+	} else {
+		t := tryOf(h, before)
+		f := attemptCause(t)
+		v = verdict{failure.Failed, statusOf(f.row, h.ErrStatus), before, f, t.err}
+	}
+	v.finding.evidence = append(v.finding.evidence, usedUp(before)+"; request_buffers would have kept it")
+	return v, true
+}
+
+// judgeBodyless: the repeat had no body, and was answered.
+func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
+	f := found(RetriedWithoutBody, "the upstream answered "+strconv.Itoa(last.Status)+" to a request without its body")
+	if before := firstLoser(h, last); before != nil {
+		f.evidence = append(f.evidence, usedUp(before))
+	}
+	outcome := failure.Rescued
+	if last.Status >= http.StatusBadRequest {
+		outcome = failure.UpstreamAnswered
+	}
+	return verdict{outcome, h.Response.Status, last, f, nil}
+}
+
+// textCannotRewind is Go's transport's, where it would have tried again by itself.
+const textCannotRewind = "net/http: cannot rewind body after connection loss"
+
+// bodyless says that the attempt's error is that of a body which had been used up.
+func bodyless(t *try) bool {
+	if t.err == nil || t.FirstByte > 0 {
+		return false
+	}
+	return bodyUnsendable(t.err) || t.text() == textCannotRewind || t.RequestErr != nil && t.RequestErr != io.EOF && innermost(t.err) == innermost(t.RequestErr)
+}
+
+// bodylessCause: the request was tried again, and its body could not be. Over HTTP/2 Go's
+// transport tries again by itself, on another connection.
+func bodylessCause(t *try) finding {
+	switch {
+	case t.err == nil || t.FirstByte > 0 || !bodyless(t):
+		return nothing
+	case t.bodyless:
+		return found(RetriedWithoutBody, "the body had been read for the attempt before")
+	case t.text() == textCannotRewind:
+		return found(RetriedWithoutBody, "the connection took no more requests; on another one the body could not be sent again")
+	case isHTTP2(t) && (errors.Is(t.err, http.ErrBodyReadAfterClose) || t.text() == textBodyClosedH2):
+		return found(RetriedWithoutBody, "a connection took no more requests, and the transport had closed the body when it went on to another")
+	}
+	return nothing
+}
+
+// textManyInterim is what the transports say of interim answers without end.
+const textManyInterim = "too many 1xx informational responses"
+
+func manyInterim() finding {
+	return found(Unknown, "more interim answers (1xx) came than Caddy's transport takes, and no final one").at(failure.PhaseHeaders)
+}
+
+// goawayCause adds how many requests a connection had carried when it was ended: a server
+// that ends each after a number of them has not stopped.
+func goawayCause(t *try, evidence ...string) finding {
+	f := found(Goaway, evidence...)
+	c := t.Connection
+	if c == nil || c.Link == nil || c.Link.Requests == 0 {
+		return f
+	}
+	f.evidence = append(f.evidence, fmt.Sprintf("the connection had carried %d requests before, in %s", c.Link.Requests, ms(elapsed(c.Link.Opened, t.end))))
+	if c.Link.Requests < manyRequests {
+		return f
+	}
+	if t.RequestBytes >= 0 && refusedUnprocessed(t.err) {
+		f.side = failure.SideProxy
+		return f.advise(adviceManyRequestsPost)
+	}
+	return f.advise(adviceManyRequests)
+}
+
+// manyRequests is from how many requests on a connection its end is rather put down to a
+// limit of theirs than to a restart.
+const manyRequests = 10
+
+const (
+	adviceManyRequests     = "Raise the number of requests or the age after which the upstream ends a connection (keepalive_requests of nginx); if it was restarted, let it finish what runs."
+	adviceManyRequestsPost = "Set request_buffers, lb_retries and lb_retry_match { method POST }, so that Caddy sends it again when the upstream ends a connection after a number of requests (keepalive_requests of nginx) or an age."
+)
+
+// mostlyClient says that most of a time was spent waiting for the client, and long enough
+// for a worker to be missed.
+func mostlyClient(waited, total time.Duration) bool {
+	return waited >= leastSlow && waited > total/4*3
+}
+
+// leastSlow is how long a client must at least have been waited for to be called slow.
+const leastSlow = 500 * time.Millisecond
+
+// slowUpload blames a client that sends slowly for a worker that was ended meanwhile.
+func slowUpload(t *try, f finding) finding {
+	if total := elapsed(sendStart(t), t.end); mostlyClient(t.client.Reading, total) {
+		f.evidence = append(f.evidence, "of the "+ms(total)+" of sending, Caddy waited "+ms(min(total, t.client.Reading))+" for the client")
+		f.side = failure.SideProxy
+		return f.advise("Set request_buffers, so that Caddy takes a slow upload first: the upstream's worker was held by a client that sends slowly, until it was ended.")
+	}
+	return f
+}
+
+// slowDownload does so for a client that takes the answer slowly.
+func slowDownload(t *try, f finding) finding {
+	if total := elapsed(t.Answered, t.end); t.Answered > 0 && mostlyClient(t.client.Writing, total) {
+		f.evidence = append(f.evidence, "of the "+ms(total)+" of the answer, Caddy waited "+ms(min(total, t.client.Writing))+" for the client, "+ms(t.Body.Reading)+" for the upstream")
+		f.side = failure.SideProxy
+		return f.advise("Set response_buffers to more than the answer's size, so that the upstream's worker is not held by a client that takes it slowly, until it is ended.")
+	}
+	return f
+}
+
+var UploadCutByEarlyResponse = &Row{
+	Name: "upload_cut_by_early_response", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
+	Phase: failure.PhaseBody, Side: failure.SideProxy,
+	Summary:      "Caddy stopped reading the client's upload when {upstream} began to answer, and closed that connection itself.",
+	Advice:       "Set enable_full_duplex in the global option servers, let clients use HTTP/2, or set request_buffers so that the upload ends before the answer begins.",
+	Meaning:      "The upstream answered while the request's body was still being sent to it. Over HTTP/1.1 Go's server stops reading a body once the answer begins; the rest could not be sent, and Caddy's transport closed the connection over which the answer came. The client has a part of it.",
+	RecognisedBy: "The connection was closed by this side while the answer came, because the request's body could not be read any more, and the client was still there. The evidence says how much of the upload had been read.",
+	UsualReasons: []string{
+		"an application that streams its answer while it reads: progress of an upload, a converter, a tunnel of messages over one request",
+		"an application that answers before it has read the upload, and goes on answering",
+	},
+	Fix: Fix{
+		Caddy:       "Let HTTP/1.1 read and write at the same time; over HTTP/2 and 3 it does. request_buffers reads the upload first.",
+		Caddyfile:   "{\n\tservers {\n\t\tenable_full_duplex\n\t}\n}",
+		Docker:      nothingToChange,
+		Application: "Read the whole request before answering, or answer in few words and close.",
+	},
+	Rivals: []Rival{
+		{"response_truncated", "this side closed the connection; the upstream had not"},
+		{"client_upload_failed", "reading the upload failed because Caddy's server had closed it, not the client; and an answer had begun"},
+		{"client_closed_request", "the client was still there"},
+		{"request_write_failed", "this side closed the connection; and an answer had begun"},
+	},
+}
+
+var RetriedWithoutBody = &Row{
+	Name: "retried_without_body", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
+	Phase: failure.PhaseSend, Side: failure.SideProxy,
+	Summary:      "The request was tried again at {upstream} without its body, which had been used up.",
+	Advice:       "Set request_buffers to more than such a body's size beside lb_retries and lb_retry_match: only a body that is buffered can be sent again.",
+	Meaning:      "A first attempt failed after some of the request's body had been read. The request was tried again, and what had been read could not be: the repeat had no body, or only the rest of it. What the upstream answered to that is no answer to the client's request.",
+	RecognisedBy: "An attempt of the same reverse_proxy had read from the body before, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",
+	UsualReasons: []string{
+		"lb_retry_match with method POST or PUT, without request_buffers",
+		"request_buffers that is smaller than the body",
+		"an upstream that ends HTTP/2 connections after a number of requests, so that Go's transport changes to another",
+	},
+	Fix: Fix{
+		Caddy:       "Buffer the request's body, so that each attempt sends all of it.",
+		Caddyfile:   inProxyTo("app1:8080 app2:8080", "request_buffers 1MiB", "lb_retries 2", "lb_retry_match {", "\tmethod POST", "}"),
+		Docker:      nothingToChange,
+		Application: "Let clients send an Idempotency-Key, so that they can try again by themselves.",
+	},
+	Rivals: []Rival{
+		{"client_upload_failed", "this side had closed the body; reading from the client had no error before"},
+		{"request_not_sendable", "an attempt before had used the body up"},
+		{"upstream_status", "the request that was answered was not the client's: its body was missing"},
+		{"goaway", "the connection that was lost is not what failed in the end: the body is"},
+	},
+}
