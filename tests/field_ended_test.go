@@ -66,7 +66,7 @@ func TestAnUploadThatBreaksOffDuringTheAnswer(t *testing.T) {
 			}
 			end(conn)
 			<-returned
-			c.idle()
+			c.Idle()
 			if list := c.Failures(); len(list) > 0 {
 				t.Errorf("recorded as %s of side %s: %s", list[0].Cause, list[0].Side, list[0].Error)
 			}

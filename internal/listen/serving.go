@@ -68,7 +68,11 @@ func (s *shard) enter(l *Listener) {
 		s.served = s.room[:0]
 	}
 	l.index = int32(len(s.served)) //nolint:gosec // as many requests don't fit into memory
+	grows := len(s.served) == cap(s.served)
 	s.served = append(s.served, servedRequest{l, came})
+	if grows {
+		clear(s.room[:]) // what has moved out of it is not to be kept by it
+	}
 }
 
 // Leave takes l out.

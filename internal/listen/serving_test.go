@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 )
 
 func tcp(port int) net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port} }
@@ -335,3 +336,38 @@ type end struct {
 
 func (e end) LocalAddr() net.Addr  { return e.local }
 func (e end) RemoteAddr() net.Addr { return e.remote }
+
+// A request that is over is kept by nothing, however many there were at a time.
+func TestServingKeepsNothing(t *testing.T) {
+	var s Serving
+	var gone []weak.Pointer[Listener]
+	func() {
+		var all []*Listener
+		for i := range 2000 {
+			l := new(Listener)
+			l.remote = "127.0.0.1:" + strconv.Itoa(10000+i%500)
+			s.come(l)
+			all, gone = append(all, l), append(gone, weak.Make(l))
+		}
+		for i := range all { // the later ones first, and then the others
+			s.Leave(all[(i*7+1000)%len(all)])
+		}
+	}()
+	kept := 0
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		runtime.GC()
+		kept = 0
+		for _, l := range gone {
+			if l.Value() != nil {
+				kept++
+			}
+		}
+		if kept == 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if kept > 0 {
+		t.Errorf("%d of %d are kept", kept, len(gone))
+	}
+	runtime.KeepAlive(&s)
+}
