@@ -85,7 +85,7 @@ func TestASlowClientHoldsTheWorker(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		})
 		c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+to)
-		res, err := client.Get(c.URL)
+		res, err := testcaddy.Client.Get(c.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestASlowClientHoldsTheWorker(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.ContentLength = size
-		if res, err := client.Do(r); err == nil {
+		if res, err := testcaddy.Client.Do(r); err == nil {
 			_ = res.Body.Close()
 		}
 		f := newest(c, "request_write_failed")
