@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -127,4 +128,43 @@ request_terminate_timeout = 2s
 			},
 		}, body: "xxx", cut: true},
 	})
+}
+
+// unreadPython answers each request without reading its body, as many small handlers do.
+const unreadPython = `
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"fine")
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+`
+
+// What is left of one request is the beginning of the next.
+func TestBodyLeftUnread(t *testing.T) {
+	t.Parallel()
+	python := program(t, "python3", "/usr/bin/python3")
+	dir := workDir(t)
+	address := freeAddress(t)
+	startPart(t, dir, python, write(t, filepath.Join(dir, "unread.py"), unreadPython), strconv.Itoa(portOf(t, address))).listening(t, "tcp", address)
+	c := startCaddy(t, "upstream_diagnostics\nreverse_proxy "+address)
+	order := func() visit { return visit{path: "/order", body: strings.NewReader("order=1")} }
+	if got := c.visit(t, order()); got.status != 200 {
+		t.Fatalf("got %d", got.status)
+	}
+	if got := c.visit(t, order()); got.status != 501 {
+		t.Fatalf("got %d", got.status)
+	}
+	want{
+		status: 501, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+		outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`names the method "order=1POST"`},
+		also: advised("read the body of each request"),
+	}.check(t, c.recorded(t, "/order"))
 }

@@ -2,11 +2,13 @@ package cause
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -71,6 +73,10 @@ func beforeWords(t *try) []string {
 func otherThere(t *try, f finding) finding {
 	proxied := t.Limits != nil && t.Limits.ProxyProtocol != ""
 	kind := kindOf(t.Attempt)
+	if to := publishedTo(t); to != "" && !t.TLS { // a handshake is made with somebody
+		f.evidence = append(f.evidence, "docker-proxy takes the connections to this port of "+host.Here()+", for "+to)
+		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen: " + others(t, onPublishedPort) + ".")
+	}
 	switch {
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI)
@@ -87,24 +93,42 @@ func otherThere(t *try, f finding) finding {
 	return f.advise("Check what listens on {address}, for nothing worked on the request: " + others(t, "") + ".")
 }
 
+// publishedPort is replaced in tests.
+var publishedPort = host.PublishedPort
+
+// publishedTo is where docker-proxy hands a connection on that led to this machine, ""
+// where it doesn't.
+func publishedTo(t *try) string {
+	address, err := netip.ParseAddrPort(addressOf(t.Attempt))
+	if err != nil || !host.Own(address.Addr()) {
+		return ""
+	}
+	to, ok := publishedPort(address.Port())
+	if !ok {
+		return ""
+	}
+	return to
+}
+
 const adviceNoFastCGI = "Check what listens on {address}, for no script ran: a port that speaks HTTP (reverse_proxy without FastCGI), php-fpm whose listen.allowed_clients lacks this machine's address, or a published Docker port behind which nothing listens."
 
 // What ends a connection at once.
 const (
-	publishedPort = "a published Docker port behind which nothing listens (0.0.0.0 in its container, the right port), a tunnel or balancer whose target is gone"
-	tlsPort       = "a port that speaks TLS (https://)"
-	proxyPort     = "one that wants a PROXY header (proxy_protocol)"
-	otherPort     = "another protocol (FastCGI: php_fastcgi; uwsgi, a database)"
-	unknownHost   = "nginx's return 444 for a Host that it does not know (header_up Host)"
+	handsOn   = "a published Docker port behind which nothing listens (0.0.0.0 in its container, the right port), a tunnel or balancer whose target is gone"
+	tlsPort   = "a port that speaks TLS (https://)"
+	proxyPort = "one that wants a PROXY header (proxy_protocol)"
+	otherPort = "another protocol (FastCGI: php_fastcgi; uwsgi, a database)"
+	refusing  = "a server that refuses without a word (nginx's return 444 for a Host that it does not know: header_up Host; an application that wants X-Forwarded-Proto https)"
 )
 
 // others lists what ends a connection at once, besides what was named already.
 func others(t *try, named string) string {
 	var list []string
-	for _, what := range []string{publishedPort, tlsPort, proxyPort, otherPort, unknownHost} {
+	for _, what := range []string{handsOn, tlsPort, proxyPort, otherPort, refusing} {
 		switch {
 		case what == proxyPort && t.Limits != nil && t.Limits.ProxyProtocol != "",
-			what == tlsPort && named == onTLSPort, what == otherPort && named != "" && named != onTLSPort:
+			what == handsOn && named == onPublishedPort, what == tlsPort && named == onTLSPort,
+			what == otherPort && named != "" && named != onTLSPort && named != onPublishedPort:
 			continue
 		}
 		list = append(list, what)
@@ -114,11 +138,12 @@ func others(t *try, named string) string {
 
 // What a port's number speaks for.
 const (
-	onTLSPort     = "this port mostly speaks TLS, so write https:// in front of the upstream"
-	onFastCGIPort = "this port is mostly php-fpm's, so use php_fastcgi"
-	onUWSGIPort   = "this port is mostly uwsgi's own protocol, so let it listen with http-socket"
-	onAJPPort     = "this port mostly speaks AJP, so use the port of Tomcat's HTTP connector"
-	onOtherPort   = "this port is mostly that of a database, a queue or a mail server, so use the application's own"
+	onPublishedPort = "docker-proxy listens there"
+	onTLSPort       = "this port mostly speaks TLS, so write https:// in front of the upstream"
+	onFastCGIPort   = "this port is mostly php-fpm's, so use php_fastcgi"
+	onUWSGIPort     = "this port is mostly uwsgi's own protocol, so let it listen with http-socket"
+	onAJPPort       = "this port mostly speaks AJP, so use the port of Tomcat's HTTP connector"
+	onOtherPort     = "this port is mostly that of a database, a queue or a mail server, so use the application's own"
 )
 
 // kindOf says what the upstream's port mostly is, "" where its number says nothing.
@@ -130,7 +155,7 @@ func kindOf(a *listen.Attempt) string {
 	switch port {
 	case "443", "2376", "4443", "5001", "5986", "6443", "8006", "8443", "9200", "9443", "10250", "10443":
 		return onTLSPort
-	case "9000", "9001", "9070", "9071", "9072", "9073", "9074", "9081", "9082", "9083", "9084":
+	case "9000", "9001":
 		return onFastCGIPort
 	case "3031":
 		return onUWSGIPort

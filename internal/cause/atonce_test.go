@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -113,6 +114,22 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where docker-proxy takes the connection, it is known for whom.
+func TestPublishedPortIsNamed(t *testing.T) {
+	saved := publishedPort
+	t.Cleanup(func() { publishedPort = saved })
+	publishedPort = func(port uint16) (string, bool) { return "172.17.0.2:3000", port == 8080 }
+	for address, named := range map[string]bool{"127.0.0.1:8080": true, "127.0.0.1:8081": false, "192.0.2.7:8080": false} {
+		f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+			a.Before, a.Err, a.Connection.RemoteAddress = &listen.Before{}, io.EOF, address
+		})))
+		text := strings.Join(append(f.Evidence, f.Advice), "\n")
+		if strings.Contains(text, "docker-proxy takes the connections to this port") != named || strings.Contains(f.Advice, "listen on 172.17.0.2:3000") != named {
+			t.Errorf("%s: %s", address, text)
+		}
 	}
 }
 
@@ -323,5 +340,38 @@ func TestScriptThatAnswersNobody(t *testing.T) {
 	f := Diagnose(heard(func(h *listen.Heard) { h.Client.Left = true }, killed))
 	if f.Outcome != failure.Abandoned || !strings.Contains(strings.Join(f.Evidence, "\n"), "to its own end: closed_before_response") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// A server that leaves a request's body unread takes it for the next request, and says so
+// in its refusal.
+func TestBodyTakenForARequest(t *testing.T) {
+	for _, test := range []struct {
+		name, head string
+		status     int
+		reused     bool
+		want       string
+	}{
+		{"Python's", "HTTP/1.1 501 Unsupported method ('order=1POST')\r\n\r\n", 501, true, `"order=1POST"`},
+		{"in the page", "HTTP/1.1 400 Bad Request\r\n\r\n<p>invalid method: {&quot;a&quot;:1}POST</p>", 400, true, `}POST"`},
+		{"no more than the method", "HTTP/1.1 501 Unsupported method ('POST')\r\nAllow: GET,POST\r\n\r\n", 501, true, ""},
+		{"a longer word", "HTTP/1.1 501 No\r\n\r\nthe xPOSTal service", 501, true, ""},
+		{"on a new connection", "HTTP/1.1 501 Unsupported method ('order=1POST')\r\n\r\n", 501, false, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(heard(func(h *listen.Heard) { h.Response.Status = test.status }, answered200(func(a *listen.Attempt) {
+				a.Status, a.Request = test.status, &http.Request{Method: "POST"}
+				a.Connection.Reused, a.Connection.Carried = test.reused, &listen.Carried{Head: []byte(test.head), Received: int64(len(test.head))}
+			})))
+			if test.want == "" {
+				if f != nil {
+					t.Errorf("%s: %q", f.Cause, f.Evidence)
+				}
+				return
+			}
+			if f == nil || f.Cause != UpstreamStatus.Name || !strings.Contains(strings.Join(f.Evidence, "\n"), test.want) || !strings.Contains(f.Advice, "read the body of each request") {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }

@@ -254,6 +254,9 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 			return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 		}
 	}
+	if f := unreadBefore(last); f.is() && last.Status == h.Response.Status {
+		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
+	}
 	if overlong(h, last) {
 		return verdict{failure.Truncated, h.Response.Status, last, overlongCause(last), nil}, true
 	}

@@ -145,6 +145,47 @@ func overlong(h *listen.Heard, last *listen.Attempt) bool {
 		answerStatus(string(last.Body.Beyond.Start)) == 0
 }
 
+// adviceUnread is for a server that takes the rest of one request for the next.
+const adviceUnread = "Let the application read the body of each request to its end, or close the connection after its answer: {upstream} took what was left of the one before for the beginning of this one. Until then: keepalive off in the transport."
+
+// unreadBefore is that of an answer which refuses what was never asked: it quotes the
+// request's method with the end of the body before glued to it.
+func unreadBefore(a *listen.Attempt) finding {
+	if a.Status != http.StatusBadRequest && a.Status != http.StatusNotImplemented || a.Connection == nil || !a.Connection.Reused || a.Request == nil {
+		return nothing
+	}
+	method := a.Request.Method
+	_, rest, _ := strings.Cut((&try{Attempt: a}).head(), " ")
+	for {
+		before, after, found := strings.Cut(rest, method)
+		if !found || method == "" {
+			return nothing
+		}
+		if endsInBody(before) && (after == "" || !isWordByte(after[0])) {
+			start := strings.LastIndexAny(before, " \r\n'\"<>;(") + 1
+			return unread(said(before[start:] + method))
+		}
+		rest = after
+	}
+}
+
+func unread(quoted string) finding {
+	return found(UpstreamStatus, "its answer names the method "+quoted+": the end of another request's body, and this one's method").advise(adviceUnread)
+}
+
+// endsInBody says that a text ends as a form's or a JSON's body does.
+func endsInBody(text string) bool {
+	if text == "" {
+		return false
+	}
+	last := text[len(text)-1]
+	return isWordByte(last) || strings.IndexByte("=}]", last) >= 0
+}
+
+func isWordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
 // silence is the least time without a byte that tells a length which is wrong from an
 // application that was ended while it was sending.
 const silence = 500 * time.Millisecond

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ type LiveAttempt struct {
 	// conn is the connection that the attempt got, at.
 	conn httptrace.GotConnInfo
 	at   time.Duration
+	// number is which of the connection's requests it is.
+	number int32
 
 	requestBody  requestBody
 	responseBody responseBody
@@ -243,7 +246,7 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 	a.conn, a.at = info, a.l.now()
 	a.hearTLS(info.Conn)
 	if wire, encrypted := wireOf(info.Conn); wire != nil {
-		wire.begin(!info.Reused, encrypted, isHTTP2(info.Conn))
+		a.number = wire.begin(!info.Reused, encrypted, isHTTP2(info.Conn))
 	}
 }
 
@@ -511,19 +514,26 @@ func (a *LiveAttempt) method() string {
 	return a.l.method
 }
 
-// rest hears that all of the answer came, so that the connection is idle. Of a body that
-// is longer than its length the client has lost a part.
+// rest hears that all of the answer came, so that the connection is idle.
 func (a *LiveAttempt) rest() {
+	if wire, _ := wireOf(a.conn.Conn); wire != nil {
+		wire.rest()
+	}
+}
+
+// hearBeyond hears what has come by now after the answer's end. Of a body that is longer
+// than its length the client has lost a part.
+func (a *LiveAttempt) hearBeyond() {
 	wire, _ := wireOf(a.conn.Conn)
-	if wire == nil {
+	if wire == nil || !a.Body.Ended || hasNoBody(a.method(), a.Status) {
 		return
 	}
-	beyond := wire.rest()
-	if beyond == nil || beyond.Blank() || hasNoBody(a.method(), a.Status) {
-		return
+	if a.Past.overruns() {
+		runtime.Gosched() // who reads the connection may see it a moment later
 	}
-	a.Body.Beyond = beyond
-	a.l.troubled = true
+	if beyond := wire.beyond(a.number); beyond != nil && !beyond.Blank() {
+		a.Body.Beyond = beyond
+	}
 }
 
 // protocolOf names the protocol of an answer.

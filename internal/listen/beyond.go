@@ -81,6 +81,17 @@ func (w *Wire) answered(method string, res *http.Response) {
 	}
 }
 
+// beyond is what has come by now after the end of the answer to one of the connection's
+// requests.
+func (w *Wire) beyond(request int32) *Beyond {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.answer.request != request {
+		return nil
+	}
+	return w.answer.beyond.copied()
+}
+
 // headerEnd is where the header of a final answer ends, 0 where that isn't there.
 func headerEnd(head []byte) (end int64) {
 	const blank = "\r\n\r\n"
@@ -119,6 +130,7 @@ func (w *Wire) hearBeyond(n int64, first []byte) {
 	if b == nil {
 		b = new(Beyond)
 		w.answer.beyond = b
+		w.past.Overran()
 	}
 	b.Bytes += n
 	b.Start = append(b.Start, first[:min(len(first), MaxBeyond-len(b.Start))]...)

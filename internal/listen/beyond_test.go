@@ -80,7 +80,8 @@ func TestBeyond(t *testing.T) {
 				}
 				w.answered(method, test.res)
 			}
-			if known := w.rest() != nil; known != test.knownWhenItRest {
+			w.rest()
+			if known := w.beyond(1) != nil; known != test.knownWhenItRest {
 				t.Errorf("known at its end: %v", known)
 			}
 			if w.previous() != nil {

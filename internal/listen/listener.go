@@ -278,11 +278,12 @@ func (l *Listener) WentWell() bool {
 	defer l.mu.Unlock()
 	well := !l.troubled
 	if a := l.current; a != nil {
+		a.hearBeyond()
 		// An upgrade that Caddy refused leaves nothing written; an error that came by a
 		// forward proxy may be its own.
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
 		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && !a.wanting && a.Body.Err == nil &&
-			(a.ForwardProxy == "" || a.TLS)
+			a.Body.Beyond == nil && (a.ForwardProxy == "" || a.TLS)
 	}
 	if l.response.Status == StatusClientClosedRequest {
 		// Caddy's own, for a client that left, unless it is the upstream's.
@@ -333,6 +334,9 @@ const StatusClientClosedRequest = 499
 func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.current != nil {
+		l.current.hearBeyond()
+	}
 	took := l.now()
 	h := &Heard{
 		Start:     time.Now().Add(-took), // by the clock as it is now

@@ -22,8 +22,10 @@ type Past struct {
 	// deaths counts connections that the upstream ended while they were idle, after about
 	// the same time; died is the shortest of these times.
 	deaths int32
-	died   time.Duration
-	moment time.Duration // of the last one that counted, since the process began
+	// overran says that more came of an answer than its length allows.
+	overran atomic.Bool
+	died    time.Duration
+	moment  time.Duration // of the last one that counted, since the process began
 }
 
 // began is when the process did: what is kept for long is a time since then.
@@ -118,6 +120,16 @@ func (p *Past) LastCounted() *Counted {
 		At: began.Add(time.Duration(c&(1<<32-1)) * time.Second), //nolint:gosec // see Counts
 	}
 }
+
+// Overran hears that more came of an answer than its length allows.
+func (p *Past) Overran() {
+	if p != nil {
+		p.overran.Store(true)
+	}
+}
+
+// overruns says that this has happened before.
+func (p *Past) overruns() bool { return p != nil && p.overran.Load() }
 
 // Before is what an upstream had done before an attempt ended.
 type Before struct {

@@ -300,8 +300,8 @@ func ofReader(err error) bool {
 }
 
 // begin hears that a request got the connection. What came before counts in the clear,
-// on a fresh one: it is the upstream's greeting.
-func (w *Wire) begin(fresh, encrypted, shared bool) {
+// on a fresh one: it is the upstream's greeting. It gives the request's number.
+func (w *Wire) begin(fresh, encrypted, shared bool) int32 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests++
@@ -310,19 +310,18 @@ func (w *Wire) begin(fresh, encrypted, shared bool) {
 	if (!fresh || encrypted) && !w.shared {
 		w.now = Carried{Head: w.now.Head[:0]}
 	}
+	return w.requests
 }
 
-// rest hears that the request which has the connection is over, and gives what has come
-// after its answer. A connection that is shared may have others.
-func (w *Wire) rest() *Beyond {
+// rest hears that the request which has the connection is over. One that is shared may
+// have others.
+func (w *Wire) rest() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.shared {
-		return nil
+	if !w.shared {
+		w.idle = time.Since(began)
+		w.endsInChunks()
 	}
-	w.idle = time.Since(began)
-	w.endsInChunks()
-	return w.answer.beyond.copied()
 }
 
 // carried is what went over since begin.
