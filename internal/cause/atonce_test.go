@@ -212,6 +212,8 @@ func TestBytesBetweenAnswers(t *testing.T) {
 		}), ResponseLengthExceeded, failure.SentMaybe, []string{`it sent "null"`}},
 		{"before the request left, taken for its answer", reused(none, came("null", 0, errors.New(`malformed HTTP response "null"`))), ResponseLengthExceeded, failure.SentNo, nil},
 		{"unheard", reused(nil, unsent(errors.New(textUnsolicited))), ResponseLengthExceeded, failure.SentNo, []string{"before this request was under way"}},
+		{"what compression leaves", reused(none, came("\x1f\x8b\b\x00\x00", 200, errors.New(`malformed HTTP response "\x1f\x8b\b\x00\x00"`))), ResponseLengthExceeded, failure.SentMaybe, nil},
+		{"another protocol", reused(none, came("SSH-2.0-x\r\n", 200, errors.New(`malformed HTTP response "SSH-2.0-x"`))), NotHTTP, failure.SentYes, nil},
 		{"a second answer", reused(after("HTTP/1.1 400 Bad Request\r\n"), unsent(errors.New(textUnsolicited))), ResponseLengthExceeded, failure.SentNo, []string{"answered twice"}},
 		{"the end of an idle connection", reused(after("HTTP/1.1 408 Request Timeout\r\n"), unsent(io.EOF)), KeepaliveRace, failure.SentNo, nil},
 		{"a status line that is malformed", reused(none, came("HTTP/1.1 abc\r\n", 200, errors.New(`malformed HTTP status code "abc"`))), ResponseMalformed, failure.SentYes, nil},

@@ -88,14 +88,18 @@ func beforeStatusLine(t *try) (junk string, ok bool) {
 			return "", false
 		}
 	}
-	if strings.HasPrefix(junk, "HTTP/") || strings.HasPrefix("HTTP/", junk) || isTLSAlert(junk) {
+	if strings.HasPrefix(junk, "HTTP/") || strings.HasPrefix("HTTP/", junk) {
 		return "", false
 	}
 	if i := strings.Index(junk, "HTTP/1."); i > 0 {
-		junk = junk[:i]
+		return junk[:i], true
 	}
-	return junk, true
+	// By itself it may be another protocol's, unless it is what compression leaves.
+	return junk, strings.HasPrefix(junk, gzipMagic) || !speaksOther(junk)
 }
+
+// gzipMagic is how gzip begins (RFC 1952).
+const gzipMagic = "\x1f\x8b"
 
 // beforeLine tells of the answer before on a connection.
 func beforeLine(p *listen.Previous) string {
