@@ -15,6 +15,22 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
+// tells checks that the evidence and the advice have all of some words, and none of others.
+func tells(t *testing.T, f *failure.Failure, all, none []string) {
+	t.Helper()
+	text := strings.Join(append(f.Evidence, f.Advice), "\n")
+	for _, words := range all {
+		if !strings.Contains(text, words) {
+			t.Errorf("lacks %q:\n%s", words, text)
+		}
+	}
+	for _, words := range none {
+		if strings.Contains(text, words) {
+			t.Errorf("has %q:\n%s", words, text)
+		}
+	}
+}
+
 // Where a connection ends without a byte, the time that it took and what the upstream did
 // before decide what is advised.
 func TestAdviceGoesByTimeAndPast(t *testing.T) {
@@ -102,17 +118,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			if f.Cause != test.cause.Name || string(f.Side) != side {
 				t.Errorf("%s, side %s", f.Cause, f.Side)
 			}
-			text := strings.Join(append(f.Evidence, f.Advice), "\n")
-			for _, words := range test.says {
-				if !strings.Contains(text, words) {
-					t.Errorf("lacks %q:\n%s", words, text)
-				}
-			}
-			for _, words := range test.not {
-				if strings.Contains(text, words) {
-					t.Errorf("has %q:\n%s", words, text)
-				}
-			}
+			tells(t, f, test.says, test.not)
 		})
 	}
 }
@@ -235,12 +241,7 @@ func TestBytesBetweenAnswers(t *testing.T) {
 			if f.Cause != test.want.Name || !test.attempt.Silent && f.RequestSent != test.sent {
 				t.Errorf("%s, request_sent %s, evidence %q", f.Cause, f.RequestSent, f.Evidence)
 			}
-			text := strings.Join(append(f.Evidence, f.Advice), "\n")
-			for _, words := range test.says {
-				if !strings.Contains(text, words) {
-					t.Errorf("lacks %q:\n%s", words, text)
-				}
-			}
+			tells(t, f, test.says, nil)
 		})
 	}
 }
@@ -298,20 +299,10 @@ func TestShortAnswers(t *testing.T) {
 			if f == nil {
 				t.Fatal("nothing was found")
 			}
-			text := strings.Join(append(f.Evidence, f.Advice), "\n")
 			if f.Cause != test.want.Name {
-				t.Errorf("%s: %s", f.Cause, text)
+				t.Errorf("%s: %q", f.Cause, f.Evidence)
 			}
-			for _, words := range test.says {
-				if !strings.Contains(text, words) {
-					t.Errorf("lacks %q:\n%s", words, text)
-				}
-			}
-			for _, words := range test.not {
-				if strings.Contains(text, words) {
-					t.Errorf("has %q:\n%s", words, text)
-				}
-			}
+			tells(t, f, test.says, test.not)
 		})
 	}
 }
