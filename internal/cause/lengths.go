@@ -25,6 +25,9 @@ func beyondCause(t *try) finding {
 	}
 	phase := reached(t.Attempt)
 	if before != nil && before.Beyond != nil {
+		if start := string(before.Beyond.Start); isGreeting(start) || isHTTP2Settings(start) {
+			return nothing // somebody else answers there now
+		}
 		f := found(ResponseLengthExceeded, beforeLine(before)+"; "+beyondWords(before.Beyond)).at(phase)
 		switch answerStatus(string(before.Beyond.Start)) {
 		case 0:
