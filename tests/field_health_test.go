@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -25,6 +26,10 @@ func TestWhyACheckFails(t *testing.T) {
 			http.NotFound(w, r)
 		case r.URL.Path == "/login":
 			http.Redirect(w, r, "/sign-in?token=secret", http.StatusFound)
+		case r.URL.Path == "/redirected":
+			http.Redirect(w, r, "/private", http.StatusFound)
+		case r.URL.Path == "/slow":
+			<-r.Context().Done()
 		case r.URL.Path == "/private":
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.URL.Path == "/host" && r.Host != "app.example.test":
@@ -45,6 +50,15 @@ func TestWhyACheckFails(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 
+	socket := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	onSocket := &http.Server{Handler: http.HandlerFunc(asked), ReadHeaderTimeout: time.Minute}
+	go func() { _ = onSocket.Serve(ln) }()
+	t.Cleanup(func() { onSocket.Close() })
+
 	for _, tc := range []struct {
 		name, to, block string
 		evidence        string
@@ -59,6 +73,11 @@ func TestWhyACheckFails(t *testing.T) {
 		{"another status than expected", plain, "health_uri /fine\nhealth_status 204", ", and expects 204: got 200, ", failure.SideProxy, "Set health_status to what the application answers, which is 200"},
 		{"another body than expected", plain, "health_uri /fine\nhealth_body ok", "got 200, whose body does not match health_body", failure.SideProxy, "health_body"},
 		{"a plain port for a transport with TLS", "https://" + secure.Listener.Addr().String(), "health_uri /fine\nhealth_port " + port + "\ntransport http {\ntls_insecure_skip_verify\n}", "of " + plain + " over TLS, and expects any 2xx: got plain HTTP where TLS was spoken, ", failure.SideProxy, "health_port"},
+		{"a path behind a login, on a socket", "unix/" + socket, "health_uri /private", "of unix/" + socket + ", and expects any 2xx: got 401, ", failure.SideProxy, "needs no login"},
+		{"another address than the upstream's", dead(t), "health_uri /private\nhealth_upstream " + plain, "of " + plain + ", and expects any 2xx: got 401, ", failure.SideProxy, "needs no login"},
+		{"a redirect that is followed", plain, "health_uri /redirected\nhealth_follow_redirects", ": got 401, ", failure.SideProxy, "needs no login"},
+		{"TCP for HTTP/3", "https://" + plain, "health_uri /\nhealth_timeout 200ms\ntransport http {\nversions 3\ntls_insecure_skip_verify\n}", ": got no answer: ", failure.SideUpstream, "until its check succeeds"},
+		{"no answer in time", plain, "health_uri /slow\nhealth_timeout 50ms", ": got no answer: none within health_timeout 50ms, ", failure.SideUpstream, "until its check succeeds"},
 		{"a broken application", plain, "health_uri /broken", ": got 500, ", failure.SideUpstream, "until its check succeeds"},
 		{"nobody there", testcaddy.Dead(t), "health_uri /", "connection refused, ", failure.SideUpstream, "until its check succeeds"},
 	} {

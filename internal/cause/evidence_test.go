@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/textproto"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -56,6 +58,21 @@ func TestWhatARecordSays(t *testing.T) {
 			a.Status, a.TLS, a.Body.Start = 400, usesTLS, []byte(page)
 		}))
 	}
+
+	// twoTimeouts has a read_timeout that would end the wait next.
+	twoTimeouts := &failure.Limits{Transport: "http", Settings: []failure.Setting{
+		{Name: failure.ResponseHeaderTimeout, Value: 5 * millisecond, Source: failure.LimitConfigured},
+		{Name: failure.ReadTimeout, Value: 5 * millisecond, Source: failure.LimitConfigured},
+	}}
+	smallHeaders := &failure.Limits{Transport: "http", MaxResponseHeader: 4096}
+	proxied := func(change func(*listen.Attempt)) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			a.Address, a.Upstream, a.ForwardProxy, a.FromEnvironment = "my-backend:8080", "my-backend:8080", "http://127.0.0.1:3128", true
+			a.Request = &http.Request{Method: http.MethodGet, Host: "shop.example.test", URL: &url.URL{Scheme: "http", Host: "my-backend:8080", Path: "/x y", RawQuery: "token=secret"}}
+			change(a)
+		})
+	}
+	refusedProxy := &net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
 
 	for _, test := range []struct {
 		name  string
@@ -234,6 +251,56 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "nginx does not like the client certificate", want: ClientCertificateRejected, phase: failure.PhaseHeaders,
 			heard: answers400(true, "<html>\r\n<head><title>400 The SSL certificate error</title></head>\r\n"),
+		},
+		{
+			name: "a limit beside which another would end the wait", want: ResponseTimeout,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.Err = timeoutError("net/http: " + textAwaiting)
+			}), twoTimeouts)),
+			says: []string{"raise response_header_timeout and read_timeout in the transport: read_timeout 5 ms would end it next"},
+		},
+		{
+			name: "headers beyond max_response_header", want: ResponseHeadersTooLarge,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.FirstByte, a.Err = 5*millisecond, errors.New(textHeadersExceeded+"4096 bytes; aborted")
+			}), smallHeaders)),
+			says: []string{"max_response_header is 4096 bytes"}, not: []string{"gave up"},
+		},
+		{
+			name: "a forward proxy of the environment that is not there", want: ForwardProxyFailed, sent: failure.SentNo,
+			heard: heard(nil, proxied(func(a *listen.Attempt) {
+				a.Connection, a.Wrote, a.TLS, a.Err = nil, 0, true, refusedProxy
+				a.Dialing = &listen.Dialing{Start: 2 * millisecond, End: 3 * millisecond, Err: refusedProxy.Err, Connects: []listen.Connect{
+					{Network: "tcp", Address: "127.0.0.1:3128", Start: 2 * millisecond, End: 3 * millisecond, Err: refusedProxy.Err},
+				}}
+			})),
+			says: []string{"HTTPS_PROXY of Caddy's environment names it", "name my-backend in NO_PROXY"},
+		},
+		{
+			name: "a forward proxy that closed", want: ForwardProxyFailed, phase: failure.PhaseWait, sent: failure.SentMaybe,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { a.Err = io.EOF })),
+			says:  []string{"The forward proxy 127.0.0.1:3128 (HTTP_PROXY of Caddy's environment) was asked in place of my-backend:8080, and did not answer.", "it was asked for http://shop.example.test/x%20y", "the forward proxy: closed_before_response"},
+			not:   []string{"secret", "log for a crash"},
+		},
+		{
+			name: "a client that left while a forward proxy was asked", want: ForwardProxyFailed, phase: failure.PhaseWait, sent: failure.SentMaybe,
+			heard: heard(left, proxied(func(a *listen.Attempt) { a.Err = context.Canceled })),
+			says:  []string{"it was asked for http://shop.example.test/x%20y", "network_proxy none"}, not: []string{"why the upstream is slow"},
+		},
+		{
+			name: "a forward proxy that was told of the upstream", want: ClosedBeforeResponse,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { a.Request.Host, a.Err = "MY-backend:8080", io.EOF })),
+			not:   []string{"in place of"},
+		},
+		{
+			name: "a tunnel to the upstream", want: ClosedBeforeResponse,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { a.TLS, a.Err = true, io.EOF })),
+			not:   []string{"in place of"},
+		},
+		{
+			name: "SOCKS, which leads to the upstream", want: ClosedBeforeResponse,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { a.ForwardProxy, a.Err = "socks5://127.0.0.1:1080", io.EOF })),
+			not:   []string{"in place of"},
 		},
 		{name: "the same sentence without TLS", heard: answers400(false, "No required SSL certificate was sent")},
 		{name: "any other 400", heard: answers400(true, "<html>\r\n<head><title>400 Bad Request</title></head>")},

@@ -254,6 +254,7 @@ var ClosedBeforeResponse = &Row{
 		{"fastcgi_malformed", "the error is end of file"},
 		{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
 		{"tls_renegotiation_refused", "the error is not that Caddy refused a renegotiation"},
+		{"a published Docker port behind which nothing listens", "nothing from here, but it ends at once and each time: docker-proxy takes the connection before it knows; look whether the application listens on 0.0.0.0 and that port in its container"},
 	},
 }
 
@@ -284,6 +285,7 @@ var ResetBeforeResponse = &Row{
 		{"connection_lost", "errno is not ETIMEDOUT or EHOSTUNREACH"},
 		{"http_version_mismatch", "nothing from here: a server that speaks HTTP/2 alone may reset what it cannot read"},
 		{"a firewall that resets connections", "nothing from here: capture on the upstream's machine"},
+		{"a published Docker port behind which nothing listens", "nothing from here, but it ends at once and each time: docker-proxy takes the connection before it knows; look whether the application listens on 0.0.0.0 and that port in its container"},
 	},
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -88,7 +89,8 @@ func repeatCheck(ctx context.Context, transport http.RoundTripper, a *reversepro
 			result = nil
 		}
 	}()
-	within, cancel := context.WithTimeout(ctx, cmp.Or(time.Duration(a.Timeout), defaultCheckTimeout))
+	timeout := cmp.Or(time.Duration(a.Timeout), defaultCheckTimeout)
+	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	r := checkRequest(within, transport, a, dial)
 	if r == nil {
@@ -102,6 +104,9 @@ func repeatCheck(ctx context.Context, transport http.RoundTripper, a *reversepro
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("none within health_timeout %s", timeout)
 		}
 		return checkFailed(err)
 	}
