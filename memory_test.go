@@ -121,7 +121,7 @@ func recordsOf(t *testing.T, in *inputs) (records []*failure.Failure) {
 	}
 	defer func() { _ = h.Cleanup() }()
 
-	limits := &failure.Limits{Transport: in.part("transport", "http"), Settings: []failure.Setting{
+	limits := &failure.Limits{Transport: in.part("transport", "http"), Check: &failure.Check{Method: in.part("check's method", "GET"), URI: in.part("check", "/health")}, Settings: []failure.Setting{
 		{Name: in.part("limit", failure.ResponseHeaderTimeout), Value: time.Second, Source: failure.LimitConfigured},
 		{Name: in.part("limit in evidence", "other_timeout"), Value: time.Second, Source: failure.LimitConfigured},
 	}}
@@ -200,11 +200,13 @@ func recordsOf(t *testing.T, in *inputs) (records []*failure.Failure) {
 		record(failed(a))
 	}
 	record(&listen.Heard{Attempts: []listen.Attempt{other, answered}, Response: listen.Response{Status: 503}})
+	check := listen.NewCheck(nil)
+	check.Found(&listen.CheckResult{Status: 302, Location: in.long("location")})
 	nobody := &listen.Heard{
 		Err: caddyhttp.HandlerError{Err: errors.New(in.part("nobody", "no upstreams available")), StatusCode: 503}, ErrStatus: 503,
 		Selection: listen.Selection{
 			Limits: limits, Rounds: 1, At: 1, Source: in.long("source"), LookupErr: errors.New(in.long("source's error")),
-			Pool: []listen.Candidate{{Upstream: upstream, Reason: failure.ReasonFails}, {Upstream: in.long("candidate"), Reason: failure.ReasonFull}},
+			Pool: []listen.Candidate{{Upstream: upstream, Reason: failure.ReasonFails}, {Upstream: in.long("candidate"), Reason: failure.ReasonFull}, {Upstream: in.long("checked"), Reason: failure.ReasonUnhealthy, Check: check}},
 		},
 	}
 	record(nobody)

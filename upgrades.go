@@ -34,8 +34,10 @@ func (u *unloading) over(delay time.Duration) bool {
 	default:
 		return false
 	}
+	// It may be known late when it was, by as much as the machine is busy.
+	most := delay - max(delay/10, time.Second)
 	at := u.at.Load()
-	return delay == 0 || at != 0 && time.Now().UnixNano()-at >= int64(delay)
+	return most <= 0 || at != 0 && time.Now().UnixNano()-at >= int64(most)
 }
 
 // upgradeEnded counts an upgraded connection that an upstream broke off or a reload

@@ -58,6 +58,7 @@ func forwardProxyFaults() []Fault {
 		{
 			Name: "forward_proxy_silent_plain", Number: "47",
 			Cause: "forward_proxy_failed", Phase: "wait", Side: "proxy", Outcome: "abandoned",
+			OrCause:     "client_closed_request", // where others have reached it, and this one has no connection yet
 			RequestSent: "maybe",
 			Start:       proxiedBy("http", neverAnswers, sends(Request{Leave: LeaveReached})),
 		},

@@ -9,7 +9,7 @@ import (
 // health checker itself found is its own. Any number of goroutines may use it.
 type Check struct {
 	// again has it repeated soon; false says that it can't be now.
-	again  func() bool
+	again  func() bool  // nil where none can be
 	asked  atomic.Int64 // when it last was, in Unix nanoseconds
 	result atomic.Pointer[CheckResult]
 }
@@ -31,12 +31,13 @@ type CheckResult struct {
 // checkEvery is how often a check is repeated at the most.
 const checkEvery = time.Minute
 
-// NewCheck makes a Check that is repeated by again, which must not block.
+// NewCheck makes a Check that is repeated by again, which must not
+// block; nil repeats it never.
 func NewCheck(again func() bool) *Check { return &Check{again: again} }
 
 // Ask has the check repeated, at most once a minute. Nobody waits for the result.
 func (c *Check) Ask() {
-	if c == nil {
+	if c == nil || c.again == nil {
 		return
 	}
 	now, last := time.Now().UnixNano(), c.asked.Load()
