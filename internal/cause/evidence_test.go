@@ -288,6 +288,11 @@ func TestWhatARecordSays(t *testing.T) {
 			says:  []string{"it was asked for http://shop.example.test/x%20y", "network_proxy none"}, not: []string{"why the upstream is slow"},
 		},
 		{
+			name: "a forward proxy that broke off", want: ForwardProxyFailed, phase: failure.PhaseHeaders, sent: failure.SentMaybe,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { a.FirstByte, a.Err = 5*millisecond, io.ErrUnexpectedEOF })),
+			says:  []string{"the forward proxy: response_cut_in_headers"},
+		},
+		{
 			name: "a forward proxy that was told of the upstream", want: ClosedBeforeResponse,
 			heard: heard(nil, proxied(func(a *listen.Attempt) { a.Request.Host, a.Err = "MY-backend:8080", io.EOF })),
 			not:   []string{"in place of"},

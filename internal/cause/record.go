@@ -95,7 +95,7 @@ func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
-	case answeredInPlace(a):
+	case neverNamed(a) && (a.HasAnswer() || a.FirstByte > 0):
 		return failure.SentMaybe // somebody has it, and nobody knows who
 	case unprocessed(a):
 		return failure.SentNo
