@@ -82,7 +82,7 @@ var UpstreamsUnhealthy = &Row{
 	Summary:      "No upstream is healthy, so none was tried.",
 	Advice:       "Look at the last failure of each upstream in the list; fail_duration and max_fails say how long one stays out.",
 	Meaning:      "Every upstream of the pool is marked as unhealthy, so Caddy answered without trying one. The fault that counts is the one that marked them.",
-	RecognisedBy: "reverse_proxy chose nobody, and each upstream of the pool is out by max_fails, by its active check or by its circuit breaker; the record lists each one's reason.",
+	RecognisedBy: "reverse_proxy chose nobody, and each upstream of the pool is out by max_fails, by its active check or by its circuit breaker; the record lists each one's reason. The evidence says how many failures are enough and which answer was one, and what the check asks and gets: it is repeated for that, so that the first record may lack what came.",
 	UsualReasons: []string{
 		"the application is down, or failed max_fails times within fail_duration",
 		"the health check asks for a path that the application does not serve, or with a Host that it refuses",
