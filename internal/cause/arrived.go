@@ -27,14 +27,27 @@ const (
 // and again, and never acknowledged; nil where it is not so, or can't be told. A peer
 // whose application is merely slow acknowledges.
 func unacknowledged(a *listen.Attempt) *host.TCPInfo {
-	if a.Connection == nil || a.Connection.Link == nil {
+	link := linkOf(a)
+	if link == nil {
 		return nil
 	}
-	tcp := a.Connection.Link.TCP
+	tcp := link.TCP
 	if tcp == nil || tcp.Unacknowledged == 0 || tcp.Retransmits < leastRetransmits {
 		return nil
 	}
 	return tcp
+}
+
+// linkOf is the connection that an attempt got, or on which it got no further than the
+// handshake; nil where nothing was heard of it.
+func linkOf(a *listen.Attempt) *listen.Link {
+	switch {
+	case a.Connection != nil:
+		return a.Connection.Link
+	case a.Dialing != nil:
+		return a.Dialing.Link
+	}
+	return nil
 }
 
 // arrivedCause finds the cause where a limit of ours ended the wait for an upstream which
@@ -71,22 +84,32 @@ func notArrived(t *try) finding {
 	if tcp == nil {
 		return nothing
 	}
-	phase := failure.PhaseWait
+	var (
+		link  = linkOf(t.Attempt)
+		phase = failure.PhaseWait
+		start = sendStart(t)
+		what  = "of the request"
+		idle  time.Duration
+		fresh = true
+	)
 	switch {
+	case t.Connection == nil:
+		phase, start, what = failure.PhaseTLS, handshakeStart(t), "of the TLS handshake"
 	case t.HasAnswer():
 		phase = failure.PhaseBody
 	case !written(t.Attempt):
 		phase = failure.PhaseSend
 	}
-	link := t.Connection.Link
-	lines := []string{fmt.Sprintf("%d bytes of the request were never acknowledged: %d retransmissions in %s", tcp.Unacknowledged, tcp.Retransmits, ms(elapsed(sendStart(t), t.end)))}
+	if c := t.Connection; c != nil {
+		idle, fresh = c.Idle, !c.Reused
+	}
+	lines := []string{fmt.Sprintf("%d bytes %s were never acknowledged: %d retransmissions in %s", tcp.Unacknowledged, what, tcp.Retransmits, ms(elapsed(start, t.end)))}
 	if link.Shared {
 		lines[0] = fmt.Sprintf("%d bytes that were sent over this connection were never acknowledged: %d retransmissions", tcp.Unacknowledged, tcp.Retransmits)
 		lines = append(lines, silentFor(link, t.end)+": all requests on it are lost")
 	}
-	fresh := link.Opened >= t.Start && !t.Connection.Reused
 	if fresh && tcp.Acknowledged == 0 {
-		if queue, full := fullQueueAt(t.Connection.RemoteAddress); full {
+		if queue, full := fullQueueAt(addressOf(t.Attempt)); full {
 			return found(SocketBacklogFull, append(lines, queue)...).at(phase)
 		}
 	}
@@ -103,7 +126,10 @@ func notArrived(t *try) finding {
 	case fresh:
 		lines = append(lines, "the connect had been answered")
 	}
-	if f.advice == "" && t.Connection.Idle < leastForgotten {
+	if phase == failure.PhaseTLS && f.advice != "" {
+		f = f.advise(adviceHello)
+	}
+	if f.advice == "" && idle < leastForgotten {
 		f = f.advise(adviceLost)
 	}
 	f.evidence = lines
@@ -121,6 +147,9 @@ func silentFor(link *listen.Link, now time.Duration) string {
 const (
 	// adviceMTU is for packets that are too large for a part of the way.
 	adviceMTU = "Compare the MTU of the way to {upstream} with this machine's (ping -M do -s 1472): large packets seem to be lost where small ones pass, so lower the interface's MTU or clamp the MSS; else look for a firewall or NAT that forgot the connection."
+	// adviceHello is for a handshake's first message, which is larger than a packet by the
+	// keys of a post-quantum exchange.
+	adviceHello = "Compare the MTU of the way to {upstream} with this machine's (ping -M do -s 1472), and clamp the MSS: large packets seem to be lost where small ones pass; tls_curves x25519 in the transport makes the handshake smaller."
 	// adviceLost is for a connection that had not been idle: nobody forgot it.
 	adviceLost = "Look at the network between here and {upstream}, and whether its machine is still up: the connection was made, and then nothing came through; a longer limit in Caddy does not help."
 )

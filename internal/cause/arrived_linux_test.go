@@ -14,15 +14,12 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// dropLarger drops the packets that come to a connection, before its TCP sees them, if they
-// are larger than that with TCP's own header: 0 makes a black hole, more an MTU hole.
-func dropLarger(t *testing.T, c net.Conn, size uint32) {
+// dropLarger drops the packets that come to a socket, before its TCP sees them, if they
+// are larger than that with TCP's own header: 0 makes a black hole, more an MTU hole. Those
+// that a listener accepts do the same.
+func dropLarger(t *testing.T, socket syscall.RawConn, size uint32) {
 	t.Helper()
-	raw, err := c.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = raw.Control(func(fd uintptr) {
+	err := socket.Control(func(fd uintptr) {
 		if err := syscall.AttachLsf(int(fd), []syscall.SockFilter{
 			{Code: syscall.BPF_LD | syscall.BPF_W | syscall.BPF_LEN},
 			{Code: syscall.BPF_JMP | syscall.BPF_JGT | syscall.BPF_K, K: size, Jt: 1},
@@ -37,11 +34,13 @@ func dropLarger(t *testing.T, c net.Conn, size uint32) {
 	}
 }
 
+// bare is more than a packet of TCP that carries nothing.
+const bare = 60
+
 // swallowing serves every connection by the handler, and swallows what is larger than
 // size once the handler has seen a request for it.
 type swallowing struct {
 	net.Listener
-	t     *testing.T
 	size  uint32
 	fresh bool // from the beginning
 	conns chan net.Conn
@@ -52,9 +51,6 @@ func (s *swallowing) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.fresh {
-		dropLarger(s.t, c, s.size)
-	}
 	s.conns <- c
 	return c, nil
 }
@@ -63,11 +59,18 @@ func (s *swallowing) Accept() (net.Conn, error) {
 // well unless the connection is to be fresh.
 func askSwallowed(t *testing.T, s *swallowing, overTLS, overH2 bool, option ...func(*proxy)) *listen.Heard {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	config := net.ListenConfig{Control: func(_, _ string, socket syscall.RawConn) error {
+		if s.fresh {
+			dropLarger(t, socket, max(s.size, bare))
+		}
+		return nil
+	}}
+	config.SetMultipathTCP(false) // which takes no filter
+	ln, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Listener, s.t, s.conns = ln, t, make(chan net.Conn, 8)
+	s.Listener, s.conns = ln, make(chan net.Conn, 8)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 	})}
@@ -94,7 +97,11 @@ func askSwallowed(t *testing.T, s *swallowing, overTLS, overH2 bool, option ...f
 			t.Fatalf("the first request failed: %+v", f)
 		}
 		p.header, p.leave = header, leave
-		dropLarger(t, <-s.conns, s.size)
+		socket, err := (<-s.conns).(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dropLarger(t, socket, s.size)
 	}
 	return p.ask(t)
 }
@@ -107,6 +114,7 @@ func TestRequestNeverArrived(t *testing.T) {
 		limited(failure.ResponseHeaderTimeout, patience)(p)
 	}
 	leave := func(p *proxy) { p.leave = patience }
+	handshake := limited(failure.TLSTimeout, patience)
 	tests := []struct {
 		name            string
 		to              swallowing
@@ -126,18 +134,25 @@ func TestRequestNeverArrived(t *testing.T) {
 		{"MTU hole", swallowing{size: 1400}, false, false, 0, []func(*proxy){limit, large}, "connection_lost", failure.Failed, "smaller packets passed", "MTU", "raise"},
 		{"MTU hole, fresh", swallowing{size: 1400, fresh: true}, false, false, 0, []func(*proxy){limit, large}, "connection_lost", failure.Failed, "the connect, which takes small packets, had been answered", "MTU", "raise"},
 		{"black hole behind the connect", swallowing{fresh: true}, false, false, 0, []func(*proxy){limit}, "connection_lost", failure.Failed, "the connect had been answered", "longer limit in Caddy does not help", "raise"},
+		{"MTU hole in the handshake", swallowing{size: 1000, fresh: true}, true, false, 0, []func(*proxy){handshake}, "connection_lost", failure.Failed, "bytes of the TLS handshake were never acknowledged", "MTU", "raise"},
+		{"MTU hole in the handshake, the client leaves first", swallowing{size: 1000, fresh: true}, true, false, 0, []func(*proxy){leave}, "connection_lost", failure.Abandoned, "bytes of the TLS handshake were never acknowledged", "tls_curves x25519", "slow"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			h := askSwallowed(t, &test.to, test.tls, test.h2, test.options...)
-			h.Attempts[0].Connection.Idle = test.idle
+			phase, sent := failure.PhaseWait, failure.SentMaybe
+			if c := h.Attempts[0].Connection; c == nil {
+				phase, sent = failure.PhaseTLS, failure.SentNo
+			} else {
+				c.Idle = test.idle
+			}
 			f := Diagnose(h)
 			if f == nil {
 				t.Fatal("nothing was found")
 			}
 			check(t, f)
-			if f.Cause != test.cause || f.Outcome != test.outcome || f.Side != failure.SideNetwork || f.Phase != failure.PhaseWait || f.RequestSent != failure.SentMaybe {
+			if f.Cause != test.cause || f.Outcome != test.outcome || f.Side != failure.SideNetwork || f.Phase != phase || f.RequestSent != sent {
 				t.Errorf("%s %s, side %s, phase %s, sent %s", f.Cause, f.Outcome, f.Side, f.Phase, f.RequestSent)
 			}
 			if all := strings.Join(f.Evidence, "\n"); !strings.Contains(all, test.evidence) {

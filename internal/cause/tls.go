@@ -71,6 +71,9 @@ func tlsCause(t *try) finding {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return closedInHandshake(t, "the connection was closed during the handshake")
 	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
+		if f := notArrived(t); f.is() {
+			return f.within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
+		}
 		return found(TLSTimeout, handshakeLines(t)...).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
 		return found(TLSVersionUnsupported, errorWords(err))
@@ -361,7 +364,8 @@ var TLSTimeout = &Row{
 	},
 	Rivals: []Rival{
 		{"connect_timeout", "the evidence has a connect that says connected"},
-		{"a box on the way that drops a large ClientHello", "nothing from here: try with tls_curves x25519"},
+		{"connection_lost", "no bytes in the evidence that were never acknowledged (Linux)"},
+		{"a box on the way that drops a large ClientHello", "no bytes in the evidence that were never acknowledged (Linux); elsewhere try with tls_curves x25519"},
 		{"client_closed_request", "the limit that ran out is tls_timeout; the client was still there"},
 	},
 }

@@ -310,6 +310,7 @@ var ConnectionLost = &Row{
 	Rivals: []Rival{
 		{"response_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged: a slow application's machine acknowledges"},
 		{"read_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged"},
+		{"tls_timeout", "the system gave the connection up, or the evidence counts bytes that were never acknowledged"},
 		{"client_closed_request", "the evidence counts bytes that were never acknowledged: the client would have waited in vain"},
 		{"reset_before_response", "errno is not that of a reset"},
 		{"host_unreachable", "the connection had come about"},

@@ -102,7 +102,7 @@ func (a *LiveAttempt) freeze() Attempt {
 		frozen.passOverInterim()
 	} else if frozen.Dialing != nil && frozen.Dialing.wire != nil {
 		d := *frozen.Dialing
-		d.Carried = d.wire.carried()
+		d.Carried, d.Link = d.wire.carried(), d.wire.link(a.l.start)
 		frozen.Dialing = &d
 	}
 	return frozen

@@ -269,9 +269,11 @@ type Dialing struct {
 	// handshake that never ended has 0.
 	TLSDone time.Duration
 	TLSErr  error
-	// Carried is what went over the connection that was dialled, where the attempt didn't
-	// get it; nil where that can't be told.
+	// Carried is what went over the connection that was dialled, and Link what was heard of
+	// it, where the attempt got no further than the handshake; nil for others, or where
+	// that can't be told.
 	Carried *Carried
+	Link    *Link
 	// wire is that connection.
 	wire *Wire
 }
