@@ -19,6 +19,7 @@ var (
 	hasIPv6     = host.HasIPv6
 	portsUsedUp = host.LocalPortsUsedUp
 	here        = host.Here
+	clockIsKept = host.ClockSynchronised
 )
 
 // testimony is what this machine knows of a failure, where it is about this machine:

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
-	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -182,7 +181,7 @@ func certificateCause(t *try, err error) finding {
 
 // clockWords says whether the clock here can be trusted, as far as the system says.
 func clockWords() string {
-	synchronised, known := host.ClockSynchronised()
+	synchronised, known := clockIsKept()
 	switch {
 	case !known:
 		return ""

@@ -302,8 +302,8 @@ var ConnectionLost = &Row{
 		"packets that are too large for a part of the way (MTU)",
 	},
 	Fix: Fix{
-		Caddy:       "Close idle connections sooner than the box on the way forgets them, and probe them.",
-		Caddyfile:   inTransport("keepalive 30s", "keepalive_interval 10s"),
+		Caddy:       "Close idle connections sooner than the box on the way forgets them; write_timeout ends an upload into nowhere long before the system does, which takes a quarter of an hour.",
+		Caddyfile:   inTransport("keepalive 30s", "write_timeout 30s"),
 		Docker:      "With a VPN or overlay network, set the network's MTU (com.docker.network.driver.mtu).",
 		Application: nothingToChange,
 	},

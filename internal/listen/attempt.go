@@ -275,7 +275,8 @@ func (a *LiveAttempt) silentRetry() {
 	a.l.keep(dead)
 	a.l.count++
 	a.Attempt = Attempt{
-		Upstream: a.Upstream, Limits: a.Limits, Exact: a.Exact, Asks: a.Asks, Network: a.Network, Address: a.Address,
+		Upstream: a.Upstream, Past: a.Past, Limits: a.Limits, Exact: a.Exact, Asks: a.Asks, handled: a.handled,
+		Network: a.Network, Address: a.Address, ForwardProxy: a.ForwardProxy, FromEnvironment: a.FromEnvironment,
 		Protocol: a.Protocol, TLS: a.TLS, Request: a.Request, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
 	}
 	a.at = 0
