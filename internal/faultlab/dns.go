@@ -47,7 +47,8 @@ func startTarget() (*Upstream, error) {
 	if err != nil {
 		return u.fails(err)
 	}
-	u.Block = append(u.Block, "dynamic srv {", "\tname _http._tcp."+labName, "\tresolvers "+knows, "}")
+	// Caddy keeps what a name led to: no other fault has this one.
+	u.Block = append(u.Block, "dynamic srv {", "\tname _target._tcp."+labName, "\tresolvers "+knows, "}")
 	system, err := u.serveDNS(nameNotFound)
 	if err != nil {
 		return u.fails(err)
