@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
@@ -104,4 +105,21 @@ func TestAddressBehindASilentRouter(t *testing.T) {
 	behindRouter(t, "ip route add 172.19.0.0/16 dev lo; ip route add blackhole 172.19.0.3")
 	f := askAddress(t, "172.19.0.3:8080", "connect_timeout")
 	says(t, f, "172.19.0.3 is in none of the networks of ", "Connect Caddy to the network of 172.19.0.3")
+}
+
+// What a container asks of its own host is often dropped by the host's firewall.
+func TestHostDropsWhatItsContainersSend(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("needs nftables")
+	}
+	behindRouter(t, "nft add table ip f; nft 'add chain ip f i { type filter hook input priority 0; }'; nft add rule ip f i tcp dport 8001 drop")
+	f := askAddress(t, "172.20.0.1:8001", "connect_timeout")
+	says(t, f, "172.20.0.1 is in a network of this ", "")
+	says(t, f, ", 172.20.0.0/16: no router is on the way", "")
+	if host.InContainer() {
+		says(t, f, "172.20.0.1 is the gateway of this container", "ufw allow from 172.20.0.0/16")
+	}
 }

@@ -74,7 +74,7 @@ func TestWhyACheckFails(t *testing.T) {
 		{"another body than expected", plain, "health_uri /fine\nhealth_body ok", "got 200, whose body does not match health_body", failure.SideProxy, "health_body"},
 		{"a plain port for a transport with TLS", "https://" + secure.Listener.Addr().String(), "health_uri /fine\nhealth_port " + port + "\ntransport http {\ntls_insecure_skip_verify\n}", "of " + plain + " over TLS, and expects any 2xx: got plain HTTP where TLS was spoken, ", failure.SideProxy, "health_port"},
 		{"a path behind a login, on a socket", "unix/" + socket, "health_uri /private", "of unix/" + socket + ", and expects any 2xx: got 401, ", failure.SideProxy, "needs no login"},
-		{"another address than the upstream's", dead(t), "health_uri /private\nhealth_upstream " + plain, "of " + plain + ", and expects any 2xx: got 401, ", failure.SideProxy, "needs no login"},
+		{"another address than the upstream's", testcaddy.Dead(t), "health_uri /private\nhealth_upstream " + plain, "of " + plain + ", and expects any 2xx: got 401, ", failure.SideProxy, "needs no login"},
 		{"a redirect that is followed", plain, "health_uri /redirected\nhealth_follow_redirects", ": got 401, ", failure.SideProxy, "needs no login"},
 		{"TCP for HTTP/3", "https://" + plain, "health_uri /\nhealth_timeout 200ms\ntransport http {\nversions 3\ntls_insecure_skip_verify\n}", ": got no answer: ", failure.SideUpstream, "until its check succeeds"},
 		{"no answer in time", plain, "health_uri /slow\nhealth_timeout 50ms", ": got no answer: none within health_timeout 50ms, ", failure.SideUpstream, "until its check succeeds"},

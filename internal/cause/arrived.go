@@ -82,7 +82,7 @@ func limitRanOut(t *try, name string) bool {
 func notArrived(t *try) finding {
 	tcp := unacknowledged(t.Attempt)
 	if tcp == nil {
-		return nothing
+		return answerNotArrived(t)
 	}
 	var (
 		link  = linkOf(t.Attempt)
@@ -134,6 +134,28 @@ func notArrived(t *try) finding {
 	}
 	f.evidence = lines
 	return f
+}
+
+// answerNotArrived is the finding where packets of an upstream's came, and never those that
+// belong in front of them: nothing is there to be read.
+func answerNotArrived(t *try) finding {
+	link := linkOf(t.Attempt)
+	if link == nil || link.TCP == nil || link.TCP.Received > 0 || link.TCP.OutOfOrder == 0 {
+		return nothing
+	}
+	phase, advice := failure.PhaseWait, adviceMTU
+	if t.Connection == nil {
+		phase, advice = failure.PhaseTLS, adviceHello
+	}
+	return found(ConnectionLost, "something came from the upstream ("+packets(link.TCP.OutOfOrder)+"), and never what belongs in front of it: larger packets of its answer are lost on the way").
+		at(phase).advise(advice)
+}
+
+func packets(n int) string {
+	if n == 1 {
+		return "1 packet"
+	}
+	return strconv.Itoa(n) + " packets"
 }
 
 // silentFor says for how long nothing has come over a connection.

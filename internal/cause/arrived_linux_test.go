@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"bufio"
 	"crypto/tls"
 	"io"
 	"net"
@@ -185,3 +186,39 @@ func TestSlowIsNotLost(t *testing.T) {
 		}
 	}
 }
+
+// What an upstream answers may be lost where its requests come through: then its smaller
+// packets come, and those before them don't.
+func TestAnswerNeverArrived(t *testing.T) {
+	address := serve(t, func(c net.Conn) {
+		readRequestHead(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3100\r\n\r\n"+strings.Repeat("a", 3000))
+		_, _ = io.WriteString(c, strings.Repeat("b", 100)) // a packet of its own
+		hold(c)
+	})
+	const patience = 800 * time.Millisecond
+	dialer := &net.Dialer{Control: func(_, _ string, socket syscall.RawConn) error {
+		dropLarger(t, socket, 1400)
+		return nil
+	}}
+	for _, leaves := range []bool{false, true} {
+		p := to(t, address, wired, func(p *proxy) {
+			if leaves {
+				p.leave = patience
+				return
+			}
+			limited(failure.ResponseHeaderTimeout, patience)(p)
+		}, func(p *proxy) { p.transport.DialContext = dialer.DialContext })
+		f := Diagnose(p.ask(t))
+		if f == nil {
+			t.Fatal("nothing was found")
+		}
+		check(t, f)
+		if all := strings.Join(f.Evidence, "\n"); f.Cause != "connection_lost" || f.Side != failure.SideNetwork || !strings.Contains(all, "larger packets of its answer are lost") || !strings.Contains(f.Advice, "MTU") {
+			t.Errorf("%s, side %s: %s\n%s", f.Cause, f.Side, f.Advice, all)
+		}
+	}
+}
+
+// readRequestHead reads until a request's head has ended.
+func readRequestHead(c net.Conn) { _, _ = http.ReadRequest(bufio.NewReader(c)) }

@@ -142,6 +142,11 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 		}
 	}
 	switch row {
+	case ConnectTimeout:
+		if inside && host.InContainer() && host.IsGateway(addr) {
+			f.evidence = append(f.evidence, addr.String()+" is the gateway of "+here()+": the host that it runs on")
+			f.advice = "Let the host's firewall take what comes from " + network.String() + " at this port (ufw allow from " + network.String() + "): it drops what containers send to the host itself."
+		}
 	case NetworkUnreachable:
 		routed, known := host.HasRoute(addr)
 		switch {
@@ -240,9 +245,16 @@ func socketTestimony(row *Row, path string) finding {
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."
 	default:
 		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over from a process that has ended")
+		f.advice = "Start the application, so that it makes its socket anew."
+		if host.InContainer() {
+			f.advice = adviceMount
+		}
 	}
 	return f
 }
+
+// adviceMount is for a socket in a container: a mount of a file stays that file.
+const adviceMount = "Start the application, so that it makes its socket anew; if it did, and Caddy's container still has the old file, mount the socket's folder instead of the file."
 
 // socketEvidence says whose a socket is, or how far its path leads.
 func socketEvidence(path string) []string {

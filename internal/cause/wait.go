@@ -295,7 +295,7 @@ var ConnectionLost = &Row{
 	Summary:      "The connection to {upstream} was lost on the way.",
 	Advice:       "Look for a NAT, balancer or firewall that forgets idle connections; set keepalive in the transport shorter than its time.",
 	Meaning:      "The connection had worked, and then nothing came through any more. Nobody closed it: this machine gave it up, or a limit of Caddy's ran out or the client left before that.",
-	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout; or bytes that were sent at least three times and never acknowledged (Linux): the evidence has how many, and how often they were sent again.",
+	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout; or bytes that were sent at least three times and never acknowledged (Linux): the evidence has how many, and how often they were sent again; or packets of an answer came without those in front of them.",
 	UsualReasons: []string{
 		"a NAT, balancer or firewall that forgot the idle connection",
 		"the upstream's machine lost its power or its network",

@@ -97,3 +97,10 @@ func RouteTo(addr netip.Addr) (r Route, found, known bool) {
 	}
 	return r, found, known
 }
+
+// IsGateway says that an address is that of a router by which packets leave this machine.
+// In a container's network it is the host itself.
+func IsGateway(addr netip.Addr) bool {
+	list, _ := routing.now(time.Now())
+	return slices.ContainsFunc(list, func(r route) bool { return r.Gateway == addr.Unmap() && !addr.IsUnspecified() })
+}

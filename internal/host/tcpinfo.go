@@ -13,6 +13,8 @@ type TCPInfo struct {
 	// Retransmits is how often the oldest of them has been sent again without an answer,
 	// AllRetransmits counts all segments that were ever sent again.
 	Retransmits, AllRetransmits int
+	// OutOfOrder is how many packets ever came before others that belong in front of them.
+	OutOfOrder int
 	// SinceReceived is how long ago bytes came last, SinceAcknowledged how long ago any
 	// sign of life of the peer's did.
 	SinceReceived, SinceAcknowledged time.Duration

@@ -39,6 +39,7 @@ func TCPInfoOf(conn net.Conn) (info TCPInfo, ok bool) {
 			Received:          int64(known.Bytes_received), //nolint:gosec // far from its end
 			Retransmits:       int(known.Retransmits),
 			AllRetransmits:    int(known.Total_retrans),
+			OutOfOrder:        int(known.Rcv_ooopack),
 			SinceReceived:     time.Duration(known.Last_data_recv) * time.Millisecond,
 			SinceAcknowledged: time.Duration(known.Last_ack_recv) * time.Millisecond,
 			PeerClosed:        known.State == stateCloseWait,

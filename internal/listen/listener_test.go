@@ -160,7 +160,7 @@ func deadOnReuse(t *testing.T, connections int) net.Listener {
 
 // proxy is what an ear does, without Caddy.
 func proxy(l *Listener, transport *http.Transport, limits *failure.Limits, url string) (*http.Response, error) {
-	a := l.Selected(url, nil, limits)
+	a := l.Selected(url, new(Past), limits)
 	trace := &httptrace.ClientTrace{Got1xxResponse: nil}
 	ctx := httptrace.WithClientTrace(context.WithValue(context.Background(), listenerKey{}, l), trace)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -219,6 +219,9 @@ func TestSilentRetry(t *testing.T) {
 	}
 	if fresh.Silent || fresh.Connection.Reused || fresh.Dialing == nil || fresh.Status != 200 || !fresh.Body.Ended || fresh.Body.Bytes != 2 {
 		t.Errorf("the fresh one: %+v", fresh)
+	}
+	if fresh.Past == nil || fresh.Past != dead.Past {
+		t.Error("the fresh one is not known to be of the same upstream")
 	}
 }
 
