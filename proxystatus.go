@@ -2,7 +2,6 @@ package diagnostics
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/dunglas/httpsfv"
 
@@ -13,16 +12,16 @@ const proxyStatus = "Proxy-Status"
 
 // How much of the Proxy-Status of an answer that was replaced is passed on.
 const (
-	maxReceived        = 1 << 10 // bytes, to the public
-	maxReceivedDetails = 4 << 10 // bytes, to who sees the details
+	maxReceived        = 4 << 10 // bytes
 	maxReceivedMembers = 16
 	maxReceivedRead    = 16 << 10 // what is longer isn't even read
 )
 
 // addProxyStatus adds our member to the Proxy-Status field (RFC 9209) of an answer
-// that is yet to be written. Members of those nearer to the upstream stay before it:
-// those that were received in the answer that ours replaces as far as they may be
-// told. A field that is malformed is dropped, as Caddy does where it sends one itself.
+// that is yet to be written. For who sees the details, members of those nearer to the
+// upstream stay before it, those too that were received in the answer that ours replaces;
+// the public gets ours alone, because a member's very name may be an address inside. A
+// field that is malformed is dropped, as Caddy does where it sends one itself.
 func addProxyStatus(header http.Header, name string, received []string, f *failure.Failure, details bool) error {
 	member := httpsfv.NewItem(httpsfv.Token(name))
 	if _, err := httpsfv.Marshal(member); err != nil {
@@ -38,15 +37,19 @@ func addProxyStatus(header http.Header, name string, received []string, f *failu
 		addProxyDetails(member.Params, f)
 	}
 
-	list, err := httpsfv.UnmarshalList(header.Values(proxyStatus))
-	if err != nil {
-		list = nil
+	var list httpsfv.List
+	if details {
+		before, err := httpsfv.UnmarshalList(header.Values(proxyStatus))
+		if err == nil {
+			list = before
+		}
+		list = append(list, receivedMembers(received)...)
 	}
-	list = append(list, receivedMembers(received, details)...)
 	if len(member.Params.Names()) > 0 { // else it would say nothing
 		list = append(list, member)
 	}
 	if len(list) == 0 {
+		header.Del(proxyStatus)
 		return nil
 	}
 	value, err := httpsfv.Marshal(list)
@@ -57,9 +60,8 @@ func addProxyStatus(header http.Header, name string, received []string, f *failu
 	return nil
 }
 
-// receivedMembers are those that are passed on: to the public of each its name and the
-// type of its error, for next-hop and details tell what is inside.
-func receivedMembers(values []string, details bool) (passed httpsfv.List) {
+// receivedMembers are those that are passed on.
+func receivedMembers(values []string) (passed httpsfv.List) {
 	size := 0
 	for _, value := range values {
 		size += len(value)
@@ -72,9 +74,6 @@ func receivedMembers(values []string, details bool) (passed httpsfv.List) {
 		return nil
 	}
 	room := maxReceived
-	if details {
-		room = maxReceivedDetails
-	}
 	for _, member := range list[:min(len(list), maxReceivedMembers)] {
 		item, ok := member.(httpsfv.Item)
 		if !ok {
@@ -84,13 +83,6 @@ func receivedMembers(values []string, details bool) (passed httpsfv.List) {
 		case httpsfv.Token, string:
 		default:
 			continue // no name of a proxy
-		}
-		if !details {
-			reduced := httpsfv.NewItem(item.Value)
-			if kind, ok := item.Params.Get("error"); ok && isErrorType(kind) {
-				reduced.Params.Add("error", kind)
-			}
-			item = reduced
 		}
 		text, err := httpsfv.Marshal(item)
 		if err != nil {
@@ -102,13 +94,6 @@ func receivedMembers(values []string, details bool) (passed httpsfv.List) {
 		passed = append(passed, item)
 	}
 	return passed
-}
-
-// isErrorType says whether an error parameter has the form of a registered type: a
-// token can hold an address, too.
-func isErrorType(value any) bool {
-	token, ok := value.(httpsfv.Token)
-	return ok && strings.Trim(string(token), "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
 // addProxyDetails adds what only those may know who see the details.
