@@ -91,7 +91,7 @@ func headersCause(t *try) finding {
 	}
 	for _, known := range textsMalformed {
 		if strings.HasPrefix(text, known) {
-			return found(ResponseMalformed)
+			return found(ResponseMalformed, firstLine(t, known)...)
 		}
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](t.err); ok {
@@ -108,6 +108,16 @@ func headersCause(t *try) finding {
 		return found(ResponseCutInHeaders)
 	}
 	return nothing
+}
+
+// firstLine is the evidence of a first line of which an error quotes a part, where it was
+// heard: what stands before that part tells whether it may be quoted.
+func firstLine(t *try, text string) []string {
+	line, _, _ := strings.Cut(t.head(), "\n")
+	if line == "" || text != textMalformedStatus && text != textMalformedVersion {
+		return nil
+	}
+	return []string{"the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
 }
 
 // givenUpCause finds the cause where an answer began while the request was still being

@@ -172,7 +172,11 @@ func fastCGICause(t *try) finding {
 		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	}
 	if noNumber, ok := errors.AsType[*strconv.NumError](t.err); ok {
-		return found(FastCGIMalformed, "where a status belongs, the script says "+said(noNumber.Num)).advise(adviceScriptHeader)
+		says := noNumber.Num
+		if failure.IsCredential(says) {
+			says = failure.Redacted
+		}
+		return found(FastCGIMalformed, "where a status belongs, the script says "+said(says)).advise(adviceScriptHeader)
 	}
 	if _, malformed := errors.AsType[textproto.ProtocolError](t.err); malformed {
 		return found(FastCGIMalformed).advise(adviceScriptHeader)

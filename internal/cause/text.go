@@ -90,11 +90,15 @@ func withoutSecrets(text string) string {
 		// What QUIC's peer says of its error is not quoted.
 		return withoutSecrets(own) + textQUICRemote + ": " + cut(withoutCredentials(withoutURLSecrets(phrase, true)), maxQuoted)
 	}
+	if before, lengths, ok := strings.Cut(text, textH3Lengths); ok && !isNumber(strings.Replace(strings.TrimSuffix(lengths, ")"), " and ", "", 1)) {
+		return withoutSecrets(before) + textH3Lengths + failure.Redacted + ")" // nor does HTTP/3 quote these
+	}
 	if !strings.Contains(text, `"`) {
 		return withoutURLSecrets(text, false)
 	}
 	var b strings.Builder
 	password := false // of a URL that can't be parsed: what comes then repeats parts of it
+	number := false
 	for {
 		before, _, quotes := strings.Cut(text, `"`)
 		b.WriteString(withoutURLSecrets(before, false))
@@ -111,8 +115,11 @@ func withoutSecrets(text string) string {
 			inner = quoted[1:]
 		}
 		text = text[len(quoted):]
+		if strings.TrimSpace(before) != "" { // else it is another of several
+			number = wantsNumber(before)
+		}
 		switch {
-		case password, labelled(before):
+		case password, labelled(before), number && !isNumber(inner):
 			b.WriteString(strconv.Quote(failure.Redacted))
 		case strings.HasSuffix(before, "parse "):
 			inner, password = withoutPassword(inner)
@@ -150,6 +157,24 @@ func labelled(before string) bool {
 	}
 	start := strings.LastIndexFunc(name, func(r rune) bool { return !isNameRune(r) }) + 1
 	return failure.IsCredential(name[start:])
+}
+
+// textH3Lengths is quic-go's, before two lengths of one answer.
+const textH3Lengths = "contradicting content lengths ("
+
+// numbers are what stands before a quote of what should be a number. Whatever else it is,
+// its label was cut off: a line "Bearer x" has the status x.
+var numbers = []string{"status code", "version", "length", "length headers; got [", "parsing"}
+
+// wantsNumber says that what comes next should be a number.
+func wantsNumber(before string) bool {
+	before = strings.ToLower(strings.TrimRight(before, " :"))
+	return slices.ContainsFunc(numbers, func(label string) bool { return strings.HasSuffix(before, label) })
+}
+
+// isNumber says that a quote can be nothing but a number, or a version of HTTP.
+func isNumber(quoted string) bool {
+	return strings.Trim(strings.TrimPrefix(quoted, "HTTP/"), "0123456789+-., ") == ""
 }
 
 // withoutCredentials takes out what comes after the name of a credential.
@@ -199,6 +224,7 @@ func isNameRune(r rune) bool {
 func withoutURLSecrets(text string, quoted bool) string {
 	scheme := strings.Index(text, "://")
 	if scheme < 0 {
+		text = withoutUserInfo(text)
 		if quoted && strings.HasPrefix(text, "/") {
 			return withoutQuery(text)
 		}
@@ -206,7 +232,7 @@ func withoutURLSecrets(text string, quoted bool) string {
 	}
 	start, end := scheme+len("://"), len(text)
 	if !quoted {
-		if blank := strings.IndexAny(text[start:], " \t\r\n"); blank >= 0 {
+		if blank := strings.IndexAny(text[start:], blanks); blank >= 0 {
 			end = start + blank
 		}
 	}
@@ -214,7 +240,27 @@ func withoutURLSecrets(text string, quoted bool) string {
 	if user := strings.LastIndexByte(url, '@'); user >= 0 {
 		url = failure.Redacted + url[user:]
 	}
-	return text[:start] + withoutQuery(url) + withoutURLSecrets(text[end:], quoted)
+	return withoutUserInfo(text[:start]) + withoutQuery(url) + withoutURLSecrets(text[end:], quoted)
+}
+
+const blanks = " \t\r\n"
+
+// withoutUserInfo takes name and password out of what is a URL without a scheme:
+// name:secret@host.
+func withoutUserInfo(text string) string {
+	at := strings.IndexByte(text, '@')
+	if at < 0 {
+		return text
+	}
+	start, end := strings.LastIndexAny(text[:at], blanks)+1, len(text)
+	if next := strings.IndexAny(text[at:], blanks); next >= 0 {
+		end = at + next
+	}
+	word := text[start:end]
+	if user := strings.LastIndexByte(word, '@'); strings.Contains(word[:user], ":") {
+		word = failure.Redacted + word[user:]
+	}
+	return text[:start] + word + withoutUserInfo(text[end:])
 }
 
 func withoutQuery(url string) string {
