@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +36,6 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
 		f.Incident = incidentID(f)
 	}
-	h.takeOutSent(r, heard, f)
 	h.learn(heard, f)
 	for i := range f.Unavailable {
 		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
@@ -44,9 +44,10 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Own()
 }
 
-// takeOutSent takes out of a record what the client sent and a placeholder made a
-// part of an upstream's address.
-func (h *Handler) takeOutSent(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+// takeOutSent takes out of a record what the client sent and a placeholder made a part
+// of where its request was led to. fields are the header that came; nil where nobody kept
+// it.
+func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen.Heard, f *failure.Failure) {
 	value := func(placeholder string) string {
 		repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 		if !ok {
@@ -55,15 +56,28 @@ func (h *Handler) takeOutSent(r *http.Request, heard *listen.Heard, f *failure.F
 		text, _ := repl.GetString(placeholder)
 		return text
 	}
-	var sent redact.Sent
+	if fields == nil {
+		fields = r.Header
+	}
+	sent := h.redact.Sent(redact.Came{Request: r, Fields: fields, ClientIP: clientIP(r), Kept: &f.Request}, value)
 	source := heard.Selection.Source
+	_, name, named := strings.Cut(source, " ")
+	sent.Add(name, "", "")
 	for i := range heard.Attempts {
 		a := &heard.Attempts[i]
-		if a.Upstream != source {
-			sent.Add(h.redact, a.Upstream, a.Address, value)
+		switch {
+		case a.Limits == nil, a.Upstream == source && !named: // nobody knows what led there
+			sent.AddUnknown(a.Address)
+		case a.Upstream != source: // what a source led to is its own
+			sent.Add(a.Upstream, a.Network, a.Address)
+		}
+		if a.Limits != nil && a.Limits.TLS != nil {
+			sent.Add(a.Limits.TLS.ServerName, "", "")
+		}
+		if _, proxy, ok := strings.Cut(a.ForwardProxy, "://"); ok && !a.FromEnvironment {
+			sent.AddUnknown(proxy)
 		}
 	}
-	sent.Add(h.redact, source, "", value) // what it led to is its own
 	sent.TakeOutOf(f)
 }
 

@@ -162,9 +162,9 @@ func acceptsUnverified(server *caddyhttp.Server) bool {
 }
 
 // fieldsSent keeps the fields of a request as they reached this handler, where details
-// look at any; else nil.
+// look at any, or an upstream's address may be made of them; else nil.
 func (h *Handler) fieldsSent(r *http.Request) http.Header {
-	if h.details == nil || !h.details.readFields {
+	if !h.place.Expands && (h.details == nil || !h.details.readFields) {
 		return nil
 	}
 	return r.Header.Clone()
@@ -176,7 +176,7 @@ type provenCtxKey struct{}
 // withFields is r for seesDetails: which asks about the fields that the client sent,
 // but for those that a forward_auth has copied from its answer.
 func (h *Handler) withFields(r *http.Request, sent http.Header, heard *listen.Heard) *http.Request {
-	if sent == nil {
+	if sent == nil || h.details == nil || !h.details.readFields {
 		return r
 	}
 	return r.WithContext(context.WithValue(r.Context(), provenCtxKey{}, h.copies(r).Prove(sent, heard)))

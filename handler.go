@@ -124,7 +124,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer func() {
 		upstreams.Detach(r, l)
 		if aborted { // a panic goes up by itself: seen, never touched
-			h.expose(r, h.record(asSent(r), l, l.Seal(nil, 0, aborted)))
+			h.expose(r, h.record(asSent(r), sent, l, l.Seal(nil, 0, aborted)))
 		}
 	}()
 	err := next.ServeHTTP(l, r)
@@ -135,7 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	heard := l.Seal(err, statusOf(err), aborted)
 	r = asSent(r)
-	f := h.record(r, l, heard) // diagnose, describe, journal, log
+	f := h.record(r, sent, l, heard) // diagnose, describe, journal, log
 	if f == nil {
 		return err // no upstream's doing: the very value that came
 	}
@@ -156,7 +156,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // record makes the record of what was heard, and keeps it. It gives nil where it
 // is no upstream's doing, where a handler of ours behind this one has recorded it,
 // and for a client that left at once, which is only counted.
-func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Heard) (f *failure.Failure) {
+func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, heard *listen.Heard) (f *failure.Failure) {
 	defer func() {
 		// A fault of ours must not become the request's.
 		if fault := recover(); fault != nil {
@@ -178,6 +178,7 @@ func (h *Handler) record(r *http.Request, l *listen.Listener, heard *listen.Hear
 		return nil
 	}
 	h.describe(r, heard, f)
+	h.takeOutSent(r, sent, heard, f)
 	h.process.journal.Add(f)
 	h.log(f)
 	return f

@@ -11,8 +11,13 @@ import (
 // describeRequest keeps of the client's request (see asSent) what this handler is
 // told to.
 func (h *Handler) describeRequest(r *http.Request) failure.Request {
-	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return h.redact.Request(r, clientIP)
+	return h.redact.Request(r, clientIP(r))
+}
+
+// clientIP is the client's address, which is not the peer's where that is a trusted proxy.
+func clientIP(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return address
 }
 
 // asSent is r with method and URI as the client sent them: handlers after us may

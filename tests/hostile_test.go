@@ -210,15 +210,9 @@ func checkBounds(t *testing.T, f *failure.Failure) {
 // Where something was cut, it says so; and of what is cut, the beginning stays.
 func TestCutIsMarked(t *testing.T) {
 	long := strings.Repeat("a", 64<<10)
-<<<<<<< HEAD:tests/hostile_test.go
-	c := testcaddy.StartWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+testcaddy.Blabbing(t, "HTTP/1.1 "+long+"\r\n\r\n"))
+	c := testcaddy.StartWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+testcaddy.Blabbing(t, long+"\r\n\r\n"))
 	c.Raw(c.Request("/"+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Two: first\r\n", "X-Two: "+long+"\r\n", "X-Two: third\r\n"))
 	f := c.Failure()
-=======
-	c := startCaddyWith(t, roomy, "upstream_diagnostics {\nkeep_headers X-Kept X-Two\n}\nreverse_proxy "+blabbing(t, long+"\r\n\r\n"))
-	c.raw(c.request("/"+long, "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Two: first\r\n", "X-Two: "+long+"\r\n", "X-Two: third\r\n"))
-	f := c.failure()
->>>>>>> 4cc4ba2 (Quote nothing but numbers where a number belongs, and no user info without a scheme):hostile_test.go
 	for what, test := range map[string]struct {
 		got   string
 		limit int

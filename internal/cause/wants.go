@@ -46,7 +46,7 @@ func (o over) fits(a *listen.Attempt) bool { return o == overAny || (o == overTL
 // wants are all of them, each with who says so. Those of whom nothing is said were heard
 // from the servers themselves; "source" marks those that were read there.
 var wants = []want{
-	// Plain HTTP was sent to a TLS port. Node, HAProxy, uvicorn, lighttpd, Kestrel (source)
+	// Plain HTTP was sent to a TLS port. Node, HAProxy, uvicorn, Kestrel (source)
 	// and openssl s_server close without a word, gunicorn resets.
 	{status: 400, says: "Client sent an HTTP request to an HTTPS server.", over: overPlain, row: TLSExpected, unprocessed: true},   // Go, so Caddy and Traefik
 	{status: 400, says: "The plain HTTP request was sent to HTTPS port", over: overPlain, row: TLSExpected, unprocessed: true},     // nginx, and what is made of it

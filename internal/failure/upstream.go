@@ -1,6 +1,9 @@
 package failure
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // An upstream is known by what is configured, and one of a dynamic source by its
 // address, which only the attempts have.
@@ -47,4 +50,23 @@ func (f *Failure) FailedAttempt(upstream string) *Attempt {
 func (f *Failure) concerns(upstream string) bool {
 	return f.Upstream == upstream || f.FailedAttempt(upstream) != nil ||
 		slices.ContainsFunc(f.Unavailable, func(u Unavailable) bool { return u.Upstream == upstream })
+}
+
+// ownPlaceholders are the beginnings of those that stand for what is the owner's.
+var ownPlaceholders = []string{"env.", "file.", "system.", "time."}
+
+// Expands says whether a configured text has placeholders that aren't the owner's own:
+// what they stand for may be the client's.
+func Expands(configured string) bool {
+	for rest := configured; ; {
+		_, after, ok := strings.Cut(rest, "{")
+		name, behind, closed := strings.Cut(after, "}")
+		if !ok || !closed {
+			return false
+		}
+		if !slices.ContainsFunc(ownPlaceholders, func(begins string) bool { return strings.HasPrefix(name, begins) }) {
+			return true
+		}
+		rest = behind
+	}
 }

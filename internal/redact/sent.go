@@ -2,22 +2,28 @@ package redact
 
 import (
 	"net"
+	"net/netip"
 	"net/textproto"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// Sent is what the client sent that became part of an upstream's address, by a
-// placeholder in it, and that is not kept. Its zero value is nothing.
+// Sent is what the client sent that a placeholder made a part of where a request was
+// led to, and that is not kept.
 type Sent struct {
-	words []word
-	found bool // also where it can't be read again, and there are no words of it
+	rules  *Rules
+	client func() *client
+	value  func(placeholder string) string
+	looked []string // what was looked at already
+	words  []word
+	found  bool // also where it can't be read again, and there are no words of it
 }
 
 // word is a text that is not kept, and what stands for it.
@@ -31,49 +37,126 @@ const (
 	maxWordBytes = 4 << 10
 )
 
-// Add adds what an upstream's address, or a dynamic source's name, has of the client:
-// upstream is as configured, address what was dialled for it, "" where that is not
-// made of it, and value gives what a placeholder stands for.
-func (s *Sent) Add(rules *Rules, upstream, address string, value func(placeholder string) string) {
-	rest, expanded, whole, sent := upstream, "", true, false
-	for {
+// Sent is nothing yet of what came; value gives what a placeholder stands for.
+func (rules *Rules) Sent(came Came, value func(placeholder string) string) *Sent {
+	return &Sent{rules: rules, value: value, client: sync.OnceValue(func() *client { return clientOf(came) })}
+}
+
+// Add adds what is made of what the client sent of a configured text: an upstream's
+// address, a dynamic source's name, a server name. network and address are what was
+// dialled for it, "" where nothing was.
+func (s *Sent) Add(configured, network, address string) {
+	if !failure.Expands(configured) {
+		return
+	}
+	key := configured + " " + network + " " + address
+	if slices.Contains(s.looked, key) {
+		return
+	}
+	s.looked = append(s.looked, key)
+	e := s.expand(configured)
+	if !e.sent && !s.made(e.literal, append(e.values, network, address)...) {
+		return
+	}
+	if e.whole {
+		network, inner := splitNetwork(e.text)
+		s.addNetwork(network, e.literal)
+		s.addAddress(inner, configured)
+	}
+	s.addNetwork(network, e.literal)
+	s.addAddress(address, configured)
+	s.added()
+}
+
+// AddUnknown adds where a request was led by a config that isn't known, as host and port.
+func (s *Sent) AddUnknown(address string) {
+	if address != "" && s.made("", address) {
+		s.addAddress(address, "")
+		s.added()
+	}
+}
+
+func (s *Sent) made(literal string, texts ...string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool {
+		return text != "" && !slices.Contains(networks, text) && s.client().made(text, literal)
+	})
+}
+
+func (s *Sent) added() {
+	s.found = true
+	slices.SortStableFunc(s.words, func(a, b word) int { return len(b.text) - len(a.text) })
+}
+
+// expansion is what a configured text became.
+type expansion struct {
+	text, literal string   // literal is what the config itself has of it
+	values        []string // of its placeholders
+	whole         bool     // the text could be made again
+	sent          bool     // one of them stands for nothing but what the client sent
+}
+
+func (s *Sent) expand(configured string) expansion {
+	e := expansion{whole: true}
+	for rest := configured; ; {
 		before, after, ok := strings.Cut(rest, "{")
 		name, behind, closed := strings.Cut(after, "}")
 		if !ok || !closed {
-			expanded += rest
-			break
+			e.text += rest
+			e.literal += rest
+			return e
 		}
 		rest = behind
+		e.literal += before + " "
 		if isBody(name) { // which can't be read again
-			whole, sent = false, true
+			e.whole, e.sent = false, true
 			continue
 		}
-		text := value(name)
+		text := s.value(name)
 		text = text[:min(len(text), maxWordBytes)]
-		expanded += before + text
-		if rules.keeps(name) {
-			continue
+		e.text += before + text
+		e.values = append(e.values, text)
+		if !s.rules.keeps(name) {
+			e.sent = true
+			s.add(text, failure.Redacted)
+			if host, _, err := net.SplitHostPort(text); err == nil {
+				s.add(host, failure.Redacted)
+			}
 		}
-		sent = true
-		s.add(text, failure.Redacted)
 	}
-	if !sent {
+}
+
+// networks are those that can be dialled: their names are no secret.
+var networks = []string{
+	"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "ip", "ip4", "ip6", "unix", "unixgram", "unixpacket", "unix+h2c", "fd", "fdgram",
+}
+
+// splitNetwork takes the network from an address as Caddy does: all that stands before the
+// first slash.
+func splitNetwork(address string) (network, inner string) {
+	before, after, ok := strings.Cut(address, "/")
+	if !ok {
+		return "", address
+	}
+	return strings.ToLower(strings.TrimSpace(before)), after
+}
+
+// addNetwork adds the name of a network that is none: an error says it twice.
+func (s *Sent) addNetwork(network, literal string) {
+	if network == "" || slices.Contains(networks, network) || strings.Contains(literal, network) {
 		return
 	}
-	s.found = true
-	s.addAddress(address, upstream)
-	if whole {
-		s.addAddress(expanded, upstream)
+	s.add(network, failure.Redacted)
+	if _, protocol, ok := strings.Cut(network, ":"); ok {
+		s.add(protocol, failure.Redacted)
 	}
-	slices.SortStableFunc(s.words, func(a, b word) int { return len(b.text) - len(a.text) })
+	for _, before := range []string{"dial ", "unknown network "} {
+		s.words = append(s.words, word{before + network, before + failure.Redacted})
+	}
 }
 
 // addAddress adds an address that is made of what the client sent: all of its host is
 // not kept, for it may be written otherwise there.
-func (s *Sent) addAddress(address, upstream string) {
-	if network, inner, ok := strings.Cut(address, "/"); ok && !strings.ContainsAny(network, ".:") {
-		address = inner // unix//run/app.sock
-	}
+func (s *Sent) addAddress(address, configured string) {
 	address = address[:min(len(address), maxWordBytes)]
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -81,24 +164,26 @@ func (s *Sent) addAddress(address, upstream string) {
 		return
 	}
 	instead := failure.Redacted
-	if strings.HasSuffix(upstream, ":"+port) {
+	if strings.HasSuffix(configured, ":"+port) {
 		instead += ":" + port
 	}
 	s.add(address, instead)
-	if host != "" {
-		s.add(host, failure.Redacted)
-		s.words = append(s.words, word{"lookup " + host, "lookup " + failure.Redacted})
+	if host == "" || strings.HasPrefix(configured, host+":") { // the config has it
+		return
+	}
+	s.add(host, failure.Redacted)
+	s.words = append(s.words, word{"lookup " + host, "lookup " + failure.Redacted})
+	if ip, err := netip.ParseAddr(host); err == nil { // as what was connected to is written
+		s.add(ip.String(), failure.Redacted)
+		s.add(ip.Unmap().WithZone("").String(), failure.Redacted)
 	}
 }
 
 // add adds a word, and what becomes of it where it is quoted, cleaned, or where only
-// the folders or the host of it are named.
+// the folders of it are named.
 func (s *Sent) add(text, instead string) {
 	for _, form := range []string{text, strings.ToValidUTF8(text, "�"), failure.Visible(text), inQuotes(text)} {
 		s.addWord(form, instead)
-	}
-	if host, _, err := net.SplitHostPort(text); err == nil && instead == failure.Redacted {
-		s.addWord(host, instead)
 	}
 	if len(text) > maxSocketPath {
 		return
@@ -196,14 +281,14 @@ func (s *Sent) takeOut(text *string) {
 	}
 }
 
-// replaceWord replaces whole words only, and what is left of one where a text was cut.
+// replaceWord replaces whole words only, in capitals or not, and what is left of one where
+// a text was cut.
 func replaceWord(text string, w word) string {
 	for from := 0; ; {
-		i := strings.IndexByte(text[from:], w.text[0])
+		i := indexFold(text, from, w.text[0])
 		if i < 0 {
 			return text
 		}
-		i += from
 		from = i + 1
 		n := commonPrefix(text[i:], w.text)
 		after := text[i+n:]
@@ -221,12 +306,28 @@ func replaceWord(text string, w word) string {
 	}
 }
 
+func indexFold(text string, from int, letter byte) int {
+	for i := from; i < len(text); i++ {
+		if lower(text[i]) == lower(letter) {
+			return i
+		}
+	}
+	return -1
+}
+
 func commonPrefix(a, b string) int {
 	n := 0
-	for n < len(a) && n < len(b) && a[n] == b[n] {
+	for n < len(a) && n < len(b) && lower(a[n]) == lower(b[n]) {
 		n++
 	}
 	return n
+}
+
+func lower(letter byte) byte {
+	if 'A' <= letter && letter <= 'Z' {
+		return letter + 'a' - 'A'
+	}
+	return letter
 }
 
 func beginsWithWord(s string) bool {

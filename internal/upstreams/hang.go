@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -28,6 +29,9 @@ type Place struct {
 	// Copies are the request fields that are copied from upstreams' answers in the
 	// server; nil where nobody walked the config.
 	Copies *Copies
+	// Expands says that a request may be led by a placeholder somewhere in the server: an
+	// upstream's address, a dynamic source's name or tls_server_name has one.
+	Expands bool
 	// Fit says whether there is anything to hear.
 	Fit Fit
 }
@@ -89,6 +93,8 @@ type walk struct {
 	unknown int
 	// copies are what the reverse_proxy handlers copy to requests.
 	copies Copies
+	// expands is Place's.
+	expands bool
 	// invokes says that a named route is invoked somewhere: what it holds may
 	// come after any of ours.
 	invokes bool
@@ -144,7 +150,7 @@ func (w *walk) tell(server string) {
 		if w.invokes && w.unknown > 0 {
 			heard = false
 		}
-		m.handler.Placed(Place{Site: cmp.Or(m.way.site, server), Heard: heard, Copies: &w.copies, Fit: m.way.fit()})
+		m.handler.Placed(Place{Site: cmp.Or(m.way.site, server), Heard: heard, Copies: &w.copies, Expands: w.expands, Fit: m.way.fit()})
 	}
 }
 
@@ -162,6 +168,7 @@ func (w *walk) handler(handler any, y way) {
 	case Placed:
 		w.ours = append(w.ours, met{h, y, w.unknown})
 	case *reverseproxy.Handler:
+		w.expands = w.expands || expands(h) // which the ears would hide
 		w.hang(h)
 		w.copies.learn(h)
 		y.front = func() bool { return true }
@@ -282,6 +289,17 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks) {
 	e.wholeTrace, e.byScheme = true, true
 	httpTransport.Transport.RegisterProtocol(earScheme, e)
 	s.scheme = earScheme
+}
+
+// expands says that a placeholder may lead a request.
+func expands(h *reverseproxy.Handler) bool {
+	if t, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && t.TLS != nil && failure.Expands(t.TLS.ServerName) {
+		return true
+	}
+	if h.DynamicUpstreams != nil && failure.Expands(sourceName(h.DynamicUpstreams)) {
+		return true
+	}
+	return slices.ContainsFunc(h.Upstreams, func(u *reverseproxy.Upstream) bool { return failure.Expands(u.Dial) })
 }
 
 // earScheme is the URL scheme by which a request reaches the ear where the
