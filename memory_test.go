@@ -142,7 +142,7 @@ func recordsOf(t *testing.T, in *inputs) (records []*failure.Failure) {
 	answered := attempt(func(a *listen.Attempt) {
 		a.FirstByte, a.Answered, a.Status, a.Body.Bytes, a.Body.Expected = 5, 6, 503, 1, 2
 		a.Header = http.Header{}
-		for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status"} {
+		for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Grpc-Status", "Grpc-Message"} {
 			a.Header[in.part(field+"'s name", field)] = []string{in.long(field)}
 		}
 	})

@@ -120,7 +120,7 @@ func (w *Wire) overran(last []byte) {
 			more = min(more, int64(len(last)))
 			w.hearBeyond(more, last[int64(len(last))-more:])
 		}
-	case w.idle > 0, w.requests > 1 && w.now.Sent == 0:
+	case w.idle > 0, w.requests > 1 && !w.writing:
 		w.hearBeyond(int64(len(last)), last)
 	}
 }

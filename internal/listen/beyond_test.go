@@ -123,3 +123,21 @@ func TestLastAnswerIsSmall(t *testing.T) {
 		t.Error("which lines are blank")
 	}
 }
+
+// An answer that comes before its request is told to have been written is its own.
+func TestAnswerDuringTheWrite(t *testing.T) {
+	w, peer := linked(t, nil)
+	w.answered("GET", &http.Response{StatusCode: 204})
+	w.rest()
+	w.begin(false, false, false)
+	w.writes() // and the peer is faster than we are
+	if _, err := io.WriteString(peer, "HTTP/1.1 200 OK\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Read(make([]byte, 64)); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.previous(); p == nil || p.Beyond != nil {
+		t.Errorf("%+v", p)
+	}
+}

@@ -35,7 +35,10 @@ type Wire struct {
 	shared bool
 	// encrypted says that TLS is spoken over it.
 	encrypted bool
-	end       End
+	// writing says that the sending of the request has begun: an answer may come before
+	// that is told to have been written.
+	writing bool
+	end     End
 
 	mu sync.Mutex
 	// requests counts those that got it.
@@ -209,9 +212,16 @@ func endOf(err error) End {
 
 // Write implements net.Conn.
 func (w *Wire) Write(p []byte) (int, error) {
+	w.writes()
 	n, err := w.Conn.Write(p)
 	w.wrote(int64(n), err)
 	return n, err
+}
+
+func (w *Wire) writes() {
+	w.mu.Lock()
+	w.writing = true
+	w.mu.Unlock()
 }
 
 func (w *Wire) wrote(n int64, err error) {
@@ -274,6 +284,7 @@ func (w *Wire) CloseWrite() error {
 // ReadFrom implements io.ReaderFrom: the connection takes a request's body as it
 // would without us, and says so in its errors.
 func (w *Wire) ReadFrom(r io.Reader) (int64, error) {
+	w.writes()
 	n, err := io.Copy(w.Conn, r)
 	if ofReader(err) {
 		w.wrote(n, nil)
@@ -306,7 +317,7 @@ func (w *Wire) begin(fresh, encrypted, shared bool) int32 {
 	defer w.mu.Unlock()
 	w.requests++
 	w.idle, w.encrypted, w.shared = 0, encrypted, w.shared || shared
-	w.answer.end = 0
+	w.answer.end, w.writing = 0, false
 	if (!fresh || encrypted) && !w.shared {
 		w.now = Carried{Head: w.now.Head[:0]}
 	}
