@@ -66,5 +66,5 @@ func TestNoHostIsThisMachine(t *testing.T) {
 		t.Errorf("side %s", f.Side)
 	}
 	says(t, f, "' has no host: Caddy dials itself, this ", "Write the application's host before the port")
-	says(t, f, "nobody listens on port ", "")
+	says(t, f, "nobody listened on port ", "")
 }

@@ -88,7 +88,7 @@ func refusedTestimony(dialled, address string) finding {
 		listened := l.Address
 		switch distance := int(listened.Port()) - int(refused.Port()); {
 		case distance == 0 && l.Serves(refused.Addr()):
-			f.evidence = append(f.evidence, "somebody listens on "+listened.String()+" now: it began only then, or its queue was full")
+			f.evidence = append(f.evidence, "somebody listened on "+listened.String()+" within a second of it: it was starting or ending, or its queue was full")
 			return f
 		case distance == 0:
 			line := "port " + strconv.Itoa(int(refused.Port())) + " is listened on at " + listened.Addr().String() + ", not at " + refused.Addr().String()
@@ -101,10 +101,10 @@ func refusedTestimony(dialled, address string) finding {
 			f.evidence = append(f.evidence, line)
 			return f
 		case distance >= -neighbours && distance <= neighbours && l.Serves(refused.Addr()) && near == "" && !l.Ours():
-			near = "somebody listens on " + listened.String()
+			near = "somebody listened on " + listened.String()
 		}
 	}
-	f.evidence = append(f.evidence, "nobody listens on port "+strconv.Itoa(int(refused.Port()))+" of "+here())
+	f.evidence = append(f.evidence, "nobody listened on port "+strconv.Itoa(int(refused.Port()))+" of "+here())
 	if near != "" {
 		f.evidence = append(f.evidence, near)
 	}

@@ -84,11 +84,11 @@ func TestRefusedTestimony(t *testing.T) {
 		advice           string
 		side             failure.Side
 	}{
-		{"it listens by now", theirs.String(), theirs.String(), "somebody listens on " + theirs.String() + " now", "", "", ""},
+		{"it listens by now", theirs.String(), theirs.String(), "somebody listened on " + theirs.String() + " within a second of it", "", "", ""},
 		{"on another address", at("127.0.0.2", theirs.Port()), at("127.0.0.2", theirs.Port()), "is listened on at 127.0.0.1, not at 127.0.0.2", "", "Write " + theirs.String() + " in reverse_proxy", failure.SideProxy},
 		{"on another address, by us", at("127.0.0.2", ours.Port()), at("127.0.0.2", ours.Port()), "by this very Caddy", "", "", ""},
-		{"on a neighbour", at("127.0.0.1", theirs.Port()+1), at("127.0.0.1", theirs.Port()+1), "somebody listens on " + theirs.String(), "", "", ""},
-		{"we are no neighbour", at("127.0.0.1", ours.Port()+1), at("127.0.0.1", ours.Port()+1), "nobody listens on port", "somebody listens on " + ours.String(), "", ""},
+		{"on a neighbour", at("127.0.0.1", theirs.Port()+1), at("127.0.0.1", theirs.Port()+1), "somebody listened on " + theirs.String(), "", "", ""},
+		{"we are no neighbour", at("127.0.0.1", ours.Port()+1), at("127.0.0.1", ours.Port()+1), "nobody listened on port", "somebody listened on " + ours.String(), "", ""},
 		{"no host, on IPv6 alone", none(six.Port()), none(six.Port()), "is listened on at ::1, not at 127.0.0.1", "", "Write " + six.String() + " in reverse_proxy", failure.SideProxy},
 		{"no host", none(theirs.Port() + 1), at("127.0.0.1", theirs.Port()+1), "' has no host: Caddy dials itself", "", "host before the port", failure.SideProxy},
 		{"not this machine", "192.0.2.1:80", "192.0.2.1:80", "", "listen", "", ""},
