@@ -34,35 +34,22 @@ func advised(words ...string) func(*testing.T, *failure.Failure) {
 // there can answer HTTP.
 func TestEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	nginx, haproxy, node := program(t, "nginx", "nginx"), program(t, "haproxy", "haproxy"), program(t, "nodejs", "node", "nodejs")
+	haproxy, node := program(t, "haproxy", "haproxy"), program(t, "nodejs", "node", "nodejs")
 	fpm, openssl := program(t, "php-fpm", "php-fpm", "php-fpm[0-9]*"), program(t, "openssl", "openssl")
 	dir := workDir(t)
 	cert, key, both := writeCertificate(t, dir)
 	wantsPROXY, unknownHost, balancer, retrying, secure, nodeTLS, sClient := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 	script, denied := freeAddress(t), freeAddress(t)
 
-	startPart(t, dir, nginx, "-p", dir, "-e", "stderr", "-c", write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-daemon off;
-pid %[1]s/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
+	startNginx(t, dir, wantsPROXY, fmt.Sprintf(`
 	server {
-		listen %[2]s proxy_protocol;
+		listen %[1]s proxy_protocol;
 		location / { return 200 fine; }
 	}
 	server {
-		listen %[3]s default_server;
+		listen %[2]s default_server;
 		return 444;
-	}
-}
-`, dir, wantsPROXY, unknownHost))).listening(t, "tcp", wantsPROXY)
+	}`, wantsPROXY, unknownHost))
 	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
 global
 	nbthread 1

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -13,51 +12,35 @@ import (
 
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	nginx := program(t, "nginx", "nginx")
 	dir := workDir(t)
 	cert, key, _ := writeCertificate(t, dir)
 	held := startHolder(t)
 	plain, secure, clientCert := freeAddress(t), freeAddress(t), freeAddress(t)
-	config := write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-daemon off;
-worker_processes 1;
-pid %[1]s/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
+	startNginx(t, dir, plain, fmt.Sprintf(`
 	limit_req_zone all zone=rate:64k rate=1r/m;
 	limit_conn_zone all zone=connections:64k;
-	ssl_certificate %[2]s;
-	ssl_certificate_key %[3]s;
+	ssl_certificate %[1]s;
+	ssl_certificate_key %[2]s;
 	server {
-		listen %[4]s;
+		listen %[3]s;
 		location / { return 200 fine; }
 		location /444 { return 444; }
-		location /limit_req { limit_req zone=rate; proxy_pass http://%[7]s; }
-		location /limit_conn { limit_conn connections 1; proxy_pass http://%[7]s; }
-		location /bad_gateway { proxy_pass http://%[8]s; }
-		location /gateway_timeout { proxy_read_timeout 100ms; proxy_pass http://%[7]s; }
-		location /too_large { client_max_body_size 1k; proxy_pass http://%[7]s; }
+		location /limit_req { limit_req zone=rate; proxy_pass http://%[6]s; }
+		location /limit_conn { limit_conn connections 1; proxy_pass http://%[6]s; }
+		location /bad_gateway { proxy_pass http://%[7]s; }
+		location /gateway_timeout { proxy_read_timeout 100ms; proxy_pass http://%[6]s; }
+		location /too_large { client_max_body_size 1k; proxy_pass http://%[6]s; }
+	}
+	server {
+		listen %[4]s ssl;
+		location / { return 200 fine; }
 	}
 	server {
 		listen %[5]s ssl;
-		location / { return 200 fine; }
-	}
-	server {
-		listen %[6]s ssl;
-		ssl_client_certificate %[2]s;
+		ssl_client_certificate %[1]s;
 		ssl_verify_client on;
 		location / { return 200 fine; }
-	}
-}
-`, dir, cert, key, plain, secure, clientCert, held.address, deadAddress(t)))
-	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", plain)
+	}`, cert, key, plain, secure, clientCert, held.address, deadAddress(t)))
 
 	c := startCaddy(t, fmt.Sprintf(`
 	handle /plain_to_tls {
@@ -184,30 +167,14 @@ http {
 // so that none may be seen; what is seen must have the one name.
 func TestNginxKeepalive(t *testing.T) {
 	t.Parallel()
-	nginx := program(t, "nginx", "nginx")
 	dir := workDir(t)
 	address := freeAddress(t)
-	config := write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-daemon off;
-worker_processes 1;
-pid %[1]s/nginx.pid;
-error_log stderr;
-events { worker_connections 256; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
+	startNginx(t, dir, address, fmt.Sprintf(`
 	keepalive_timeout 1s;
 	server {
-		listen %[2]s;
+		listen %[1]s;
 		location / { return 200 fine; }
-	}
-}
-`, dir, address))
-	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", address)
+	}`, address))
 	c := startCaddy(t, "reverse_proxy "+address)
 	c.race(t, keepaliveTimeout, 3)
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -284,4 +285,28 @@ func (h *holder) wait(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("nobody came to be held")
 	}
+}
+
+// startNginx starts an nginx with these directives in its http block, and waits until it
+// listens on address.
+func startNginx(t *testing.T, dir, address, directives string) {
+	t.Helper()
+	nginx := program(t, "nginx", "nginx")
+	config := write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
+daemon off;
+worker_processes 1;
+pid %[1]s/nginx.pid;
+error_log stderr;
+events { worker_connections 256; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+%[2]s
+}
+`, dir, directives))
+	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", address)
 }

@@ -26,7 +26,7 @@ require("http").createServer(fine).listen(Number(plain), "127.0.0.1");
 // What real servers say of how they were asked, or that they say nothing.
 func TestWhatServersWant(t *testing.T) {
 	t.Parallel()
-	nginx, haproxy, node := program(t, "nginx", "nginx"), program(t, "haproxy", "haproxy"), program(t, "nodejs", "node", "nodejs")
+	haproxy, node := program(t, "haproxy", "haproxy"), program(t, "nodejs", "node", "nodejs")
 	gunicorn, uvicorn, openssl := program(t, "gunicorn", "gunicorn"), program(t, "uvicorn", "uvicorn"), program(t, "openssl", "openssl")
 	dir := workDir(t)
 	cert, key, both := writeCertificate(t, dir)
@@ -34,28 +34,14 @@ func TestWhatServersWant(t *testing.T) {
 	port := func(address string) string { return strconv.Itoa(portOf(t, address)) }
 
 	nginxPlain, nginxTLS, nginxNames, nginxPROXY, nginxH2 := address(), address(), address(), address(), address()
-	startPart(t, dir, nginx, "-p", dir, "-e", "stderr", "-c", write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-daemon off;
-worker_processes 1;
-pid %[1]s/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	ssl_certificate %[2]s;
-	ssl_certificate_key %[3]s;
-	server { listen %[4]s; return 200 fine; }
-	server { listen %[5]s ssl; return 200 fine; }
-	server { listen %[6]s ssl; ssl_reject_handshake on; }
-	server { listen %[7]s proxy_protocol; return 200 fine; }
-	server { listen %[8]s http2; return 200 fine; }
-}
-`, dir, cert, key, nginxPlain, nginxTLS, nginxNames, nginxPROXY, nginxH2))).listening(t, "tcp", nginxH2)
+	startNginx(t, dir, nginxH2, fmt.Sprintf(`
+	ssl_certificate %[1]s;
+	ssl_certificate_key %[2]s;
+	server { listen %[3]s; return 200 fine; }
+	server { listen %[4]s ssl; return 200 fine; }
+	server { listen %[5]s ssl; ssl_reject_handshake on; }
+	server { listen %[6]s proxy_protocol; return 200 fine; }
+	server { listen %[7]s http2; return 200 fine; }`, cert, key, nginxPlain, nginxTLS, nginxNames, nginxPROXY, nginxH2))
 
 	haproxyPlain, haproxyNames, haproxyTLS := address(), address(), address()
 	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`

@@ -123,26 +123,10 @@ DavLockDB %[1]s/locks
 
 func startNginxDAV(t *testing.T, dir, address string) {
 	t.Helper()
-	nginx := program(t, "nginx", "nginx")
-	config := write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-daemon off;
-worker_processes 1;
-pid %[1]s/nginx.pid;
-error_log stderr;
-events { worker_connections 64; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
+	startNginx(t, dir, address, fmt.Sprintf(`
 	server {
 		listen %[2]s;
 		root %[1]s;
 		dav_methods PUT DELETE MKCOL COPY MOVE;
-	}
-}
-`, dir, address))
-	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", address)
+	}`, dir, address))
 }
