@@ -21,6 +21,16 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
+// newCertificate makes a root and a certificate of it, with change made to that.
+func newCertificate(change func(*x509.Certificate)) (*authority, tls.Certificate, error) {
+	ca, err := newAuthority("Lab CA")
+	if err != nil {
+		return nil, tls.Certificate{}, err
+	}
+	certificate, err := ca.issue(change)
+	return ca, certificate, err
+}
+
 // newAuthority makes a root.
 func newAuthority(name string) (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -200,11 +200,7 @@ func overTLS(b behaviour, options ...option) func() (*Upstream, error) {
 // overTLSWith does so with more settings in config.
 func overTLSWith(config *tls.Config, b behaviour, options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		ca, err := newAuthority("Lab CA")
-		if err != nil {
-			return nil, err
-		}
-		certificate, err := ca.issue(nil)
+		ca, certificate, err := newCertificate(nil)
 		if err != nil {
 			return nil, err
 		}

@@ -134,11 +134,7 @@ func oldServerHello() []byte {
 // change made to it.
 func certified(change func(*x509.Certificate), options ...option) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		ca, err := newAuthority("Lab CA")
-		if err != nil {
-			return nil, err
-		}
-		certificate, err := ca.issue(change)
+		ca, certificate, err := newCertificate(change)
 		if err != nil {
 			return nil, err
 		}
@@ -209,11 +205,7 @@ func startIntermediateMissing() (*Upstream, error) {
 // shown none, or one of an authority of the same name with another key.
 func asksForCertificate(version uint16, present bool) func() (*Upstream, error) {
 	return func() (*Upstream, error) {
-		ca, err := newAuthority("Lab CA")
-		if err != nil {
-			return nil, err
-		}
-		certificate, err := ca.issue(nil)
+		ca, certificate, err := newCertificate(nil)
 		if err != nil {
 			return nil, err
 		}
@@ -246,11 +238,7 @@ func asksForCertificate(version uint16, present bool) func() (*Upstream, error) 
 
 // startOldTLS makes an upstream that speaks nothing newer than TLS 1.1.
 func startOldTLS() (*Upstream, error) {
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := ca.issue(nil)
+	ca, certificate, err := newCertificate(nil)
 	if err != nil {
 		return nil, err
 	}

@@ -165,11 +165,7 @@ func answersHeadersAlone(block string) reply {
 // startNamesOnly makes an upstream that has a certificate for its name alone, as Caddy:
 // whoever asks for none gets Go's alert 80.
 func startNamesOnly() (*Upstream, error) {
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := ca.issue(func(c *x509.Certificate) { c.DNSNames = []string{"app.internal"} })
+	ca, certificate, err := newCertificate(func(c *x509.Certificate) { c.DNSNames = []string{"app.internal"} })
 	if err != nil {
 		return nil, err
 	}
@@ -183,11 +179,7 @@ func startNamesOnly() (*Upstream, error) {
 
 // startKeyOfAnother makes an upstream whose key does not belong to its certificate.
 func startKeyOfAnother() (*Upstream, error) {
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := ca.issue(nil)
+	ca, certificate, err := newCertificate(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -201,11 +193,7 @@ func startKeyOfAnother() (*Upstream, error) {
 
 // startUnreadable makes an upstream whose certificate is none.
 func startUnreadable() (*Upstream, error) {
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := ca.issue(nil)
+	ca, certificate, err := newCertificate(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -216,11 +204,7 @@ func startUnreadable() (*Upstream, error) {
 // startRenegotiates makes an upstream that reads a request and begins another handshake,
 // as Apache and IIS do for a path that wants a client certificate.
 func startRenegotiates() (*Upstream, error) {
-	ca, err := newAuthority("Lab CA")
-	if err != nil {
-		return nil, err
-	}
-	certificate, err := ca.issue(nil)
+	ca, certificate, err := newCertificate(nil)
 	if err != nil {
 		return nil, err
 	}
