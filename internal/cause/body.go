@@ -172,6 +172,7 @@ var TransferCodingInvalid = &Row{
 	Advice:       "Let the application's server set Transfer-Encoding and Content-Length, not the application.",
 	Meaning:      "The answer's framing is broken: a Transfer-Encoding that Caddy does not know, or chunks that are none.",
 	RecognisedBy: "The header's Transfer-Encoding was refused (phase headers), or a chunk's length or a trailer could not be read (phase body, outcome truncated).",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"the application writes chunks by hand, or sets Transfer-Encoding itself",
 		"something printed into the connection between two chunks",
@@ -195,6 +196,7 @@ var ResponseTruncated = &Row{
 	Advice:       "Look at the application's log for a crash or a timeout while it was sending.",
 	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended. The client has a part of the answer, with the status of a whole one.",
 	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed, while it was sending",
 		"a limit for the whole answer: of the server (WriteTimeout of Go, request_terminate_timeout of php-fpm), or of a balancer on the way",
@@ -226,6 +228,7 @@ var ResponseStalled = &Row{
 	Advice:       "Find out what the application waits for; if it may pause that long, raise read_timeout in the transport.",
 	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
 	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",
@@ -252,6 +255,7 @@ var ContentCodingInvalid = &Row{
 	Advice:       "Check the upstream's compression: a Content-Encoding that is set twice, or for a body that is not compressed.",
 	Meaning:      "The answer says that it is compressed with gzip, Caddy had asked for that itself, and what came cannot be decoded.",
 	RecognisedBy: "The decoder refused the body, or its stream ended while the answer was whole. Caddy decodes only where it had asked for gzip by itself.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"Content-Encoding: gzip on a body that is not compressed, or compressed twice",
 		"a cache that holds a part of a compressed body",

@@ -157,6 +157,7 @@ var ClientUploadFailed = &Row{
 	Advice:       "Nothing to do for single ones; if slow clients are cut off, raise read_body of the server's timeouts.",
 	Meaning:      "The client's request body broke off, stalled, or was framed wrongly while it was passed on. The upstream did nothing wrong.",
 	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned.",
+	Witnesses:    []Witness{WitnessError, WitnessKernel},
 	UsualReasons: []string{
 		"a visitor on a phone lost the network, or closed the page",
 		"an upload slower than read_body allows",
@@ -184,6 +185,7 @@ var ClientClosedRequest = &Row{
 	Advice:       "If clients often give up here, find out why the upstream is slow; a limit in the transport lets Caddy answer first.",
 	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
 	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"a visitor who closed the page, or clicked again",
 		"a client, or a balancer in front of Caddy, with a shorter timeout than the application needs",

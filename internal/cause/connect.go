@@ -198,6 +198,7 @@ var ProxyLoop = &Row{
 	Advice:       "Let reverse_proxy point at the application, not at an address that this site serves.",
 	Meaning:      "The upstream's address leads back to the handler that sent the request: it would go round until something gives up.",
 	RecognisedBy: "The request that this same handler is serving came from the very local address of the connection to the upstream. Without that proof the cause is what the attempt's own error says.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"reverse_proxy names the site's own public host, and DNS leads it back to Caddy",
 		"two proxies that each send to the other",
@@ -223,6 +224,7 @@ var ConnectionRefused = &Row{
 	Advice:       "Start the application, or correct the port in reverse_proxy.",
 	Meaning:      "The upstream's machine answered at once that nothing accepts connections at this port or socket. The request was not sent.",
 	RecognisedBy: "connect said ECONNREFUSED, over TCP or on a unix socket that exists. The evidence has the address that was tried and the time it took.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"the application has not started, has crashed, or is restarting",
 		"it listens on another port, or on 127.0.0.1 of another machine or container",
@@ -251,6 +253,7 @@ var SocketBacklogFull = &Row{
 	Advice:       "Give the application more workers, or raise its listen backlog.",
 	Meaning:      "Somebody listens at the unix socket, or at a port of this machine, but its queue of waiting connections is full: the application accepts too slowly.",
 	RecognisedBy: "connect on a unix socket said EAGAIN; or a connect to an address of this machine was not answered, or nothing that was sent over it ever acknowledged, while as many connections waited there as may (Linux): the evidence has how many.",
+	Witnesses:    []Witness{WitnessKernel, WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"all workers of php-fpm or gunicorn are busy, and the queue behind them has filled up",
 		"the backlog is small (net.core.somaxconn bounds it)",
@@ -276,6 +279,7 @@ var ConnectTimeout = &Row{
 	Advice:       "Check the address and the firewall between here and there; a slow network needs a longer dial_timeout.",
 	Meaning:      "The connection did not come about in time: nothing at all was answered. The request was not sent.",
 	RecognisedBy: "The connect timed out by dial_timeout, or the system gave it up (ETIMEDOUT). The evidence has each address that was tried, and the limit. Over HTTP/3, a port that stays silent is found so, too.",
+	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessAsked},
 	UsualReasons: []string{
 		"a firewall or a security group drops the packets",
 		"the address is wrong, or its machine is down",
@@ -305,6 +309,7 @@ var HostUnreachable = &Row{
 	Advice:       "Check that the host is up, that its address is right, and the route to it.",
 	Meaning:      "The network, or this machine's own kernel, reported that the upstream's host cannot be reached.",
 	RecognisedBy: "connect said EHOSTUNREACH. The time in the evidence tells who said it: within 100 ms a router or firewall, after 1 to 3 s the kernel, because the host did not answer on the local network.",
+	Witnesses:    []Witness{WitnessKernel, WitnessError},
 	UsualReasons: []string{
 		"the host is down, or its address has changed",
 		"a firewall that rejects with an ICMP message",
@@ -331,6 +336,7 @@ var NetworkUnreachable = &Row{
 	Advice:       "Check the routes of this machine, and whether the upstream's name leads to an IPv6 address that cannot be reached from here.",
 	Meaning:      "This machine has no route to the upstream's address, or one that throws everything away; or a router on the way has none.",
 	RecognisedBy: "connect said ENETUNREACH, or EINVAL as a blackhole route does. The evidence says whether this machine has a route to the address: then a router on the way said so.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"the upstream's name has an IPv6 address, and this machine has no IPv6 route",
 		"the default route or a VPN's route is missing",
@@ -356,6 +362,7 @@ var ConnectProhibited = &Row{
 	Advice:       "Look for a prohibiting route or an outgoing firewall rule on this machine.",
 	Meaning:      "Connecting to this address is forbidden here, by a rule of this machine's firewall, by a route, or on the way.",
 	RecognisedBy: "connect over TCP said EACCES or EPERM.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"an outgoing rule of nftables or iptables that rejects",
 		"a prohibit route, or an ICMP message that says administratively prohibited",
@@ -379,6 +386,7 @@ var AddressFamilyUnavailable = &Row{
 	Advice:       "Use an IPv4 address in reverse_proxy, or turn on IPv6 here (Docker's network, systemd's RestrictAddressFamilies).",
 	Meaning:      "The upstream's address is of a kind, mostly IPv6, that this process cannot use.",
 	RecognisedBy: "EAFNOSUPPORT, or EADDRNOTAVAIL for an IPv6 address where no interface of this machine has one. Another address of the same upstream that failed otherwise goes first.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"IPv6 is off in this container or machine, and the name has an IPv6 address",
 		"RestrictAddressFamilies in Caddy's systemd unit",
@@ -403,6 +411,7 @@ var LocalAddressUnavailable = &Row{
 	Advice:       "Correct local_address in the transport.",
 	Meaning:      "Caddy was told to connect from a local address which this machine does not have.",
 	RecognisedBy: "bind, before connect, said EADDRNOTAVAIL.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"local_address names an address of another machine, or one that a container does not have",
 		"a floating address that has moved away",
@@ -426,6 +435,7 @@ var PortsExhausted = &Row{
 	Advice:       "Keep connections open with keepalive, or widen net.ipv4.ip_local_port_range.",
 	Meaning:      "All local ports from which this machine may connect to the upstream are in use, or wait until they may be used again.",
 	RecognisedBy: "connect said EADDRNOTAVAIL, and the sockets in use or in TIME_WAIT fill the local port range (Linux). Without that proof it is unknown.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"many connections, each closed after one request: keepalive is off, or the upstream closes",
 		"more requests at once than keepalive_idle_conns_per_host (32 by default) lets stay open",
@@ -451,6 +461,7 @@ var FileDescriptorsExhausted = &Row{
 	Advice:       "Raise the limit of open files (LimitNOFILE in systemd, ulimit -n), and look for what holds them.",
 	Meaning:      "Caddy, or the whole machine, has as many files and sockets open as it may, so that no new connection could be made.",
 	RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"a low limit (ulimit -n, LimitNOFILE) for many visitors at once: each needs two",
 		"slow upstreams that hold connections open",
@@ -475,6 +486,7 @@ var SocketNotFound = &Row{
 	Advice:       "Start the application, or correct the socket's path in reverse_proxy.",
 	Meaning:      "There is no file at the unix socket's path.",
 	RecognisedBy: "connect on a unix socket said ENOENT, or ENOTDIR where a part of the path is a file.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"the application has not started, and makes the socket when it does",
 		"the path has another version or name (php8.2-fpm.sock, php8.3-fpm.sock)",
@@ -500,6 +512,7 @@ var SocketPermissionDenied = &Row{
 	Advice:       "Let Caddy's user into the socket's group, or change the socket's mode (listen.group, listen.mode of php-fpm).",
 	Meaning:      "The unix socket, or a folder on the way to it, does not let Caddy's user in.",
 	RecognisedBy: "connect on a unix socket said EACCES or EPERM. The evidence has the socket's owner and mode, or those of the folder where the path ends for Caddy, and as whom Caddy runs.",
+	Witnesses:    []Witness{WitnessKernel},
 	UsualReasons: []string{
 		"the socket belongs to the application's user and group, and its mode lets nobody else write",
 		"a folder above it may not be searched by Caddy's user",

@@ -385,6 +385,7 @@ var Unknown = &Row{
 	Advice:       "Read the error and the evidence; please report them, so that the cause gets a name.",
 	Meaning:      "The request failed, and nothing that was heard proves one of the other causes. No name is better than a wrong one.",
 	RecognisedBy: "No rule applies. The raw error and the phase are kept.",
+	Witnesses:    []Witness{},
 	UsualReasons: []string{
 		"an error that a new version of Go or Caddy words differently",
 		"a reverse_proxy inside another plugin, of which only a part can be heard",

@@ -157,6 +157,7 @@ var DNSNameNotFound = &Row{
 	Advice:       "Correct the host in reverse_proxy, or create the name; in Docker, both containers must be on one network.",
 	Meaning:      "The resolver answered that the upstream's name does not exist, or that it has no IPv4 or IPv6 address.",
 	RecognisedBy: "The lookup's typed error says not found. The evidence names what was looked up, and how long it took.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"a typo in the host, or a name that only another network knows",
 		"the container is not running, or is on another Docker network",
@@ -183,6 +184,7 @@ var DNSServerFailed = &Row{
 	Advice:       "Check the resolver of this machine, or name others with resolvers in the transport.",
 	Meaning:      "A lookup of the upstream's name gave no answer that says yes or no: the resolver reported a failure, refused, knew nothing, or could not be reached.",
 	RecognisedBy: "The lookup's typed error is neither not found nor a timeout. The evidence quotes it: server misbehaving (SERVFAIL, REFUSED), lame referral, or connection refused by the resolver.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"the machine's resolver is down or restarting",
 		"the resolver cannot reach the servers of the zone, or DNSSEC fails there",
@@ -210,6 +212,7 @@ var DNSTimeout = &Row{
 	Advice:       "Check that the resolver of this machine can be reached, or name others with resolvers in the transport.",
 	Meaning:      "Nobody answered for the upstream's name before dial_timeout, or the resolver's own time, was over.",
 	RecognisedBy: "The lookup's typed error is a timeout, or dialling timed out while the lookup was still going on. The evidence has the lookup's time and the limit that ran out.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"the resolver's machine is down, or a firewall drops UDP port 53",
 		"/etc/resolv.conf lists a dead server first",

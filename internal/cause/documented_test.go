@@ -26,6 +26,14 @@ func TestEveryRowIsDocumented(t *testing.T) {
 					t.Errorf("no words of a list: %q", reason)
 				}
 			}
+			if r.Witnesses == nil || (len(r.Witnesses) == 0) != (r == Unknown) {
+				t.Errorf("the witnesses are %q; only what is unknown has none, and an empty list then", r.Witnesses)
+			}
+			for i, w := range r.Witnesses {
+				if w.Words() == "" || slices.Contains(r.Witnesses[:i], w) {
+					t.Errorf("the witness %q is none, or is there twice", w)
+				}
+			}
 			for _, rival := range r.Rivals {
 				if strings.ContainsAny(rival.Cause+rival.RuledOutBy, "\n{}|") || strings.HasSuffix(rival.RuledOutBy, ".") {
 					t.Errorf("no words for a table: %+v", rival)

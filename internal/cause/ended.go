@@ -365,6 +365,7 @@ var UploadCutByEarlyResponse = &Row{
 	Advice:       "Set enable_full_duplex in the global option servers, let clients use HTTP/2, or set request_buffers so that the upload ends before the answer begins.",
 	Meaning:      "The upstream answered while the request's body was still being sent to it. Over HTTP/1.1 Go's server stops reading a body once the answer begins; the rest could not be sent, and Caddy's transport closed the connection over which the answer came. The client has a part of it.",
 	RecognisedBy: "The connection was closed by this side while the answer came, because the request's body could not be read any more, and the client was still there. The evidence says how much of the upload had been read.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"an application that streams its answer while it reads: progress of an upload, a converter, a tunnel of messages over one request",
 		"an application that answers before it has read the upload, and goes on answering",
@@ -390,6 +391,7 @@ var RetriedWithoutBody = &Row{
 	Advice:       "Set request_buffers to more than such a body's size beside lb_retries and lb_retry_match: only a body that is buffered can be sent again.",
 	Meaning:      "A first attempt failed after some of the request's body had been read. The request was tried again, and what had been read could not be: the repeat had no body, or only the rest of it. What the upstream answered to that is no answer to the client's request.",
 	RecognisedBy: "An attempt of the same reverse_proxy had read from the body before, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",
+	Witnesses:    []Witness{WitnessPast, WitnessError},
 	UsualReasons: []string{
 		"lb_retry_match with method POST or PUT, without request_buffers",
 		"request_buffers that is smaller than the body",

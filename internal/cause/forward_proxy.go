@@ -285,6 +285,7 @@ var ForwardProxyFailed = &Row{
 	Advice:       "Check the proxy that network_proxy names, or HTTP_PROXY and HTTPS_PROXY in Caddy's environment.",
 	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used. The upstream itself was not asked.",
 	RecognisedBy: "The transport names the operation proxyconnect, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"the forward proxy is down, or its address is wrong",
 		"HTTP_PROXY or HTTPS_PROXY is set in Caddy's environment without being meant for this",
@@ -311,6 +312,7 @@ var ForwardProxyAnswered = &Row{
 	Advice:       "Set network_proxy none in the transport, or name the upstream's host in NO_PROXY of Caddy's environment.",
 	Meaning:      "Caddy sent the request to a forward proxy, which over plain HTTP is asked for the request's Host and is never told of the upstream. The error is that proxy's own, or of whom it found under that name. The upstream was not asked.",
 	RecognisedBy: "The transport chose a forward proxy for the request, no TLS is spoken to the upstream, and the Host that was sent is not the upstream's address. The evidence has what the forward proxy was asked for; received has who signed the answer.",
+	Witnesses:    []Witness{WitnessAsked, WitnessReceived},
 	UsualReasons: []string{
 		"HTTP_PROXY is set in the environment of Caddy's container, and NO_PROXY doesn't have the service",
 		"network_proxy for an upstream of plain HTTP, to which the client's Host is passed on",

@@ -346,6 +346,7 @@ var ResponseCutInHeaders = &Row{
 	Advice:       "Look at the application's log for a crash at this time.",
 	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
 	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"the application crashed or was killed while it answered",
 		"a server in front of it that gave up in between",
@@ -370,6 +371,7 @@ var NotHTTP = &Row{
 	Advice:       "Correct the port in reverse_proxy: a mail, SSH or database server answers there.",
 	Meaning:      "What answers at this port speaks another protocol than HTTP.",
 	RecognisedBy: "The first bytes are those of another protocol or binary, or it spoke before the request was written; the evidence quotes them where they were heard.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"the port of SSH, mail, a database or a cache instead of the application's",
 		"a FastCGI, uwsgi or AJP port that is addressed as HTTP",
@@ -396,6 +398,7 @@ var TLSExpected = &Row{
 	Advice:       "Use https:// in reverse_proxy, or tls in its transport.",
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
 	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"port 443 or 8443 without https:// in reverse_proxy",
 		"the application turned TLS on",
@@ -421,6 +424,7 @@ var HTTPVersionMismatch = &Row{
 	Advice:       "Set versions in the transport to what the upstream speaks: h2c for HTTP/2 without TLS.",
 	Meaning:      "Caddy and the upstream speak different versions of HTTP: HTTP/1.1 was sent to a server of HTTP/2, or the reverse.",
 	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream says so itself: by alert 120 (no application protocol), the error codes HTTP_1_1_REQUIRED, INADEQUATE_SECURITY or H3_VERSION_FALLBACK, the status 505, or a sentence in its answer (Kestrel, Node).",
+	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"a gRPC server without TLS, which needs h2c",
 		"h2c:// for an application that speaks HTTP/1.1",
@@ -448,6 +452,7 @@ var ResponseMalformed = &Row{
 	Advice:       "Look at what the application writes as status line and header fields; the error quotes the place.",
 	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError},
 	UsualReasons: []string{
 		"a script that prints before its headers, or a line break in a header value",
 		"a number of the application's own where the status belongs: 0, 42, or the code of an exception (1045 and 2002 of MySQL)",
@@ -474,6 +479,7 @@ var ResponseHeadersTooLarge = &Row{
 	Advice:       "Find the field that grows, mostly cookies; or raise max_response_header in the transport.",
 	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set.",
 	RecognisedBy: "The transport's own error, which names the limit in bytes.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"cookies or debugging fields that grow with each answer",
 		"max_response_header is set too low",
@@ -496,6 +502,7 @@ var UpgradeFailed = &Row{
 	Advice:       "Check the Upgrade field of the upstream's 101 answer, and what header_up does to Upgrade and Connection.",
 	Meaning:      "The upstream answered 101, Switching Protocols, but to another protocol than the client asked for, unasked, or without Connection: Upgrade. Caddy does not pass that on.",
 	RecognisedBy: "The upstream's status was 101, and the client was given no 101. The evidence has the upstream's Upgrade and Connection fields, and what the client had asked for.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"header_up changes or removes Upgrade or Connection",
 		"an application that upgrades to something else, or whatever it is asked",
@@ -519,6 +526,7 @@ var UpstreamStatus = &Row{
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",

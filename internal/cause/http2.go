@@ -220,6 +220,7 @@ var StreamReset = &Row{
 	Advice:       "Look at the application's log; the error's code is in the evidence.",
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream ended this request alone, with an error code; the connection goes on.",
 	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code. REFUSED_STREAM means that the request was not processed.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError},
 	UsualReasons: []string{
 		"the application's handler crashed (INTERNAL_ERROR)",
 		"too many streams at once, or a restart (REFUSED_STREAM)",
@@ -245,6 +246,7 @@ var Goaway = &Row{
 	Advice:       "If the upstream was restarted, let it finish what runs before it stops; else raise the number of requests or the age after which it ends a connection.",
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream said that it takes no more requests on the connection, and this one was not answered, or not in full.",
 	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one, and how many requests the connection had carried.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"the upstream is restarting or was deployed anew",
 		"it ends connections after a number of requests (keepalive_requests of nginx, 1000 by default) or an age",
@@ -272,6 +274,7 @@ var HTTPFramingError = &Row{
 	Advice:       "Report it to whoever makes the upstream's server; versions 1.1 in the transport avoids it.",
 	Meaning:      "The upstream sent HTTP/2 or HTTP/3 frames that break the protocol's rules, and Caddy's side ended the stream or the connection.",
 	RecognisedBy: "An error of the protocol that this side raised: it was not received from the upstream. The evidence has its code.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"a server or a box on the way with a broken implementation",
 		"header fields that HTTP/2 forbids, such as Connection, or names with capital letters",
@@ -296,6 +299,7 @@ var FastCGIMalformed = &Row{
 	Advice:       "Check that a FastCGI server listens at this address; for an HTTP server use reverse_proxy without transport fastcgi.",
 	Meaning:      "The upstream answered, and its answer is not FastCGI, or its headers are not what CGI allows.",
 	RecognisedBy: "FastCGI's reader refused the record, the header or the Status field; the error says which.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"an HTTP server behind php_fastcgi or transport fastcgi",
 		"a script that prints before its headers",

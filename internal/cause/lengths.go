@@ -247,6 +247,7 @@ var ResponseLengthExceeded = &Row{
 	Advice:       "Let the application's server count Content-Length, in bytes and not in characters, and send no body with 204, 304 or to HEAD.",
 	Meaning:      "Bytes came after the end of an answer. Whoever asked for that answer gets it cut at its length; whoever gets the connection next gets an error, or those bytes for an answer. Both leave this record.",
 	RecognisedBy: "More bytes came over the connection than the answer's header and its Content-Length, or any after a 204, a 304 or the answer to a HEAD; on a reused connection, what comes before an answer's status line; over HTTP/2 and 3 the transport's own error. The evidence quotes them, with the answer before where another request met them. Over TLS with HTTP/1.1 they are seen only where a request meets them; over FastCGI Caddy itself drops them, and says so in its log.",
+	Witnesses:    []Witness{WitnessReceived, WitnessPast, WitnessError},
 	UsualReasons: []string{
 		"Content-Length is set by hand, in characters: each ä or é is two bytes",
 		"Content-Length is that of the body before it was translated, compressed or extended",

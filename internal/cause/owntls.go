@@ -139,6 +139,7 @@ var TLSRenegotiationRefused = &Row{
 	Advice:       "Set tls_renegotiation once in the transport, and tls_client_auth to the certificate that the upstream wants.",
 	Meaning:      "The upstream had read the request, and began a second TLS handshake on the connection before it would answer. Caddy does not renegotiate unless it is told to, and ended the connection.",
 	RecognisedBy: "Caddy's own side ended TLS with the alert no_renegotiation, which answers nothing else.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"Apache (SSLVerifyClient for a path) or IIS, which want a client certificate for some paths alone, over TLS 1.2",
 		"a server that renegotiates to refresh its keys",
@@ -163,6 +164,7 @@ var TLSMalformed = &Row{
 	Advice:       "Update the TLS library of the upstream, or of what stands in front of it; the evidence says which rule was broken.",
 	Meaning:      "Caddy's side of TLS ended the connection because of what came: a message that is not allowed, a signature that is wrong, or a record that was changed on the way.",
 	RecognisedBy: "crypto/tls's own refusal, or the alert that Caddy sent (a local error); the evidence has its words. The upstream sent no alert.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"a certificate and a key that do not belong together",
 		"a broken or very old implementation of TLS",

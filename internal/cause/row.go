@@ -23,12 +23,51 @@ type Row struct {
 	// proves it.
 	Meaning      string `json:"meaning"`
 	RecognisedBy string `json:"recognised_by"`
+	// Witnesses are those that its rules hear, the deciding one first: the others bear
+	// it out, or rule a rival out. None proves what is Unknown.
+	Witnesses []Witness `json:"witnesses"`
 	// UsualReasons are why it mostly happens, the most frequent first.
 	UsualReasons []string `json:"usual_reasons"`
 	Fix          Fix      `json:"fix"`
 	// Rivals are the causes that look alike, and what rules each out; empty where
 	// nothing else looks like it.
 	Rivals []Rival `json:"rivals"`
+}
+
+// Witness is one of those that are heard of a failure.
+type Witness string
+
+const (
+	WitnessError    Witness = "error"
+	WitnessKernel   Witness = "kernel"
+	WitnessReceived Witness = "received"
+	WitnessAsked    Witness = "asked"
+	WitnessPast     Witness = "past"
+)
+
+// WitnessWords are what people read of a witness: what it is called, and what it says.
+type WitnessWords struct {
+	Witness    Witness
+	Name, Says string
+}
+
+// Witnesses are all that there are.
+var Witnesses = []WitnessWords{
+	{WitnessError, "the error", "what failed, who ended the connection (the upstream, Caddy or the client), and when"},
+	{WitnessKernel, "the kernel", "an errno, TCP_INFO, sockets and their queues, routes and addresses, files, the clock"},
+	{WitnessReceived, "what came", "word for word: first bytes, a status, a header, how much of a body, a frame's code, a TLS alert, a certificate"},
+	{WitnessAsked, "what was asked", "the config, limits in force, requests in flight, server name and Host, forward proxy, protocol, health checks"},
+	{WitnessPast, "the past", "what this upstream did before, what the connection had carried, an attempt before"},
+}
+
+// Words is what the witness is called, "" for none of them.
+func (w Witness) Words() string {
+	for _, words := range Witnesses {
+		if words.Witness == w {
+			return words.Name
+		}
+	}
+	return ""
 }
 
 // Fix is how to end a cause, at each of the places where that may be possible.

@@ -83,6 +83,7 @@ var UpstreamsUnhealthy = &Row{
 	Advice:       "Look at the last failure of each upstream in the list; fail_duration and max_fails say how long one stays out.",
 	Meaning:      "Every upstream of the pool is marked as unhealthy, so Caddy answered without trying one. The fault that counts is the one that marked them.",
 	RecognisedBy: "reverse_proxy chose nobody, and each upstream of the pool is out by max_fails, by its active check or by its circuit breaker; the record lists each one's reason. The evidence says how many failures are enough and which answer was one, and what the check asks and gets: it is repeated for that, so that the first record may lack what came.",
+	Witnesses:    []Witness{WitnessPast, WitnessAsked, WitnessReceived},
 	UsualReasons: []string{
 		"the application is down, or failed max_fails times within fail_duration",
 		"the health check asks for a path that the application does not serve, or with a Host that it refuses",
@@ -107,6 +108,7 @@ var UpstreamsFull = &Row{
 	Advice:       "Raise unhealthy_request_count, add upstreams, or let requests wait with lb_try_duration.",
 	Meaning:      "At least one upstream is healthy, but has as many requests in flight as it may have, and all others are full or unhealthy. Nobody was tried.",
 	RecognisedBy: "reverse_proxy chose nobody, and at least one upstream of the pool had reached unhealthy_request_count; the record lists each one's reason.",
+	Witnesses:    []Witness{WitnessAsked},
 	UsualReasons: []string{
 		"more visitors than usual, or a slow application whose requests pile up",
 		"unhealthy_request_count is lower than what the application can do",
@@ -131,6 +133,7 @@ var UpstreamsMissing = &Row{
 	Advice:       "Name an upstream in reverse_proxy, or look at what its dynamic source returns.",
 	Meaning:      "The pool was empty: no upstream is configured, or the dynamic source found none.",
 	RecognisedBy: "reverse_proxy chose nobody, its pool was empty, and no lookup of a dynamic source failed.",
+	Witnesses:    []Witness{WitnessAsked, WitnessError},
 	UsualReasons: []string{
 		"the DNS name of a dynamic source exists, but has no records of the kind asked for",
 		"a service that is scaled to zero",
@@ -155,6 +158,7 @@ var UpstreamLookupFailed = &Row{
 	Advice:       "Ask the resolver for the name by hand, and check the name and the resolvers of dynamic.",
 	Meaning:      "The upstreams come from a dynamic source, and its lookup failed. Caddy had no earlier result to go on with, and tried nobody.",
 	RecognisedBy: "The dynamic source returned an error, and the pool was empty; the evidence quotes the lookup and its error.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"the name does not exist, often just after a deployment",
 		"the resolver is down, or refuses to answer",
@@ -181,6 +185,7 @@ var DialAddressInvalid = &Row{
 	Advice:       "Check the placeholder in the upstream's address in reverse_proxy: it is empty, or not one host and port.",
 	Meaning:      "The upstream's address could not be made into one host and one port, mostly because a placeholder in it was empty. Nothing was connected.",
 	RecognisedBy: "reverse_proxy refused to make dial info of the address, or the address that was dialled has no host or port 0; the evidence quotes it.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	UsualReasons: []string{
 		"an environment variable or a map that sets no value for this request",
 		"a placeholder that holds a whole URL, or a range of ports",

@@ -200,6 +200,7 @@ var RequestWriteTimeout = &Row{
 	Advice:       "Find out why the upstream reads so slowly; if it may, raise write_timeout in the transport.",
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",
@@ -224,6 +225,7 @@ var RequestWriteFailed = &Row{
 	Advice:       "Look at the upstream's log and its limit for the size of a request: many close instead of answering 413.",
 	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
 	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessPast},
 	UsualReasons: []string{
 		"the body is larger than the upstream allows, and it closes instead of answering 413",
 		"the application crashed on the first part of it",
@@ -252,6 +254,7 @@ var RequestNotSendable = &Row{
 	Advice:       "Check what header_up sets; where a length is missing, set request_buffers.",
 	Meaning:      "The transport refused to send the request: it has a header field, a method or a length that must not be sent, or no name is known to check the certificate by. Nothing of the request left this machine.",
 	RecognisedBy: "The transport's own refusal, before any byte of the request was written; the error names the field.",
+	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{
 		"header_up builds a name or a value from a placeholder that holds a line break or a control character",
 		"a FastCGI application, and a request whose length is not known",

@@ -295,6 +295,7 @@ var TLSNotSpoken = &Row{
 	Advice:       "Use http:// in reverse_proxy, or the port on which the upstream speaks TLS.",
 	Meaning:      "Caddy began a TLS handshake, and what came back is no TLS: the port speaks something else.",
 	RecognisedBy: "The first bytes of the answer are no TLS record; the evidence quotes them, so that it shows what speaks there.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"https:// for a port that speaks plain HTTP",
 		"port 443 in the address of an upstream without TLS",
@@ -321,6 +322,7 @@ var TLSClosed = &Row{
 	Advice:       "Look at the upstream's TLS log: a name it does not serve (tls_server_name), or a port that speaks no TLS.",
 	Meaning:      "The connection came about, and the upstream ended it in the middle of the TLS handshake, without an alert that says why.",
 	RecognisedBy: "The handshake ended with end of file or a reset, after the connect had worked and before there was a connection to send on. The evidence has the name that was asked for, or that none was, and whether any byte came.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"the server has no certificate for the name, and closes",
 		"the port speaks no TLS, and closes on what it cannot read",
@@ -350,6 +352,7 @@ var TLSTimeout = &Row{
 	Advice:       "Check that the upstream speaks TLS on this port and is not overloaded; a slow one needs a longer tls_timeout.",
 	Meaning:      "The connection came about, but the TLS handshake did not finish in time.",
 	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit, the name that was asked for, and whether any byte came.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel, WitnessReceived},
 	UsualReasons: []string{
 		"the port speaks another protocol, and waits for the client to say something it knows",
 		"the upstream is overloaded, or a balancer accepts and has no backend",
@@ -376,6 +379,7 @@ var CertificateUntrusted = &Row{
 	Advice:       "Name the authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
 		"the upstream sends its own certificate without the intermediate",
@@ -404,6 +408,7 @@ var CertificateExpired = &Row{
 	Advice:       "Renew the upstream's certificate and reload the upstream.",
 	Meaning:      "A certificate in the upstream's chain was valid only until a time that has passed, as this machine's clock has it.",
 	RecognisedBy: "The verification's typed error says expired, and the time here is after the end. The evidence has the certificate, both dates and the time here.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessKernel},
 	UsualReasons: []string{
 		"the renewal failed, or the server was not reloaded after it",
 		"an intermediate in the chain has expired",
@@ -428,6 +433,7 @@ var CertificateNotYetValid = &Row{
 	Advice:       "Check the clock of this machine, and of the one that made the certificate.",
 	Meaning:      "A certificate in the upstream's chain becomes valid only later, as this machine's clock has it.",
 	RecognisedBy: "The verification's typed error says that a date does not fit, and the time here is before the start. The evidence has the certificate, both dates and the time here.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessKernel},
 	UsualReasons: []string{
 		"this machine's clock is behind, as after a boot without a battery or NTP",
 		"the certificate was made by a machine whose clock is ahead",
@@ -450,6 +456,7 @@ var CertificateNameMismatch = &Row{
 	Advice:       "Check by the certificate's names that {address} is the server that is meant; if it is, set tls_server_name in the transport to one of them.",
 	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate, and says where no name was sent, because the upstream is written as an address.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"reverse_proxy names an address or a container, and the certificate is for the public name",
 		"a certificate with a common name and no names of the modern kind (SAN)",
@@ -475,6 +482,7 @@ var CertificateInvalid = &Row{
 	Advice:       "Give the upstream a certificate for server authentication that breaks none of its authority's constraints.",
 	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or its authority: what it may be used for, or a constraint of its chain.",
 	RecognisedBy: "The verification's typed error has another reason; the evidence quotes it.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"a certificate for clients that is used by a server (extended key usage)",
 		"a certificate that signs others without being an authority, or more than its authority allows",
@@ -497,6 +505,7 @@ var ClientCertificateRejected = &Row{
 	Advice:       "Set tls_client_auth in the transport to a certificate from an authority that the upstream trusts.",
 	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
 	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. The evidence says whether there was one to present. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"tls_client_auth is not set",
 		"the certificate is from another authority, has expired, or is not meant for clients",
@@ -522,6 +531,7 @@ var TLSServerNameRejected = &Row{
 	Advice:       "Set tls_server_name in the transport to a name that the upstream serves.",
 	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for; or it refused the request, because its Host is not the name of the handshake. An upstream that is written as an address is asked for no name at all.",
 	RecognisedBy: "The upstream sent alert 112, unrecognized name; or it answered 421, misdirected request, over TLS (Apache, nginx, Caddy), or 400 with the words Invalid SNI (Jetty), in phase headers and with the outcome upstream_answered. The evidence has the name that was sent, or that none was, and the Host.",
+	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"reverse_proxy names a container or an internal host, and the upstream serves its public name only",
 		"the upstream has no site for this name yet",
@@ -546,6 +556,7 @@ var TLSVersionUnsupported = &Row{
 	Advice:       "Turn on TLS 1.2 or newer at the upstream.",
 	Meaning:      "Caddy speaks TLS 1.2 and 1.3 to upstreams, and this one speaks neither.",
 	RecognisedBy: "The upstream sent alert 70, protocol version, or chose a version that Caddy does not speak.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError},
 	UsualReasons: []string{
 		"an old device or library with TLS 1.0 or 1.1 only",
 		"a server that is set to TLS 1.3 only, behind a box that allows less",
@@ -568,6 +579,7 @@ var TLSAlert = &Row{
 	Advice:       "Look at the upstream's TLS log for the alert's reason.",
 	Meaning:      "The upstream ended the handshake with an alert that has no cause of its own here. Its number says as much as the upstream told.",
 	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
+	Witnesses:    []Witness{WitnessReceived},
 	UsualReasons: []string{
 		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",

@@ -202,6 +202,7 @@ var KeepaliveRace = &Row{
 	Advice:       "Set keepalive in the transport to less than the upstream's own idle timeout.",
 	Meaning:      "Caddy used an idle connection again at the very moment when the upstream closed it. The application most likely never saw the request.",
 	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted). The evidence has how long it was idle.",
+	Witnesses:    []Witness{WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"the upstream's idle timeout is shorter than Caddy's keepalive, which is 2 minutes by default: Node closes after 5 s, gunicorn after 2 s, uvicorn after 5 s",
 		"a balancer or NAT on the way that closes idle connections",
@@ -230,6 +231,7 @@ var ClosedBeforeResponse = &Row{
 	Advice:       "Look at the application's log for a crash or a killed worker at this time.",
 	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
 	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
+	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
 		"nginx's return 444, or a firewall in the application's own server",
@@ -265,6 +267,7 @@ var ResetBeforeResponse = &Row{
 	Advice:       "Look at the application's log for a crash or a killed worker at this time.",
 	Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
 	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
+	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessPast, WitnessReceived},
 	UsualReasons: []string{
 		"the application's process was killed with the request unread",
 		"a published Docker port, a tunnel or a balancer whose target has gone",
@@ -296,6 +299,7 @@ var ConnectionLost = &Row{
 	Advice:       "Look for a NAT, balancer or firewall that forgets idle connections; set keepalive in the transport shorter than its time.",
 	Meaning:      "The connection had worked, and then nothing came through any more. Nobody closed it: this machine gave it up, or a limit of Caddy's ran out or the client left before that.",
 	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout; or bytes that were sent at least three times and never acknowledged (Linux): the evidence has how many, and how often they were sent again; or packets of an answer came without those in front of them.",
+	Witnesses:    []Witness{WitnessKernel, WitnessError},
 	UsualReasons: []string{
 		"a NAT, balancer or firewall that forgot the idle connection",
 		"the upstream's machine lost its power or its network",
@@ -327,6 +331,7 @@ var ResponseTimeout = &Row{
 	Advice:       "Find out what the application waits for; if it may take that long, raise response_header_timeout in the transport.",
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -354,6 +359,7 @@ var ReadTimeout = &Row{
 	Advice:       "Find out what the application waits for; if it may take that long, raise read_timeout in the transport.",
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
+	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",

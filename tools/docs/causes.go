@@ -18,13 +18,15 @@ var causesTemplate string
 // causesPage is the catalogue, row by row.
 func causesPage() ([]byte, error) {
 	page, err := template.New("causes.md").Funcs(template.FuncMap{
-		"cell":   cell,
-		"title":  title,
-		"anchor": anchor,
-		"status": status,
-		"words":  words,
-		"rival":  rival,
-		"indent": func(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") },
+		"cell":      cell,
+		"title":     title,
+		"anchor":    anchor,
+		"status":    status,
+		"words":     words,
+		"rival":     rival,
+		"witnesses": func() []cause.WitnessWords { return cause.Witnesses },
+		"provenBy":  provenBy,
+		"indent":    func(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") },
 	}).Parse(causesTemplate)
 	if err != nil {
 		return nil, err
@@ -53,6 +55,18 @@ func status(r *cause.Row) string {
 // words are a row's, with what stands in for its placeholders.
 func words(text string) string {
 	return strings.NewReplacer("{upstream}", "*upstream*", "{address}", "*address*", "{limit}", "*limit*").Replace(text)
+}
+
+// provenBy names a row's witnesses.
+func provenBy(r *cause.Row) string {
+	if len(r.Witnesses) == 0 {
+		return "no witness"
+	}
+	names := make([]string, 0, len(r.Witnesses))
+	for _, w := range r.Witnesses {
+		names = append(names, w.Words())
+	}
+	return strings.Join(names, "; ")
 }
 
 // rival is a link where the rival is a cause of the catalogue.
