@@ -148,10 +148,23 @@ SSLSessionCache none
 			wanted: answered(421, "tls_server_name_rejected", `^no server name was sent: 127\.0\.0\.1 is an address$`, `^the Host sent was a\.example\.test$`),
 		},
 		{
+			// On a connection that was used before, Go's transport repeats a GET and hides why.
 			name: "a client certificate for a path, TLS 1.2", visit: visit{path: "/old/path"},
+			before: func(t *testing.T) { t.Helper(); c.visit(t, visit{path: "/old/"}) },
 			wanted: want{
 				status: 502, cause: "tls_renegotiation_refused", phase: failure.PhaseWait, side: failure.SideProxy,
 				outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`^tls_client_auth is not set`},
+				also: func(t *testing.T, f *failure.Failure) {
+					t.Helper()
+					for _, a := range f.Attempts {
+						if a.Cause != "tls_renegotiation_refused" {
+							t.Errorf("an attempt is named %s", a.Cause)
+						}
+					}
+					if len(f.Attempts) != 2 {
+						t.Errorf("%d attempts", len(f.Attempts))
+					}
+				},
 			},
 		},
 		{

@@ -124,7 +124,7 @@ var alsoRight = []struct {
 	{
 		situation: onReused, why: "Go's transport tries a GET again, whatever ended it, and hides the error",
 		when: func(fault faultlab.Fault, broken *faultlab.Upstream) bool {
-			return (fault.Cause == "read_timeout" || fault.Cause == "goaway") && broken.Request.Body == nil
+			return (fault.Cause == "read_timeout" || fault.Cause == "goaway" || strings.HasPrefix(fault.Name, "h2_goaway_")) && broken.Request.Body == nil
 		},
 		instead: true,
 	},

@@ -59,6 +59,8 @@ func reuse(t *testing.T, fault faultlab.Fault, broken *faultlab.Upstream) (unfit
 		return "it is tried again, over another connection"
 	case broken.Request.Header["Upgrade"] != "":
 		return "Go's transport has connections of their own for WebSockets"
+	case fault.Cause == "tls_renegotiation_refused":
+		return "what goes between speaks TLS by itself"
 	case has("network_proxy"), has("proxy_protocol"):
 		return "something else is spoken first"
 	}

@@ -97,6 +97,15 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 	return nothing
 }
 
+// renegotiates says that a handshake's record came where an answer was awaited: before
+// TLS 1.3 its type can be read (RFC 5246 section 6.2.1). Go's transport hides the error of
+// an attempt that it repeats.
+func renegotiates(a *listen.Attempt) bool {
+	const handshake = 22
+	c := a.Connection
+	return c != nil && c.Carried != nil && c.Carried.Encrypted && a.FirstByte == 0 && len(c.Carried.Head) > 0 && c.Carried.Head[0] == handshake
+}
+
 // tlsPhase is where an attempt was when TLS broke: what follows the handshake has phases
 // of its own.
 func tlsPhase(a *listen.Attempt) failure.Phase {

@@ -103,6 +103,9 @@ func sentPROXY(t *try) []string {
 // silentCause: Go's transport tries again by itself only where a reused connection
 // died before the first byte. HTTP/2 and 3 have other reasons to.
 func silentCause(t *try) finding {
+	if renegotiates(t.Attempt) {
+		return found(TLSRenegotiationRefused, certificateLine(t.Attempt)...)
+	}
 	switch {
 	case t.protocol == protocolHTTP3, t.protocol == protocolH2, t.protocol == protocolH2C, t.protocol == "" && t.TLS:
 		return nothing

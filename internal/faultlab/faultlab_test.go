@@ -319,7 +319,7 @@ var proofs = map[string]check{
 	"h2_http11_required":            reset(http2.ErrCodeHTTP11Required),
 	"h2c_http11_required":           reset(http2.ErrCodeHTTP11Required),
 	"h2_goaway_http11_required":     as[http2.GoAwayError](),
-	"h2_inadequate_security":        as[http2.GoAwayError](),
+	"h2_goaway_inadequate_security": as[http2.GoAwayError](),
 	"misdirected_tls":               answered(421),
 	"misdirected":                   answered(421),
 	"sni_invalid_jetty":             answered(400),
