@@ -49,6 +49,21 @@ func byPeer(t *try, err error) bool {
 	return c.Carried != nil && c.Carried.Encrypted && (!c.Reused || saidClose(c.Carried))
 }
 
+// peersEnd says how the peer ended a connection that our side closed upon it: the error is
+// that of our own end then.
+func peersEnd(t *try, err error) []string {
+	if !errors.Is(err, net.ErrClosed) || t.Connection == nil || t.Connection.Link == nil {
+		return nil
+	}
+	switch t.Connection.Link.End {
+	case listen.EndClosed:
+		return []string{"the upstream closed the connection, and Caddy's side closed it upon that"}
+	case listen.EndReset:
+		return []string{"the upstream reset the connection, and Caddy's side closed it upon that"}
+	}
+	return nil
+}
+
 // saidClose says that nothing came over TLS that isn't as long as an alert: a peer that
 // asks to negotiate again, or sends something unasked, shows there.
 func saidClose(c *listen.Carried) bool {

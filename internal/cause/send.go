@@ -149,7 +149,7 @@ func sendCause(t *try) finding {
 	case died(err) && !byPeer(t, err):
 		return endedByUs(t).at(phase)
 	case died(err):
-		return slowUpload(t, endedUnread(t, found(RequestWriteFailed)))
+		return slowUpload(t, endedUnread(t, found(RequestWriteFailed, peersEnd(t, err)...)))
 	}
 	return nothing
 }

@@ -3,6 +3,7 @@ package faultlab
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 // endedFaults are those where it isn't the upstream alone that ends something: our own
@@ -30,7 +31,7 @@ func endedFaults() []Fault {
 			// Go's server reads no more of an upload over HTTP/1.1 once the answer begins.
 			Name:  "upload_cut_by_answer",
 			Cause: "upload_cut_by_early_response", Phase: "body", Side: "proxy", Outcome: "truncated", Status: 200, RequestSent: "yes",
-			Start: overTCP(answersEarly(begins), sends(upload())),
+			Start: overTCP(answersEarly(begins), sends(slowUpload())),
 		},
 		{
 			// A script that gets no body may well answer: FastCGI sends the repeat's end.
@@ -131,6 +132,19 @@ func answersEarly(text string) behaviour {
 		c.say(text)
 		c.hold()
 	}
+}
+
+// slowUpload is an upload that goes on when an answer has begun long ago.
+func slowUpload() Request {
+	r := upload()
+	r.Body = func(w io.Writer) error {
+		if err := zeros(64 << 10)(w); err != nil {
+			return err
+		}
+		time.Sleep(lateness)
+		return zeros(r.Length - 64<<10)(w)
+	}
+	return r
 }
 
 // continues sends an interim answer as soon as a request's head has come, reads its body,
