@@ -133,6 +133,12 @@ var alsoRight = []struct {
 		causes: []string{"keepalive_race"},
 	},
 	{
+		why:       "the attempt that is repeated, or its repeat, whose body is used up",
+		when:      repeatsBody,
+		causes:    []string{"closed_before_response", "reset_before_response", "retried_without_body"},
+		ofAttempt: true,
+	},
+	{
 		situation: underLoad, why: "who closes with bytes unread resets",
 		when:   isCause("closed_before_response"),
 		causes: []string{"reset_before_response"},
@@ -144,6 +150,13 @@ var alsoRight = []struct {
 		},
 		causes:  []string{"closed_before_response", "reset_before_response", "request_write_failed"},
 		instead: true,
+	},
+	{
+		situation: underLoad, why: "what shares a connection with it is sent again, and its body is used up",
+		when: func(fault faultlab.Fault, _ *faultlab.Upstream) bool {
+			return strings.HasPrefix(fault.Name, "h2") && (fault.Cause == "goaway" || fault.Cause == "request_write_timeout")
+		},
+		causes: []string{"retried_without_body"},
 	},
 	{
 		situation: underLoad, why: "another client's failure made it so",
@@ -161,6 +174,10 @@ var alsoRight = []struct {
 
 func isCause(name string) func(faultlab.Fault, *faultlab.Upstream) bool {
 	return func(fault faultlab.Fault, _ *faultlab.Upstream) bool { return fault.Cause == name }
+}
+
+func repeatsBody(fault faultlab.Fault, _ *faultlab.Upstream) bool {
+	return strings.HasSuffix(fault.Name, "_without_body") || fault.Name == "retried_body_used_up"
 }
 
 func diesUnanswered(fault faultlab.Fault, _ *faultlab.Upstream) bool {
@@ -270,7 +287,7 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 	reused := false
 	for _, f := range list {
 		if !slices.Contains(ofRecord, f.Cause) {
-			t.Errorf("named %s, and it is %s: %s", f.Cause, fault.Cause, f.Error)
+			t.Errorf("named %s, and it is %s: %s %q", f.Cause, fault.Cause, f.Error, f.Evidence)
 		}
 		if f.Cause == fault.Cause {
 			blamed(t, fault, broken, f)
@@ -292,7 +309,7 @@ func crossed(t *testing.T, fault faultlab.Fault, s situation) {
 // what is neither client's nor proxy's doing is this very upstream's.
 func blamed(t *testing.T, fault faultlab.Fault, broken *faultlab.Upstream, f *failure.Failure) {
 	t.Helper()
-	if string(f.Side) != fault.Side || string(f.Phase) != fault.Phase && f.Side != failure.SideClient {
+	if string(f.Side) != fault.Side || string(f.Phase) != fault.Phase && f.Side != failure.SideClient && f.Outcome != failure.Abandoned {
 		t.Errorf("%s in phase %q of side %q, want %q of %q", f.Cause, f.Phase, f.Side, fault.Phase, fault.Side)
 	}
 	ours := f.Side == failure.SideUpstream || f.Side == failure.SideNetwork

@@ -60,14 +60,13 @@ const adviceSecondAnswer = "Look for a request that {upstream} answered twice, o
 // answerStatus is the status of an HTTP/1 answer that begins so, 0 where none does.
 func answerStatus(start string) int {
 	version, rest, _ := strings.Cut(start, " ")
-	if !strings.HasPrefix(version, "HTTP/1.") || len(rest) < 3 {
-		return 0
+	if end := strings.IndexAny(rest, " \r\n"); end >= 0 {
+		rest = rest[:end]
 	}
-	status, err := strconv.Atoi(rest[:3])
-	if err != nil {
-		return 0
+	if status, err := strconv.Atoi(rest); err == nil && strings.HasPrefix(version, "HTTP/1.") {
+		return status
 	}
-	return status
+	return 0
 }
 
 // beforeStatusLine is what came where the status line of an answer belongs, on a

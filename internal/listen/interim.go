@@ -44,6 +44,9 @@ func interimStatus(head []byte) int {
 	if tens > 9 || ones > 9 || status == http.StatusSwitchingProtocols {
 		return 0
 	}
+	if rest := head[len(line):]; len(rest) > 0 && rest[0] >= '0' && rest[0] <= '9' {
+		return 0 // a status of four digits is none
+	}
 	return status
 }
 

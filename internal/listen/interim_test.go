@@ -25,6 +25,7 @@ func TestInterimAnswersAreNone(t *testing.T) {
 		"an answer":                  {head: "HTTP/1.1 200 OK\r\n"},
 		"an upgrade":                 {head: "HTTP/1.1 101 Switching Protocols\r\n\r\n"},
 		"no status of three digits":  {head: "HTTP/1.1 1xx no\r\n\r\n"},
+		"a status of four digits":    {head: "HTTP/1.1 1000 Large\r\n\r\n"},
 		"100":                        {head: hundred, interim: 100, only: true},
 		"100 and 103":                {head: hundred + hints, interim: 103, only: true},
 		"103 that is cut":            {head: hints[:20], interim: 103, only: true},
