@@ -44,6 +44,28 @@ var textsMalformed = []string{
 // memcached, AMQP, VNC, FTP.
 var greetings = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "-ERR", "-NOAUTH", "-DENIED", "ERROR", "AMQP", "RFB "}
 
+// banners are the greetings that a port says unasked: the others may be answers.
+var banners = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "RFB "}
+
+// noApplication says that what came over a new connection is another protocol's banner,
+// or a TLS port's alert: no HTTP application had the request.
+func noApplication(t *try) bool {
+	if t.Connection == nil || t.Connection.Reused || t.HasAnswer() {
+		return false
+	}
+	line := t.head()
+	if line == "" && t.protocol == protocolH2C && t.FirstByte == 0 {
+		line = string(t.Connection.Opening)
+	}
+	if line == "" { // where it was not heard, the error quotes it
+		if status, ok := strings.CutPrefix(t.text(), textMalformedStatus); ok {
+			return isHostName(status)
+		}
+		line, _ = strconv.Unquote(strings.TrimPrefix(t.text(), textMalformedResponse))
+	}
+	return !t.TLS && isTLSAlert(line) || slices.ContainsFunc(banners, func(banner string) bool { return strings.HasPrefix(line, banner) })
+}
+
 // headersCause finds the cause where an answer began and couldn't be read.
 func headersCause(t *try) finding {
 	if t.FirstByte == 0 || t.Status != 0 {

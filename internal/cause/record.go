@@ -106,6 +106,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 			return failure.SentNo
 		}
 		return failure.SentMaybe // what came is no answer to it, or not all of it is
+	case noApplication(&try{Attempt: a, err: a.Err, protocol: a.Protocol}):
+		return failure.SentNo
 	case a.FirstByte > 0 && greeted(&try{Attempt: a, protocol: a.Protocol}):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:

@@ -109,6 +109,8 @@ func headersFaults() []Fault {
 		switch faults[i].Name {
 		case "upgrade_to_other", "upgrade_unasked":
 			faults[i].Status = http.StatusOK // Caddy leaves an empty answer
+		case "speaks_ssh", "speaks_smtp", "speaks_ssh_at_once", "speaks_smtp_at_once", "http_to_tls_alert":
+			faults[i].RequestSent = "no" // no HTTP application had it
 		case "reset_between_headers", "reset_in_header":
 			faults[i].Skip = unless(!onWindows, resetLosesData)
 		case "answers_503_unix":
