@@ -3,7 +3,9 @@ package cause
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -73,6 +75,18 @@ func TestWhatARecordSays(t *testing.T) {
 		})
 	}
 	refusedProxy := &net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
+
+	malformed := func(format, line string) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			a.FirstByte, a.Err = 5*millisecond, textproto.ProtocolError(fmt.Sprintf(format, line))
+		})
+	}
+	unverified := func(err error, settings *failure.TLSSettings) listen.Attempt {
+		a := dialAttempt("tcp", "10.0.0.7:443", "connect", 0)
+		a.TLS, a.DialErr, a.Err = true, false, &tls.CertificateVerificationError{Err: err}
+		a.Dialing.Err, a.Dialing.Connects[0].Err, a.Dialing.TLSErr, a.Dialing.TLSDone = nil, nil, a.Err, 4*millisecond
+		return with(a, &failure.Limits{Transport: "http", TLS: settings})
+	}
 
 	for _, test := range []struct {
 		name  string
@@ -173,6 +187,62 @@ func TestWhatARecordSays(t *testing.T) {
 			name: "no answer in time", want: ResponseTimeout,
 			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) { a.Err = timeoutError("net/http: " + textAwaiting) }), limited)),
 			says:  []string{"gave up by response_header_timeout 5 ms", "other limits in force: read_timeout 60 s"},
+		},
+		{
+			name: "an answer that trickles", want: ResponseTimeout, phase: failure.PhaseHeaders, sent: failure.SentYes,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.FirstByte, a.Err = 5*millisecond, timeoutError("net/http: "+textAwaiting)
+			}), limited)),
+			says: []string{"app:8080 began to answer, and did not finish its headers within response_header_timeout 5 ms."},
+			not:  []string{"did not begin"},
+		},
+		{
+			name: "an answer that stops in its headers", want: ReadTimeout, phase: failure.PhaseHeaders, sent: failure.SentYes,
+			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+				a.FirstByte, a.Err = 5*millisecond, &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
+			}), twoTimeouts)),
+			says: []string{"app:8080 began to answer, and then sent nothing for read_timeout 5 ms."},
+		},
+		{
+			name: "a line without a colon", want: ResponseMalformed,
+			heard: heard(nil, malformed("malformed MIME header: missing colon: %q", "no colon here")),
+			says:  []string{`a line of its header has no colon: "no colon here"`},
+		},
+		{
+			name: "a line without a name", want: ResponseMalformed,
+			heard: heard(nil, malformed("malformed MIME header line: %q", ": value")),
+			says:  []string{`a field of its header has no name: ": value"`},
+		},
+		{
+			name: "a name with a blank", want: ResponseMalformed,
+			heard: heard(nil, malformed("malformed MIME header line: %q", "Set-Cookie : sid=secret")),
+			says:  []string{"a field's name has a character that none may have: "}, not: []string{"sid=secret"},
+		},
+		{
+			name: "a value with NUL", want: ResponseMalformed,
+			heard: heard(nil, malformed("malformed MIME header line: %q", "X-Bad: a\x00b")),
+			says:  []string{"a field's value has a character that none may have: ", `X-Bad: a\x00b`},
+		},
+		{
+			name: "a header that begins with a blank", want: ResponseMalformed,
+			heard: heard(nil, malformed("malformed MIME header initial line: %q", " folded")),
+			says:  []string{`its header begins with a blank: " folded"`},
+		},
+		{
+			name: "an upstream's own status", want: UpstreamStatus, sent: failure.SentYes,
+			heard: heard(func(h *listen.Heard) { h.Response.Status = 503 }, answered200(func(a *listen.Attempt) { a.Status = 503 })),
+			says:  []string{"app:8080 itself answered 503."},
+		},
+		{
+			name: "an authority that the system does not know", want: CertificateUntrusted, sent: failure.SentNo,
+			heard: heard(nil, unverified(x509.UnknownAuthorityError{}, &failure.TLSSettings{})),
+			says:  []string{"checked by the system's authorities"},
+		},
+		{
+			name: "an authority that is not among those configured", want: CertificateUntrusted, sent: failure.SentNo,
+			heard: heard(nil, unverified(x509.UnknownAuthorityError{}, &failure.TLSSettings{TrustPool: true})),
+			says:  []string{"checked by the authorities that the transport names (tls_trust_pool), not the system's", "TLS handshake: ended after 1 ms: tls: failed to verify certificate: x509: "},
+			not:   []string{"authority after 1 ms"},
 		},
 		{
 			name: "lost on the way", want: ConnectionLost,
@@ -340,6 +410,17 @@ func TestWhatARecordSays(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where no connection came about nothing was spoken, whatever was to be.
+func TestNothingWasSpoken(t *testing.T) {
+	refused := dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED)
+	refused.Protocol = "http/1.1"
+	closed := sentAttempt(func(a *listen.Attempt) { a.Protocol, a.Err = "http/1.1", io.EOF })
+	f := Diagnose(heard(nil, closed, refused))
+	if f == nil || f.Attempts[0].Protocol != "http/1.1" || f.Attempts[1].Protocol != "" {
+		t.Errorf("%+v", f)
 	}
 }
 

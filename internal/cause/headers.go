@@ -117,7 +117,7 @@ func headersCause(t *try) finding {
 		}
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](t.err); ok {
-		return found(ResponseMalformed)
+		return found(ResponseMalformed, malformedLine(text)...)
 	}
 	switch errno := errnoOf(t.err); {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
@@ -140,6 +140,36 @@ func firstLine(t *try, text string) []string {
 		return nil
 	}
 	return []string{"the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
+}
+
+// malformedLine is the evidence of a header line that net/http refuses: which it is, and
+// what is wrong with it.
+func malformedLine(text string) []string {
+	for _, known := range [...]struct{ text, wrong string }{
+		{textMissingColon, "a line of its header has no colon: "},
+		{"malformed MIME header initial line: ", "its header begins with a blank: "},
+		{"malformed MIME header line: ", ""},
+	} {
+		quoted, ok := strings.CutPrefix(text, known.text)
+		if !ok {
+			continue
+		}
+		line, err := strconv.Unquote(quoted)
+		if err != nil {
+			return nil
+		}
+		wrong := known.wrong
+		if name, _, _ := strings.Cut(line, ":"); wrong == "" {
+			wrong = "a field's value has a character that none may have: "
+			if name == "" {
+				wrong = "a field of its header has no name: "
+			} else if strings.ContainsFunc(name, func(r rune) bool { return !isNameRune(r) && !strings.ContainsRune("!#$%&'*+^`|~", r) }) {
+				wrong = "a field's name has a character that none may have: "
+			}
+		}
+		return []string{wrong + said(line)}
+	}
+	return nil
 }
 
 // givenUpCause finds the cause where an answer began while the request was still being
@@ -544,7 +574,7 @@ var UpgradeFailed = &Row{
 var UpstreamStatus = &Row{
 	Name: "upstream_status", Category: failure.CategoryErrorResponse,
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
-	Summary:      "{upstream} itself answered with an error status.",
+	Summary:      "{upstream} itself answered with an error status.", // which one is put in, see verdict.summary
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",

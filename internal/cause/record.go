@@ -60,13 +60,34 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	f.Evidence = evidence(h, v)
 	upstream := nameOf(h, f.Upstream, address)
-	f.Summary = fill(orText(v.finding.summary, row.Summary), upstream, address, f.Limit)
+	f.Summary = fill(v.summary(), upstream, address, f.Limit)
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
 		f.Summary = p.summary(f.Summary)
 	}
 	f.Summary = cut(f.Summary, maxError)
 	f.Advice = cut(fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit), maxError)
 	return f
+}
+
+// summary is the row's, unless what was seen says more: which status came, or that an
+// answer had begun.
+func (v verdict) summary() string {
+	f, a := v.finding, v.attempt
+	if f.summary != "" || a == nil {
+		return orText(f.summary, f.row.Summary)
+	}
+	begun := a.FirstByte > 0 && a.Status == 0 && f.phase == failure.PhaseHeaders
+	switch {
+	case f.row == UpstreamStatus && grpcUnavailable(a):
+		return "{upstream} itself answered grpc-status 14 (UNAVAILABLE)."
+	case f.row == UpstreamStatus && a.Status != 0:
+		return "{upstream} itself answered " + strconv.Itoa(a.Status) + "."
+	case f.row == ResponseTimeout && begun:
+		return "{upstream} began to answer, and did not finish its headers within {limit}."
+	case f.row == ReadTimeout && begun:
+		return "{upstream} began to answer, and then sent nothing for {limit}."
+	}
+	return f.row.Summary
 }
 
 // requestSent is the highest of all attempts that carried the client's request, of any
@@ -185,11 +206,13 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 	f := failure.Attempt{
 		Upstream:   cut(a.Upstream, maxAddress),
 		Address:    address,
-		Protocol:   t.protocol,
 		StartMS:    failure.MS(a.Start),
 		DurationMS: failure.MS(elapsed(a.Start, t.end)),
 		PhasesMS:   phases(t),
 		Status:     a.Status,
+	}
+	if connected(a) || dialled(a) || a.HasAnswer() { // else nothing was spoken
+		f.Protocol = t.protocol
 	}
 	if c := a.Connection; c != nil {
 		f.LocalAddress = cut(c.LocalAddress, maxAddress)
@@ -388,6 +411,8 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
+			case openingCause(t).is(), saidOther(t).is(): // something came, and is quoted
+				lines = append(lines, "the request was written; no answer to it came in "+ms(elapsed(t.Wrote, t.end)))
 			default:
 				lines = append(lines, "the request was written; no byte of an answer came in "+ms(elapsed(t.Wrote, t.end)))
 			}
@@ -415,11 +440,13 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 	if stoppedAtProxy(t) {
 		lines = append(lines, proxyLine(t))
 	} else if t.TLS && dialled(t.Attempt) {
-		from, what := handshakeStart(t), "not finished"
+		took := ms(elapsed(handshakeStart(t), orElse(d.TLSDone, t.end)))
 		if err := firstError(d.TLSErr, t.err); err != nil {
-			what = errorText(h, t.Attempt, err)
+			// The time first: an error may end in a date.
+			lines = append(lines, "TLS handshake: ended after "+took+": "+errorText(h, t.Attempt, err))
+		} else {
+			lines = append(lines, "TLS handshake: not finished after "+took)
 		}
-		lines = append(lines, "TLS handshake: "+what+" after "+ms(elapsed(from, orElse(d.TLSDone, t.end))))
 	}
 	return lines
 }

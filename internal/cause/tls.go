@@ -165,7 +165,7 @@ func certificateCause(t *try, err error) finding {
 		return found(CertificateUntrusted, append(evidence, here()+" has no trusted authorities at all")...)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return untrustedCause(chain, evidence)
+		return untrustedCause(t.Attempt, chain, append(evidence, trusted(t.Attempt)...))
 	}
 	if !outdated {
 		return found(CertificateInvalid, append(evidence, errorWords(err))...)
@@ -177,6 +177,17 @@ func certificateCause(t *try, err error) finding {
 		return found(CertificateNotYetValid, evidence...)
 	}
 	return found(CertificateExpired, evidence...)
+}
+
+// trusted says whose word the certificate was checked by.
+func trusted(a *listen.Attempt) []string {
+	switch {
+	case a.Limits == nil || a.Limits.TLS == nil:
+		return nil
+	case a.Limits.TLS.TrustPool:
+		return []string{"it was checked by the authorities that the transport names (tls_trust_pool), not the system's"}
+	}
+	return []string{"it was checked by the system's authorities: the transport names none (tls_trust_pool)"}
 }
 
 // clockWords says whether the clock here can be trusted, as far as the system says.
@@ -193,8 +204,11 @@ func clockWords() string {
 
 // untrustedCause tells a self-signed certificate, and an intermediate that is
 // missing, from an authority that is simply unknown.
-func untrustedCause(chain []*x509.Certificate, evidence []string) finding {
+func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []string) finding {
 	f := found(CertificateUntrusted)
+	if a.Limits != nil && a.Limits.TLS != nil && a.Limits.TLS.TrustPool {
+		f = f.advise("Add the upstream's authority to tls_trust_pool in the transport: it has others; or let the upstream send its whole chain.")
+	}
 	switch {
 	case len(chain) == 0:
 	case selfSigned(chain[0]):
@@ -204,6 +218,7 @@ func untrustedCause(chain []*x509.Certificate, evidence []string) finding {
 		// public authorities do, which always sign with an intermediate.
 		evidence = append(evidence, "the upstream sent no intermediate certificate")
 		f.side = failure.SideUpstream
+		f = f.advise("Let {upstream} send its whole chain (fullchain.pem), not its own certificate alone; else name the authority with tls_trust_pool in the transport.")
 	}
 	f.evidence = evidence
 	return f
@@ -378,7 +393,7 @@ var CertificateUntrusted = &Row{
 	Summary:      "The certificate of {upstream} is from an authority that Caddy does not trust.",
 	Advice:       "Name the authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
-	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
+	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
