@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,8 @@ type Caddy struct {
 	URL, Admin string
 	Port       int
 	AdminPort  int
+
+	told sync.Map // contradictions, by record
 }
 
 // New has ports, and is yet to be loaded.
@@ -170,12 +173,12 @@ func (c *Caddy) AdminGet(path string, into any) int {
 	return status
 }
 
-// Failures are the recorded ones, newest first.
+// Failures are the recorded ones, newest first. None may contradict itself.
 func (c *Caddy) Failures(filters ...string) []*failure.Failure {
 	c.T.Helper()
 	var list failure.FailurePage
 	c.AdminGet(failuresPath(filters), &list)
-	return list.Failures
+	return c.consistent(list.Failures)
 }
 
 // Kept are Failures where there may be no admin endpoint: it asks the module that would
@@ -199,7 +202,7 @@ func (c *Caddy) Kept(filters ...string) []*failure.Failure {
 		if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil {
 			c.T.Fatalf("%v in %s", err, w.Body)
 		}
-		return list.Failures
+		return c.consistent(list.Failures)
 	}
 	c.T.Fatal("the module has no routes")
 	return nil

@@ -1,0 +1,100 @@
+package testcaddy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+var (
+	// Words of evidence: that something of an answer came, and that nothing did.
+	somethingCame = regexp.MustCompile(`the first byte of an answer came|\b[1-9]\d* bytes? (of the answer )?came|\bbegins with "`)
+	nothingCame   = regexp.MustCompile(`no byte of an answer|no byte came|nothing ever came`)
+	answerBegan   = regexp.MustCompile(`the first byte of an answer came|the answer begins with "`)
+	limitOfRecord = regexp.MustCompile(`^(?:gave up by|would have waited until|no limit is set:|limit:) (\w+)`)
+
+	neverAnswered = regexp.MustCompile(`did not (begin to )?answer|without an answer|\S sent nothing for`)
+	statusNamed   = regexp.MustCompile(`answered (\d{3})\b`)
+
+	// changesProxy is an advice whose first clause is to change an option of reverse_proxy.
+	changesProxy = regexp.MustCompile(`^(Set|Remove|Add|Name|Raise|Lower) [^,;.]*\b(tls_\w+|(dial|response_header|expect_continue|read|write)_timeout|lb_\w+|health_\w+|(request|response)_buffers|keepalive|header_up|flush_interval|max_response_header|max_conns_per_host|proxy_protocol|network_proxy|versions)\b`)
+)
+
+// Contradictions are what a record says that something else in it denies.
+func Contradictions(f *failure.Failure) []string {
+	var found []string
+	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+
+	if f.RequestSent == failure.SentYes && f.AttemptCount == len(f.Attempts) && !slices.ContainsFunc(f.Attempts, hasAnswer) {
+		say("request_sent is yes, and no attempt has a byte of a final answer")
+	}
+
+	came, none := matching(f.Evidence, somethingCame), matching(f.Evidence, nothingCame)
+	if came != "" && none != "" {
+		say("%q beside %q", came, none)
+	}
+	for _, line := range f.Evidence {
+		if limit := limitOfRecord.FindStringSubmatch(line); limit != nil && (f.Limit == nil || f.Limit.Name != limit[1]) {
+			say("%q, and limit is %+v", line, f.Limit)
+		}
+		if f.Limit != nil && strings.HasPrefix(line, "other limits in force: ") && regexp.MustCompile(`\b`+f.Limit.Name+`\b`).MatchString(line) {
+			say("%q, and %s is the one that ended it", line, f.Limit.Name)
+		}
+	}
+
+	if began := matching(f.Evidence, answerBegan); began != "" && neverAnswered.MatchString(f.Summary) && !strings.Contains(f.Summary, "began to answer") {
+		say("the summary %q beside %q", f.Summary, began)
+	}
+	if named := statusNamed.FindStringSubmatch(f.Summary); named != nil {
+		status, _ := strconv.Atoi(named[1])
+		switch {
+		case f.Received != nil && f.Received.Status != status:
+			say("the summary %q, and received is %d", f.Summary, f.Received.Status)
+		case !slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.Status == status }) && f.AttemptCount == len(f.Attempts):
+			say("the summary %q, and no attempt has that status", f.Summary)
+		}
+	}
+
+	switch {
+	case f.Side == failure.SideUpstream && changesProxy.MatchString(f.Advice):
+		say("it is the upstream's side, and the advice is about the proxy: %q", f.Advice)
+	case f.Side == failure.SideProxy && f.Advice == "":
+		say("it is the proxy's side, and there is no advice")
+	}
+	for _, a := range f.Attempts {
+		if a.Protocol != "" && a.PhasesMS.DNS != nil && a.PhasesMS.Connect == nil && a.LocalAddress == "" {
+			say("an attempt got no further than the lookup, and spoke %s", a.Protocol)
+		}
+	}
+	return found
+}
+
+// hasAnswer says that a byte of a final answer came. FastCGI tells of no first byte.
+func hasAnswer(a failure.Attempt) bool {
+	return a.Status != 0 || a.PhasesMS.Headers != nil || a.Protocol == "fastcgi"
+}
+
+func matching(lines []string, words *regexp.Regexp) string {
+	i := slices.IndexFunc(lines, words.MatchString)
+	if i < 0 {
+		return ""
+	}
+	return lines[i]
+}
+
+// consistent checks records that a test sees, each of them once.
+func (c *Caddy) consistent(list []*failure.Failure) []*failure.Failure {
+	c.T.Helper()
+	for _, f := range list {
+		for _, text := range Contradictions(f) {
+			if _, told := c.told.LoadOrStore(f.ID+text, true); !told {
+				c.T.Errorf("the record of %s contradicts itself: %s", f.Cause, text)
+			}
+		}
+	}
+	return list
+}
