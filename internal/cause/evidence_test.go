@@ -360,7 +360,7 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "a forward proxy that broke off", want: ForwardProxyFailed, phase: failure.PhaseHeaders, sent: failure.SentMaybe,
 			heard: heard(nil, proxied(func(a *listen.Attempt) { a.FirstByte, a.Err = 5*millisecond, io.ErrUnexpectedEOF })),
-			says:  []string{"the forward proxy: response_cut_in_headers"},
+			says:  []string{"was asked in place of my-backend:8080, and gave no whole answer.", "the forward proxy: response_cut_in_headers"},
 		},
 		{
 			name: "a forward proxy that was told of the upstream", want: ClosedBeforeResponse,

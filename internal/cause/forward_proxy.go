@@ -214,7 +214,11 @@ func misdirectedCause(a *listen.Attempt, f finding) finding {
 		return f
 	}
 	found := misdirected(a, f)
-	found.row, found.summary = ForwardProxyFailed, "The forward proxy "+proxyName(a)+" was asked in place of {upstream}, and did not answer."
+	what := "did not answer"
+	if a.FirstByte > 0 {
+		what = "gave no whole answer"
+	}
+	found.row, found.summary = ForwardProxyFailed, "The forward proxy "+proxyName(a)+" was asked in place of {upstream}, and "+what+"."
 	if f.phase == "" {
 		found.phase = f.row.Phase
 	}
