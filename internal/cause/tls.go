@@ -394,7 +394,7 @@ var CertificateUntrusted = &Row{
 	Advice:       "Name the authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
-	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
 		"the upstream sends its own certificate without the intermediate",
