@@ -245,6 +245,16 @@ func TestWhatARecordSays(t *testing.T) {
 			not:   []string{"authority after 1 ms"},
 		},
 		{
+			name: "answered before, elsewhere", want: ConnectionRefused, sent: failure.SentYes,
+			heard: heard(func(h *listen.Heard) { h.Elsewhere = listen.Reach{Left: true, Answered: true} }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED)),
+			says:  []string{"an attempt before, which is not listed here, was answered"},
+		},
+		{
+			name: "sent before, elsewhere", want: ConnectionRefused, sent: failure.SentMaybe,
+			heard: heard(func(h *listen.Heard) { h.Elsewhere = listen.Reach{Left: true} }, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ECONNREFUSED)),
+			says:  []string{"an attempt before, which is not listed here, had sent the request"},
+		},
+		{
 			name: "lost on the way", want: ConnectionLost,
 			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
 				a.Err = &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}

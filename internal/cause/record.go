@@ -30,7 +30,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		Phase:        row.Phase,
 		Side:         row.Side,
 		Limit:        v.finding.limit,
-		RequestSent:  requestSent(h, a),
+		RequestSent:  requestSent(h, a, h.Elsewhere),
 		AttemptCount: max(h.AttemptCount, len(h.Attempts)),
 		Attempts:     attempts(h, v, text, address),
 		Error:        cut(text, maxError),
@@ -92,9 +92,9 @@ func (v verdict) summary() string {
 
 // requestSent is the highest of all attempts that carried the client's request, of any
 // reverse_proxy on its way. Where nobody knows whose an attempt was, it may have been a
-// question about the request.
-func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
-	maybe, yes := h.Elsewhere.Left, h.Elsewhere.Answered
+// question about the request. elsewhere is how far it came in attempts that aren't listed.
+func requestSent(h *listen.Heard, focus *listen.Attempt, elsewhere listen.Reach) failure.Sent {
+	maybe, yes := elsewhere.Left, elsewhere.Answered
 	for i := range h.Attempts {
 		a := &h.Attempts[i]
 		if !a.CarriesRequest() {
@@ -111,6 +111,18 @@ func requestSent(h *listen.Heard, focus *listen.Attempt) failure.Sent {
 		return failure.SentMaybe
 	}
 	return failure.SentNo
+}
+
+// sentElsewhere is the evidence for a request_sent that no attempt of the record shows.
+func sentElsewhere(h *listen.Heard, focus *listen.Attempt) []string {
+	sent := requestSent(h, focus, h.Elsewhere)
+	switch {
+	case sent == requestSent(h, focus, listen.Reach{}):
+		return nil
+	case sent == failure.SentYes:
+		return []string{"an attempt before, which is not listed here, was answered"}
+	}
+	return []string{"an attempt before, which is not listed here, had sent the request"}
 }
 
 // sentBy says whether the request reached the upstream in one attempt.
@@ -381,6 +393,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		}
 	}
 	lines = append(lines, notAgain(h, v)...)
+	lines = append(lines, sentElsewhere(h, v.attempt)...)
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
 	}

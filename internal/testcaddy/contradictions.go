@@ -15,7 +15,9 @@ var (
 	somethingCame = regexp.MustCompile(`the first byte of an answer came|\b[1-9]\d* bytes? (of the answer )?came|\bbegins with "`)
 	nothingCame   = regexp.MustCompile(`no byte of an answer|no byte came|nothing ever came`)
 	answerBegan   = regexp.MustCompile(`the first byte of an answer came|the answer begins with "`)
-	limitOfRecord = regexp.MustCompile(`^(?:gave up by|would have waited until|no limit is set:|limit:) (\w+)`)
+	// answeredBefore is for an attempt that the record doesn't list.
+	answeredBefore = regexp.MustCompile(`not listed here, was answered`)
+	limitOfRecord  = regexp.MustCompile(`^(?:gave up by|would have waited until|no limit is set:|limit:) (\w+)`)
 
 	neverAnswered = regexp.MustCompile(`did not (begin to )?answer|without an answer|\S sent nothing for`)
 	statusNamed   = regexp.MustCompile(`answered (\d{3})\b`)
@@ -29,7 +31,7 @@ func Contradictions(f *failure.Failure) []string {
 	var found []string
 	say := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 
-	if f.RequestSent == failure.SentYes && f.AttemptCount == len(f.Attempts) && !slices.ContainsFunc(f.Attempts, hasAnswer) {
+	if f.RequestSent == failure.SentYes && !slices.ContainsFunc(f.Attempts, hasAnswer) && matching(f.Evidence, answeredBefore) == "" {
 		say("request_sent is yes, and no attempt has a byte of a final answer")
 	}
 
