@@ -133,12 +133,6 @@ var alsoRight = []struct {
 		causes: []string{"keepalive_race"},
 	},
 	{
-		why:       "the attempt that is repeated, or its repeat, whose body is used up",
-		when:      repeatsBody,
-		causes:    []string{"closed_before_response", "reset_before_response", "retried_without_body"},
-		ofAttempt: true,
-	},
-	{
 		situation: underLoad, why: "who closes with bytes unread resets",
 		when:   isCause("closed_before_response"),
 		causes: []string{"reset_before_response"},
@@ -152,18 +146,31 @@ var alsoRight = []struct {
 		instead: true,
 	},
 	{
-		situation: underLoad, why: "what shares a connection with it is sent again, and its body is used up",
-		when: func(fault faultlab.Fault, _ *faultlab.Upstream) bool {
-			return strings.HasPrefix(fault.Name, "h2") && (fault.Cause == "goaway" || fault.Cause == "request_write_timeout")
-		},
-		causes: []string{"retried_without_body"},
-	},
-	{
 		situation: underLoad, why: "another client's failure made it so",
 		when: func(_ faultlab.Fault, broken *faultlab.Upstream) bool {
 			return strings.Contains(broken.Directives(), "fail_duration")
 		},
 		causes: []string{"upstreams_unhealthy"},
+	},
+	{
+		why: "the attempt whose failure had the request sent again, or the repeat without its body",
+		when: func(fault faultlab.Fault, broken *faultlab.Upstream) bool {
+			return strings.Contains(broken.Directives(), "lb_retry_match") && broken.Request.Body != nil
+		},
+		causes:    []string{"closed_before_response", "stream_reset", "retried_without_body"},
+		ofAttempt: true,
+	},
+	{
+		situation: underLoad, why: "the first answer alone is thrown away, and its repeat may meet a connection that ends",
+		when:    func(fault faultlab.Fault, _ *faultlab.Upstream) bool { return fault.Name == "answer_thrown_away" },
+		instead: true,
+	},
+	{
+		situation: underLoad, why: "where the connection of all ends, the transport can't send another's body again",
+		when: func(fault faultlab.Fault, _ *faultlab.Upstream) bool {
+			return (fault.Cause == "request_write_timeout" || fault.Cause == "goaway" || fault.Cause == "stream_reset") && strings.HasPrefix(fault.Name, "h2")
+		},
+		causes: []string{"retried_without_body"},
 	},
 	{
 		situation: clientLeaves, why: "it left, perhaps before the fault was met",
@@ -174,10 +181,6 @@ var alsoRight = []struct {
 
 func isCause(name string) func(faultlab.Fault, *faultlab.Upstream) bool {
 	return func(fault faultlab.Fault, _ *faultlab.Upstream) bool { return fault.Cause == name }
-}
-
-func repeatsBody(fault faultlab.Fault, _ *faultlab.Upstream) bool {
-	return strings.HasSuffix(fault.Name, "_without_body") || fault.Name == "retried_body_used_up"
 }
 
 func diesUnanswered(fault faultlab.Fault, _ *faultlab.Upstream) bool {

@@ -131,13 +131,19 @@ func endCause(t *try) finding {
 // earlyTexts are what a transport says of a body that ended before its length.
 var earlyTexts = []string{textOtherLength, "http2: request body shorter than specified content length"}
 
+// isOfBody says that err is other, whatever is around it: what net/http wraps an error of
+// a request's body in doesn't unwrap.
+func isOfBody(err, other error) bool {
+	return err != nil && other != nil && (errors.Is(err, other) || innermost(err) == innermost(other))
+}
+
 // bodyUnsendable says that err is about the request's body, which could not be read.
 func bodyUnsendable(err error) bool {
 	if err == nil {
 		return false
 	}
 	text := innermost(err)
-	if errors.Is(err, http.ErrBodyReadAfterClose) || text == textBodyClosedH2 {
+	if isOfBody(err, http.ErrBodyReadAfterClose) || text == textBodyClosedH2 {
 		return true
 	}
 	for _, early := range earlyTexts {
@@ -153,7 +159,7 @@ func bodyUnsendable(err error) bool {
 // that and close, too, so that its end is read first; HTTP/2 hands the error on.
 func sendingFailed(h *listen.Heard, t *try) bool {
 	for _, err := range [...]error{t.err, t.WriteErr} {
-		if err != nil && (bodyUnsendable(err) || h.Client.BodyErr != nil && errors.Is(err, h.Client.BodyErr)) {
+		if err != nil && (bodyUnsendable(err) || isOfBody(err, h.Client.BodyErr)) {
 			return true
 		}
 	}
@@ -293,11 +299,16 @@ func bodyless(t *try) bool {
 	return bodyUnsendable(t.err) || t.text() == textCannotRewind || t.RequestErr != nil && t.RequestErr != io.EOF && innermost(t.err) == innermost(t.RequestErr)
 }
 
-// bodylessCause: the request was tried again, and its body could not be. Over HTTP/2 Go's
-// transport tries again by itself, on another connection.
+// bodylessCause: the client's body broke off, or the request was tried again and its body
+// could not be. Over HTTP/2 Go's transport tries again by itself, on another connection.
 func bodylessCause(t *try) finding {
 	switch {
-	case t.err == nil || t.FirstByte > 0 || !bodyless(t):
+	case t.err == nil || t.FirstByte > 0:
+		return nothing
+	case t.client != nil && uploadExplains(t.client) && t.WriteErr != nil &&
+		(isOfBody(t.WriteErr, t.client.BodyErr) || isOfBody(t.err, t.client.BodyErr)):
+		return found(ClientUploadFailed, "reading the request's body: "+errorWords(t.client.BodyErr))
+	case !bodyless(t):
 		return nothing
 	case t.bodyless:
 		return found(RetriedWithoutBody, "the body had been read for the attempt before")
@@ -402,7 +413,7 @@ var UploadCutByEarlyResponse = &Row{
 var RetriedWithoutBody = &Row{
 	Name: "retried_without_body", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
 	Phase: failure.PhaseSend, Side: failure.SideProxy,
-	Summary:      "The request was tried again at {upstream} without its body, which had been used up.",
+	Summary:      "The request could not be sent whole again to {upstream}: its body had been used up.",
 	Advice:       "Set request_buffers to more than such a body's size beside lb_retries and lb_retry_match: only a body that is buffered can be sent again.",
 	Meaning:      "A first attempt failed after some of the request's body had been read. The request was tried again, and what had been read could not be: the repeat had no body, or only the rest of it. What the upstream answered to that is no answer to the client's request.",
 	RecognisedBy: "An attempt of the same reverse_proxy had read from the body before, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",

@@ -117,9 +117,6 @@ func sendCause(t *try) finding {
 	if err == nil {
 		err = t.WriteErr
 	}
-	if uploadExplains(t.client) && errors.Is(err, t.client.BodyErr) {
-		return found(ClientUploadFailed) // of this attempt, too, where it was tried again
-	}
 	// Over HTTP/2 something else may be written after the request was.
 	whole, phase := written(t.Attempt), failure.PhaseSend
 	if whole {
