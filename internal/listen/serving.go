@@ -161,28 +161,37 @@ func (s *Serving) cameFromAnother(l *Listener, came time.Duration) bool {
 	if err != nil {
 		return false
 	}
-	var shards [servingShards]earlier
-	for i := range shards {
-		shards[i].shard = &s.shards[i]
-		shards[i].read(came + sameTime)
+	left := make([]earlier, 0, servingShards) // the shards that have more
+	for i := range s.shards {
+		e := earlier{shard: &s.shards[i]}
+		if e.read(came + sameTime); e.n > 0 {
+			left = append(left, e)
+		}
 	}
 	before := 0
 	for range 2 * maxNeighbours {
-		latest := &shards[0]
-		for i := range shards {
-			if shards[i].latest > latest.latest {
-				latest = &shards[i]
+		latest := -1
+		for i := range left {
+			if latest < 0 || left[i].latest > left[latest].latest {
+				latest = i
 			}
 		}
-		if latest.latest < came {
+		if latest < 0 {
+			return false
+		}
+		if left[latest].latest < came {
 			before++
 		}
-		r := latest.next()
-		if r == nil || before > maxNeighbours {
+		r := left[latest].next()
+		if before > maxNeighbours {
 			return false
 		}
 		if r != l && r.ends(from).cameBack(l) {
 			return true
+		}
+		if left[latest].latest < 0 {
+			left[latest] = left[len(left)-1]
+			left = left[:len(left)-1]
 		}
 	}
 	return false
@@ -213,11 +222,8 @@ func (e *earlier) read(before time.Duration) {
 	}
 }
 
-// next is the next one, nil if there is none.
+// next is the next one: there is one unless latest is -1.
 func (e *earlier) next() *Listener {
-	if e.at == e.n {
-		return nil
-	}
 	r := e.few[e.at]
 	e.at++
 	switch {
