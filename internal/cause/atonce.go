@@ -81,16 +81,16 @@ func otherThere(t *try, f finding) finding {
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI)
 	case proxied && !t.TLS: // else the handshake would have failed for it
-		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport: nothing worked on the request. Else something else listens there: " + others(t, "") + ".")
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport: most likely nothing worked on the request. Else something else listens there: " + others(t, "") + ".")
 	case t.TLS:
-		return f.advise("Check what listens on {address}: nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), refuse the Host without a word (nginx's return 444), or speak another protocol inside.")
+		return f.advise("Check what listens on {address}: most likely nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), refuse the Host without a word (nginx's return 444), or speak another protocol inside.")
 	case strings.HasPrefix(t.Network, "unix"):
-		return f.advise("Check what listens on this socket: nothing worked on the request. php-fpm wants php_fastcgi, uwsgi its http-socket instead of socket; else something hands on to an application that is gone.")
+		return f.advise("Check what listens on this socket: most likely nothing worked on the request. php-fpm wants php_fastcgi, uwsgi its http-socket instead of socket; else something hands on to an application that is gone.")
 	case kind != "":
 		f.side = failure.SideProxy
-		return f.advise("Nothing worked on the request: " + kind + ". Else something else listens there: " + others(t, kind) + ".")
+		return f.advise("Most likely nothing worked on the request: " + kind + ". Else something else listens there: " + others(t, kind) + ".")
 	}
-	return f.advise("Check what listens on {address}, for nothing worked on the request: " + others(t, "") + ".")
+	return f.advise("Check what listens on {address}, for most likely nothing worked on the request: " + others(t, "") + ".")
 }
 
 // publishedPort is replaced in tests.

@@ -197,6 +197,14 @@ func TestWhatARecordSays(t *testing.T) {
 			not:  []string{"did not begin"},
 		},
 		{
+			name: "an answer over HTTP/2 that can't be decoded", want: HTTPFramingError, phase: failure.PhaseHeaders, sent: failure.SentMaybe,
+			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Protocol, a.TLS, a.Err = protocolH2, true, http2.ConnectionError(http2.ErrCodeProtocol)
+			})),
+			says: []string{"no answer to it came in"},
+			not:  []string{"no byte"},
+		},
+		{
 			name: "an answer that stops in its headers", want: ReadTimeout, phase: failure.PhaseHeaders, sent: failure.SentYes,
 			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
 				a.FirstByte, a.Err = 5*millisecond, &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}

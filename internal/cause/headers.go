@@ -91,7 +91,7 @@ func headersCause(t *try) finding {
 	case strings.HasPrefix(text, textHeadersExceeded):
 		return found(ResponseHeadersTooLarge)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
-		return found(TransferCodingInvalid)
+		return found(TransferCodingInvalid, errorWords(t.err))
 	case strings.HasPrefix(text, textMalformedResponse):
 		line, err := strconv.Unquote(text[len(textMalformedResponse):])
 		if err != nil {

@@ -59,7 +59,8 @@ func http3Cause(t *try) finding {
 		return found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
 	}
 	if layer(t.err, textQUICStatelessReset) != "" {
-		return found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase)
+		return found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase).
+			advise("Look whether {upstream} was restarted at this time, or another instance behind the same address got this connection's packets.")
 	}
 	if layer(t.err, textH3Goaway) != "" {
 		return found(Goaway, "the upstream said that this request was not processed").at(phase)

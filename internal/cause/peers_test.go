@@ -585,7 +585,7 @@ func TestRealPeers(t *testing.T) {
 		{name: "NUL in a field", proxy: answering(ok + "A: b\x00c\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "a length that is none", proxy: answering(ok + "Content-Length: x\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
 		{name: "two lengths", proxy: answering(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n"), want: ResponseMalformed, sent: failure.SentYes},
-		{name: "an unknown transfer coding", proxy: answering(ok + "Transfer-Encoding: gzip\r\n\r\n"), want: TransferCodingInvalid, sent: failure.SentYes},
+		{name: "an unknown transfer coding", proxy: answering(ok + "Transfer-Encoding: gzip\r\n\r\n"), want: TransferCodingInvalid, sent: failure.SentYes, see: `unsupported transfer encoding: "gzip"`},
 		{name: "two transfer codings", proxy: answering(ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"), want: TransferCodingInvalid, sent: failure.SentYes},
 		{name: "headers too large", proxy: answering(ok+"A: "+strings.Repeat("b", 8<<10)+"\r\n\r\n", func(p *proxy) { p.transport.MaxResponseHeaderBytes = 4 << 10 }), want: ResponseHeadersTooLarge, sent: failure.SentYes},
 		{name: "SSH", proxy: serving(greet("SSH-2.0-OpenSSH_9.6\r\n")), want: NotHTTP, sent: failure.SentNo},

@@ -424,7 +424,8 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
-			case openingCause(t).is(), saidOther(t).is(): // something came, and is quoted
+			case openingCause(t).is(), saidOther(t).is(), // something came, and is quoted
+				isHTTP2(t), t.protocol == protocolHTTP3: // what can't be decoded is no first byte
 				lines = append(lines, "the request was written; no answer to it came in "+ms(elapsed(t.Wrote, t.end)))
 			default:
 				lines = append(lines, "the request was written; no byte of an answer came in "+ms(elapsed(t.Wrote, t.end)))

@@ -146,7 +146,7 @@ func sent(s failure.Sent) string {
 	case failure.SentNo:
 		return "no: the upstream did not process it, so trying again is safe"
 	case failure.SentMaybe:
-		return "maybe: bytes of it left and nothing came back, so the upstream may have processed it"
+		return "maybe: bytes of it left and no answer came back, so the upstream may have processed it"
 	case failure.SentYes:
 		return "yes: the upstream began to answer"
 	default:
