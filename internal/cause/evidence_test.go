@@ -99,7 +99,8 @@ func TestWhatARecordSays(t *testing.T) {
 	}{
 		{
 			name: "nobody is configured", heard: heard(nobodyFor()), want: UpstreamsMissing,
-			says: []string{"no upstream is configured"},
+			says: []string{"no upstream is configured", "Name an upstream in reverse_proxy."},
+			not:  []string{"dynamic"},
 		},
 		{
 			name: "a source that gives nobody", want: UpstreamsMissing, says: []string{"a app:8080 returned none"}, not: []string{"is configured"},

@@ -240,6 +240,7 @@ func socketTestimony(row *Row, path string) finding {
 	case row == SocketNotFound || err != nil:
 	case info.Mode()&os.ModeSocket == 0:
 		f.evidence = append(f.evidence, "the file is no socket")
+		f.advice = "Correct the path in reverse_proxy, or remove this file and start the application: it can't make its socket where another file stands."
 	case listened:
 		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path, but this file is another: it was replaced, or is a mount of an older one")
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."

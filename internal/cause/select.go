@@ -25,9 +25,9 @@ func selectCause(h *listen.Heard) finding {
 			return found(UpstreamLookupFailed, lookupEvidence(s))
 		}
 		if s.Source != "" {
-			return found(UpstreamsMissing, s.Source+" returned none")
+			return found(UpstreamsMissing, s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")
 		}
-		return found(UpstreamsMissing, "no upstream is configured")
+		return found(UpstreamsMissing, "no upstream is configured").advise("Name an upstream in reverse_proxy.")
 	}
 	count := make(map[failure.Reason]int)
 	for _, c := range s.Pool {
