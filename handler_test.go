@@ -72,8 +72,9 @@ func TestKeepaliveIsLearnt(t *testing.T) {
 				worked, died, deaths = pastOf(t).Idle()
 				return deaths >= 2
 			})
-			if worked != 0 || died < idle || died > 10*idle {
-				t.Errorf("worked after %s, died after %s, want %s", worked, died, idle)
+			// The server's time begins when it has answered, ours when we have read that.
+			if worked != 0 || died < idle/2 || died > 10*idle {
+				t.Errorf("worked after %s, died after %s, want about %s", worked, died, idle)
 			}
 			if kept := len(c.Failures()); kept != 0 {
 				t.Errorf("%d failures", kept)
