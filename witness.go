@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/common"
@@ -236,13 +237,25 @@ var aside = []string{
 // issued it.
 var certificateSecrets = []string{"fingerprint", "public_key", "public_key_sha256", "certificate_pem", "certificate_der_base64"}
 
+// masked is what a client's address proves of which only the first bits are left, such as
+// 16 or 16,64 for IPv4 and IPv6: nothing where networks are that wide which are nobody's own.
+func masked(bits string) testimony {
+	widest := [...]int{mostIPv4Bits, mostIPv6Bits}
+	for i, text := range strings.SplitN(bits, ",", len(widest)) {
+		if n, err := strconv.Atoi(strings.TrimSpace(text)); err != nil || n < widest[i] {
+			return testimony{}
+		}
+	}
+	return testimony{proof: proven, address: true}
+}
+
 // placeholder is what a placeholder proves.
 func (w witness) placeholder(name string) testimony {
 	if name == "http.request.remote" || name == "http.request.remote.host" {
 		return testimony{proof: proven, address: true}
 	}
 	for prefix, of := range map[string]func(rest string) testimony{
-		"http.request.remote.host/": func(string) testimony { return testimony{proof: proven, address: true} },
+		"http.request.remote.host/": masked,
 		"http.request.tls.client.": func(rest string) testimony {
 			return testimony{proof: proven, certificate: !slices.Contains(certificateSecrets, rest)}
 		},

@@ -119,7 +119,11 @@ handle {
 			status: status, cause: cause, phase: phase, side: side, outcome: failure.Failed, sent: sent, evidence: evidence,
 			also: func(t *testing.T, f *failure.Failure) {
 				t.Helper()
-				if f.Attempts[0].Protocol != "fastcgi" {
+				spoken := "fastcgi"
+				if f.Phase == failure.PhaseConnect {
+					spoken = ""
+				}
+				if f.Attempts[0].Protocol != spoken {
 					t.Errorf("protocol %q", f.Attempts[0].Protocol)
 				}
 			},

@@ -143,7 +143,8 @@ func statusWith(code int, lines string) string {
 
 // refusesPROXY is an HTTP server that takes the first line for a request's.
 func refusesPROXY(c *conn) {
-	if _, err := c.reader.Peek(16); err != nil { // the first line, or what begins v2
+	// More than the header: what is answered sooner, the transport takes for nobody's.
+	if _, err := c.reader.Peek(120); err != nil {
 		return
 	}
 	c.reached()

@@ -371,6 +371,14 @@ func (a *LiveAttempt) Dialed(err error) {
 	}
 }
 
+// PastOfUpstream is the past of the upstream that the attempt is made at; nil where nobody
+// keeps it. A dial may outlast its attempt, so that it asks while another is begun.
+func (a *LiveAttempt) PastOfUpstream() *Past {
+	a.l.mu.Lock()
+	defer a.l.mu.Unlock()
+	return a.Past
+}
+
 // Wired hears by which connection the dial ended.
 func (a *LiveAttempt) Wired(conn net.Conn) {
 	w, ok := conn.(*Wire)

@@ -182,7 +182,7 @@ func hearDial(dial dialFunc, hear hearFunc) dialFunc {
 		if err == nil && hear != nil {
 			var past *listen.Past
 			if a != nil {
-				past = a.Past
+				past = a.PastOfUpstream()
 			}
 			conn = hear(conn, past)
 			if a != nil {
