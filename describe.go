@@ -102,7 +102,7 @@ func passedOn(heard *listen.Heard) int {
 func (h *Handler) learn(heard *listen.Heard, f *failure.Failure) {
 	var past *listen.Past
 	for i, a := range f.Attempts {
-		if a.Cause == cause.KeepaliveRace.Name && a.IdleMS != nil {
+		if a.Cause == cause.KeepaliveRace.Name && a.IdleMS != nil && a.IdleMS.Duration() >= listen.LeastIdle {
 			past = heard.Attempts[i].Past
 			past.IdleDied(a.IdleMS.Duration())
 		}

@@ -115,6 +115,7 @@ func TestKeepaliveAdvice(t *testing.T) {
 		{name: "after minutes", deaths: [][]time.Duration{{75 * time.Second}, {76 * time.Second}}, advice: "Set keepalive 1m in the transport: below the time after which app:80 closes idle connections."},
 		{name: "two after different times", deaths: [][]time.Duration{{5 * time.Second}, {20 * time.Second}}, says: []string{"seen once"}},
 		{name: "at once, which is no timeout", deaths: [][]time.Duration{{2 * time.Millisecond}, {3 * time.Millisecond}}},
+		{name: "at once, and others after a while", deaths: [][]time.Duration{{5 * time.Second}, {5200 * time.Millisecond}, {2 * time.Millisecond}}},
 		{name: "too soon", deaths: [][]time.Duration{{200 * time.Millisecond}, {300 * time.Millisecond}}, advice: "Let app:80 keep idle connections for longer, or set keepalive off in the transport: it closes them too soon for any number."},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -163,3 +163,31 @@ func TestAClientThatLeavesMakesTheTransportClose(t *testing.T) {
 		t.Errorf("%s in phase %s", f.Cause, f.Phase)
 	}
 }
+
+// No idle timeout has ended a connection that was idle for less than a second; and a crash
+// can be ruled out only where nothing of the request had been sent.
+func TestAConnectionThatWasHardlyIdle(t *testing.T) {
+	const crash, off, less = "a crash upon this very request would look the same from here", "Set keepalive off", "less than the upstream's own idle timeout"
+	for name, test := range map[string]struct {
+		idle      time.Duration
+		sent      int64
+		says, not []string
+	}{
+		"hardly":                       {300 * time.Microsecond, 90, []string{"again after only 0.3 ms", off, crash}, []string{"at the moment", less}},
+		"hardly, and nothing was sent": {300 * time.Microsecond, 0, []string{"again after only 0.3 ms", off}, []string{less, crash}},
+		"for seconds":                  {5 * time.Second, 90, []string{"at the moment when it was used again", less, crash}, []string{off}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Err, a.RequestBytes = io.EOF, 7
+				a.Connection.Reused, a.Connection.WasIdle, a.Connection.Idle = true, true, test.idle
+				a.Connection.Carried, a.Connection.Link = &listen.Carried{Sent: test.sent}, &listen.Link{End: listen.EndClosed}
+			})))
+			if f.Cause != KeepaliveRace.Name || f.Side != failure.SideProxy {
+				t.Errorf("%s, side %s", f.Cause, f.Side)
+			}
+			f.Evidence = append(f.Evidence, f.Summary)
+			tells(t, f, test.says, test.not)
+		})
+	}
+}

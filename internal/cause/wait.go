@@ -122,8 +122,24 @@ func keepaliveCause(t *try) finding {
 	if !written(t.Attempt) {
 		since = "it was taken for the request"
 	}
-	return found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
+	f := found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
+	if !nothingSent(t.Attempt) {
+		f.evidence = append(f.evidence, "a crash upon this very request would look the same from here")
+	}
+	if c := t.Connection; c.WasIdle && c.Idle < leastIdleTimeout {
+		f.summary = "{upstream} closed a connection that was used again after only " + ms(c.Idle) + ", and gave no answer."
+		return f.advise(adviceNoReuse)
+	}
+	return f
 }
+
+// leastIdleTimeout is the shortest idle timeout that servers are given: theirs are whole
+// seconds (gunicorn 2, Node and uvicorn 5). What is closed sooner was closed for something
+// else.
+const leastIdleTimeout = time.Second
+
+// adviceNoReuse is for a connection that was closed when it had hardly been idle.
+const adviceNoReuse = "Set keepalive off in the transport: most likely {upstream} closes connections after an answer without saying so (Connection: close). If its log has a crash or a restart at this time, repair that instead."
 
 // diedIdle says that a connection from the idle pool was found dead: it died before
 // the first byte, and within one round trip. Later, the application had the
@@ -203,13 +219,14 @@ var KeepaliveRace = &Row{
 	Phase: failure.PhaseWait, Side: failure.SideProxy,
 	Summary:      "{upstream} closed an idle connection at the moment when it was used again.",
 	Advice:       "Set keepalive in the transport to less than the upstream's own idle timeout.",
-	Meaning:      "Caddy used an idle connection again at the very moment when the upstream closed it. The application most likely never saw the request.",
-	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted). The evidence has how long it was idle.",
+	Meaning:      "Caddy used a connection again, and the upstream closed it just then: mostly because it had been idle for as long as the upstream allows. The application most likely never saw the request. Where it had been idle for less than a second no idle timeout has ended it, and summary and advice say so.",
+	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted). The evidence has how long it was idle, and where something had been sent, that a crash upon this request would look the same.",
 	Witnesses:    []Witness{WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"the upstream's idle timeout is shorter than Caddy's keepalive, which is 2 minutes by default: Node closes after 5 s, gunicorn after 2 s, uvicorn after 5 s",
 		"a balancer or NAT on the way that closes idle connections",
-		"the upstream was restarted",
+		"idle for less than a second: a server that closes connections after its answers without saying so, or after a number of requests",
+		"the upstream was restarted, or crashed upon this request",
 	},
 	Fix: Fix{
 		Caddy:       "Close idle connections before the upstream does: a little less than its own idle timeout.",

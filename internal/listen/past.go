@@ -44,16 +44,16 @@ func (p *Past) Answered(idle time.Duration) {
 }
 
 const (
-	// leastIdle is the shortest idle time that an upstream may have as its own: what is
+	// LeastIdle is the shortest idle time that an upstream may have as its own: what is
 	// closed earlier was closed for another reason.
-	leastIdle = 100 * time.Millisecond
+	LeastIdle = 100 * time.Millisecond
 	// sameMoment is within which deaths are one event: a restart ends many at a time.
 	sameMoment = time.Second
 )
 
 // IdleDied hears that the upstream ended a connection that had been idle for so long.
 func (p *Past) IdleDied(idle time.Duration) {
-	if p == nil || idle < leastIdle {
+	if p == nil || idle < LeastIdle {
 		return
 	}
 	now := time.Since(began)

@@ -201,7 +201,7 @@ func TestDiedIdle(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.rest()
-			w.idle -= leastIdle // it is idle since then
+			w.idle -= LeastIdle // it is idle since then
 			test.do(w, peer)
 			if _, err := w.Read(make([]byte, 1)); err == nil {
 				t.Fatal("something was read")

@@ -351,7 +351,7 @@ func details(a failure.Attempt) []string {
 		said = append(said, "TLS alert "+strconv.Itoa(int(*a.TLSAlert)))
 	}
 	if a.RequestBytes != nil {
-		said = append(said, "sent "+size(*a.RequestBytes))
+		said = append(said, "read "+size(*a.RequestBytes)+" of the request body")
 	}
 	switch {
 	case a.ResponseBytes != nil && a.ResponseBytesExpected != nil:

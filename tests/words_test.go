@@ -1,0 +1,71 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
+)
+
+// Who has the text of a record alone is left with one cause, the right first step, and
+// knows whether the request came to the application. What a reader once took wrong, or
+// could not tell, stands here.
+func TestWordsOfARecord(t *testing.T) {
+	for _, test := range []struct {
+		fault     string
+		says, not []string
+	}{
+		{
+			// Idle for less than a second, no idle timeout has ended it.
+			fault: "keepalive_race",
+			says:  []string{"used again after only", "keepalive off", "a crash upon this very request would look the same from here", "read 7 B of the request body"},
+			not:   []string{"idle timeout", "at the moment when"},
+		},
+	} {
+		t.Run(test.fault, func(t *testing.T) {
+			text := recordOf(t, test.fault)
+			for _, words := range test.says {
+				if !strings.Contains(text, words) {
+					t.Errorf("lacks %q:\n%s", words, text)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(text, words) {
+					t.Errorf("has %q:\n%s", words, text)
+				}
+			}
+		})
+	}
+}
+
+// recordOf is the text of the record that one of the lab's faults leaves.
+func recordOf(t *testing.T, name string) string {
+	t.Helper()
+	fault, err := faultlab.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fault.Skip != "" {
+		t.Skip(fault.Skip)
+	}
+	broken, options := breakUpstream(t, fault)
+	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := broken.Visit(ctx, c.URL+"/order"); err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := report.Text(&text, newest(c, fault.Cause)); err != nil {
+		t.Fatal(err)
+	}
+	if testing.Verbose() {
+		t.Logf("\n%s", text.String())
+	}
+	return text.String()
+}
