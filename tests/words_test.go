@@ -26,6 +26,22 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"used again after only", "keepalive off", "a crash upon this very request would look the same from here", "read 7 B of the request body"},
 			not:   []string{"idle timeout", "at the moment when"},
 		},
+		{
+			// It may have crashed upon the request: nothing says that nobody worked on it.
+			fault: "closed_unanswered",
+			says:  []string{"Ask it from ", "curl -v http://127.0.0.1:", "a crash upon this request", "maybe:"},
+			not:   []string{"nothing worked on the request"},
+		},
+		{
+			fault: "reset_unanswered",
+			says:  []string{"Ask it from ", "curl -v http://127.0.0.1:"},
+			not:   []string{"nothing worked on the request"},
+		},
+		{
+			fault: "closed_unanswered_unix",
+			says:  []string{"curl -v --unix-socket /", "/app.sock http://localhost/", "php_fastcgi"},
+			not:   []string{"nothing worked on the request"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -69,29 +69,57 @@ func beforeWords(t *try) []string {
 }
 
 // otherThere is for a new connection to an upstream that never answered, which it ended
-// at once: no application has worked there. What is likely depends on how it was asked.
+// at once: most likely no application has worked there. What is likely depends on how it
+// was asked; who asks it by hand knows.
 func otherThere(t *try, f finding) finding {
 	proxied := t.Limits != nil && t.Limits.ProxyProtocol != ""
-	kind := kindOf(t.Attempt)
 	if to := publishedTo(t); to != "" && !t.TLS { // a handshake is made with somebody
 		f.evidence = append(f.evidence, "docker-proxy takes the connections to this port of "+host.Here()+", for "+to)
-		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen: " + others(t, onPublishedPort) + ".")
+		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort))
 	}
 	switch {
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI)
 	case proxied && !t.TLS: // else the handshake would have failed for it
-		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport: most likely nothing worked on the request. Else something else listens there: " + others(t, "") + ".")
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherPort))
 	case t.TLS:
-		return f.advise("Check what listens on {address}: most likely nothing worked on the request, though TLS was spoken. What ends TLS there may hand on to an application that is gone, want a client certificate (tls_client_auth) or another server name (tls_server_name), refuse the Host without a word (nginx's return 444), or speak another protocol inside.")
+		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")))
 	case strings.HasPrefix(t.Network, "unix"):
-		return f.advise("Check what listens on this socket: most likely nothing worked on the request. php-fpm wants php_fastcgi, uwsgi its http-socket instead of socket; else something hands on to an application that is gone.")
-	case kind != "":
-		f.side = failure.SideProxy
-		return f.advise("Most likely nothing worked on the request: " + kind + ". Else something else listens there: " + others(t, kind) + ".")
+		return f.advise(capital(askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone")))
 	}
-	return f.advise("Check what listens on {address}, for most likely nothing worked on the request: " + others(t, "") + ".")
+	if kind := kindOf(t.Attempt); kind != "" {
+		f.side = failure.SideProxy
+		if kind == onTLSPort {
+			return f.advise(kind + " If that does not help, " + askIt(t, handsOn, otherPort))
+		}
+		return f.advise(kind + " If it is the application's, " + askIt(t, handsOn, tlsPort))
+	}
+	return f.advise(capital(askIt(t, handsOn, tlsPort, otherPort)))
 }
+
+// askIt is the first step where nothing that came tells: to ask the upstream by hand. What
+// is likely if it ends that, too, comes next, three reasons at most; the others stand in
+// the catalogue.
+func askIt(t *try, likely ...string) string {
+	ask := "curl -v http://{address}/"
+	switch {
+	case strings.HasPrefix(t.Network, "unix"):
+		ask = "curl -v --unix-socket {address} http://localhost/"
+	case t.TLS:
+		ask = "curl -vk https://{address}/"
+	}
+	if last := len(likely) - 1; last > 0 {
+		likely = []string{strings.Join(likely[:last], ", "), likely[last]}
+	}
+	answers := "if it is answered, look in the log there for a crash upon this request, and at the Host that it gets (header_up Host)."
+	if nothingSent(t.Attempt) {
+		answers = "if it is answered, look for a restart, or for a list of addresses that it takes connections from."
+	}
+	return "ask it from " + thisMachine + " (" + ask + "): if that is ended, too, most likely " + strings.Join(likely, ", or ") + "; " + answers
+}
+
+// capital begins a sentence.
+func capital(words string) string { return strings.ToUpper(words[:1]) + words[1:] }
 
 // publishedPort is replaced in tests.
 var publishedPort = host.PublishedPort
@@ -110,40 +138,22 @@ func publishedTo(t *try) string {
 	return to
 }
 
-const adviceNoFastCGI = "Check what listens on {address}, for no script ran: a port that speaks HTTP (reverse_proxy without FastCGI), php-fpm whose listen.allowed_clients lacks this machine's address, or a published Docker port behind which nothing listens."
+const adviceNoFastCGI = "Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a port that speaks HTTP (reverse_proxy without FastCGI), php-fpm whose listen.allowed_clients lacks this machine's address, or a published Docker port behind which nothing listens."
 
-// What ends a connection at once.
+// What mostly ends a connection at once.
 const (
-	handsOn   = "a published Docker port behind which nothing listens (0.0.0.0 in its container, the right port), a tunnel or balancer whose target is gone"
-	tlsPort   = "a port that speaks TLS (https://)"
-	proxyPort = "one that wants a PROXY header (proxy_protocol)"
-	otherPort = "another protocol (FastCGI: php_fastcgi; uwsgi, a database)"
-	refusing  = "a server that refuses without a word (nginx's return 444 for a Host that it does not know: header_up Host; an application that wants X-Forwarded-Proto https)"
+	handsOn   = "nothing works behind it (a published Docker port, a balancer or a tunnel whose target is gone)"
+	tlsPort   = "it speaks TLS (https://)"
+	otherPort = "it speaks another protocol (FastCGI: php_fastcgi)"
 )
-
-// others lists what ends a connection at once, besides what was named already.
-func others(t *try, named string) string {
-	var list []string
-	for _, what := range []string{handsOn, tlsPort, proxyPort, otherPort, refusing} {
-		switch {
-		case what == proxyPort && t.Limits != nil && t.Limits.ProxyProtocol != "",
-			what == handsOn && named == onPublishedPort, what == tlsPort && named == onTLSPort,
-			what == otherPort && named != "" && named != onTLSPort && named != onPublishedPort:
-			continue
-		}
-		list = append(list, what)
-	}
-	return strings.Join(list[:len(list)-1], ", ") + ", or " + list[len(list)-1]
-}
 
 // What a port's number speaks for.
 const (
-	onPublishedPort = "docker-proxy listens there"
-	onTLSPort       = "this port mostly speaks TLS, so write https:// in front of the upstream"
-	onFastCGIPort   = "this port is mostly php-fpm's, so use php_fastcgi"
-	onUWSGIPort     = "this port is mostly uwsgi's own protocol, so let it listen with http-socket"
-	onAJPPort       = "this port mostly speaks AJP, so use the port of Tomcat's HTTP connector"
-	onOtherPort     = "this port is mostly that of a database, a queue or a mail server, so use the application's own"
+	onTLSPort     = "Write https:// in front of the upstream: this port mostly speaks TLS."
+	onFastCGIPort = "Use php_fastcgi: this port is mostly php-fpm's."
+	onUWSGIPort   = "Let uwsgi listen with http-socket: this port is mostly that of its own protocol."
+	onAJPPort     = "Use the port of Tomcat's HTTP connector: this one mostly speaks AJP."
+	onOtherPort   = "Use the application's own port: this one is mostly that of a database, a queue or a mail server."
 )
 
 // kindOf says what the upstream's port mostly is, "" where its number says nothing.

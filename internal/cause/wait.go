@@ -254,7 +254,7 @@ var ClosedBeforeResponse = &Row{
 	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
-		"nginx's return 444, or a firewall in the application's own server",
+		"nginx's return 444 for a Host that it does not know, an application that wants X-Forwarded-Proto https, or a firewall in its own server",
 		"at once, where it never answered: a port that speaks TLS or another protocol, or expects a PROXY protocol header",
 		"at once, where it never answered: a published Docker port, a tunnel or a balancer behind which nothing listens",
 		"after seconds: the server's own limit (--timeout of gunicorn, request_terminate_timeout of php-fpm, WriteTimeout of Go's server, which logs nothing)",
