@@ -42,6 +42,27 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"curl -v --unix-socket /", "/app.sock http://localhost/", "php_fastcgi"},
 			not:   []string{"nothing worked on the request"},
 		},
+		{
+			fault: "rescued_after_close",
+			says:  []string{" answered 200", "the failed attempt's upstream may have processed the request before "},
+			not:   []string{"yes: the upstream began to answer"},
+		},
+		{
+			fault: "answer_thrown_away",
+			says:  []string{"yes: the upstream answered 200", "the failed attempt's upstream had answered the request with 502 before another attempt answered it with 200"},
+			not:   []string{"began to answer"},
+		},
+		{
+			// What was whole did not only begin; what Caddy returns then is no error of the upstream's.
+			fault: "retries_used_up",
+			says:  []string{"yes: the upstream answered 503", "lb_retry_match takes this answer for a failure: the client got an error of Caddy's", "Retry-After"},
+			not:   []string{"began to answer", "matched retry_match"},
+		},
+		{
+			fault: "answers_503_tls",
+			says:  []string{"yes: the upstream answered 503", "Retry-After"},
+			not:   []string{"began to answer"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -191,7 +191,9 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 		if !f.is() {
 			f = answerCause(last)
 		}
-		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, returned(h.Err)}, true
+		// What Caddy returns then is no error of the upstream's.
+		f.evidence = append(f.evidence, takenForFailure)
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, nil}, true
 	}
 	if worked(last) || refusedByTransport(h, last) {
 		return verdict{}, false
@@ -211,7 +213,11 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 func judgeFailed(h *listen.Heard, a *listen.Attempt) verdict {
 	if repeated(h, a) {
 		f := thrownAway(a)
-		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), a, f, returned(h.Err)}
+		err := returned(h.Err)
+		if hasText(err, textRetryMatch) {
+			err = nil
+		}
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), a, f, err}
 	}
 	t := tryOf(h, a)
 	if t.err == nil && !a.Silent {

@@ -354,7 +354,11 @@ func answerCause(a *listen.Attempt) finding {
 	if f, w := wantedBy(a); w != nil {
 		return f
 	}
-	return found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
+	f := found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
+	if after := a.Header.Get("Retry-After"); after != "" && a.Status == http.StatusServiceUnavailable {
+		return f.advise("Look whether {upstream} is in maintenance or overloaded, as its Retry-After says (" + said(after) + "); its own log tells.")
+	}
+	return f
 }
 
 // grpcUnavailable says that an answer is gRPC's own 503, which has no body.

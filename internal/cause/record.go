@@ -125,6 +125,33 @@ func sentElsewhere(h *listen.Heard, focus *listen.Attempt) []string {
 	return []string{"an attempt before, which is not listed here, had sent the request"}
 }
 
+// sentBefore says what became of the request at an upstream that failed, where another
+// attempt rescued it: request_sent is over both.
+func sentBefore(h *listen.Heard, v verdict) []string {
+	last := lastAttempt(h)
+	if v.outcome != failure.Rescued || v.attempt == nil || last == v.attempt || !v.attempt.CarriesRequest() {
+		return nil
+	}
+	again := "another attempt"
+	if last.Upstream != "" && last.Upstream != v.attempt.Upstream {
+		again = last.Upstream
+	}
+	again += " answered it"
+	if last.Status != 0 {
+		again += " with " + strconv.Itoa(last.Status)
+	}
+	switch sentBy(v.attempt) {
+	case failure.SentNo:
+		return []string{"the failed attempt's upstream did not process the request; " + again}
+	case failure.SentMaybe:
+		return []string{"the failed attempt's upstream may have processed the request before " + again}
+	}
+	if v.attempt.HasAnswer() {
+		return []string{"the failed attempt's upstream had answered the request with " + strconv.Itoa(v.attempt.Status) + " before " + again}
+	}
+	return []string{"the failed attempt's upstream had begun to answer the request before " + again}
+}
+
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
@@ -393,6 +420,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		}
 	}
 	lines = append(lines, notAgain(h, v)...)
+	lines = append(lines, sentBefore(h, v)...)
 	lines = append(lines, sentElsewhere(h, v.attempt)...)
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]

@@ -43,6 +43,9 @@ func endingOf(h *listen.Heard, limits *failure.Limits, last *listen.Attempt) end
 	return endingUnknown
 }
 
+// takenForFailure is the evidence for an answer that was whole, and was not passed on.
+const takenForFailure = "lb_retry_match takes this answer for a failure: the client got an error of Caddy's instead of it"
+
 // clockGrain is granted to two clocks that were not read at the same moment.
 const clockGrain = 2 * time.Millisecond
 

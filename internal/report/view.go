@@ -93,7 +93,7 @@ func look(f *failure.Failure) view {
 		v.Unavailable = append(v.Unavailable, fact{Printable(u.Upstream), Printable(whyUnavailable(u))})
 	}
 	facts := []fact{
-		{"Request sent", sent(f.RequestSent)},
+		{"Request sent", sent(f)},
 		{"Limit", limit(f.Limit)},
 		{"Received", received(f.Received)},
 		{"Error", f.Error},
@@ -141,17 +141,39 @@ func words(all ...string) []string {
 	return kept
 }
 
-func sent(s failure.Sent) string {
-	switch s {
+func sent(f *failure.Failure) string {
+	switch f.RequestSent {
 	case failure.SentNo:
 		return "no: the upstream did not process it, so trying again is safe"
 	case failure.SentMaybe:
+		if !slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.PhasesMS.Send != nil }) {
+			return "maybe: there was a connection, and what was sent over it is not known, so the upstream may have processed it"
+		}
 		return "maybe: bytes of it left and no answer came back, so the upstream may have processed it"
 	case failure.SentYes:
-		return "yes: the upstream began to answer"
+		return "yes: " + answered(f)
 	default:
-		return string(s)
+		return string(f.RequestSent)
 	}
+}
+
+// answered says who answered, and how far: the last attempt's upstream, for the record's
+// own may be one that never did.
+func answered(f *failure.Failure) string {
+	who, last := "the upstream", failure.Attempt{}
+	if n := len(f.Attempts); n > 0 {
+		last = f.Attempts[n-1]
+		if last.Upstream != "" && slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.Upstream != last.Upstream }) {
+			who = last.Upstream
+		}
+	}
+	switch {
+	case last.Status == 0 && last.PhasesMS.Headers == nil && last.Protocol != "fastcgi":
+		return "an upstream began to answer" // one before
+	case last.Status == 0, f.Outcome == failure.Truncated, f.Outcome == failure.Abandoned:
+		return who + " began to answer"
+	}
+	return who + " answered " + strconv.Itoa(last.Status)
 }
 
 func limit(l *failure.Limit) string {
