@@ -63,6 +63,19 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"yes: the upstream answered 503", "Retry-After"},
 			not:   []string{"began to answer"},
 		},
+		{
+			// Before anybody is trusted: is it the right server, and what is missing?
+			fault: "certificate_authority_unknown",
+			says: []string{
+				"it is for the name that was asked for, 127.0.0.1", `the certificate of the issuer, "CN=Stranger CA", did not come: it is an authority that Caddy lacks, or an intermediate`,
+				"Look whether the issuer in the evidence is yours", "another server than is meant answers at 127.0.0.1:",
+			},
+		},
+		{
+			fault: "certificate_self_signed",
+			says:  []string{"it is self-signed", "Look whether this certificate is that of the server that is meant"},
+			not:   []string{"whole chain"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

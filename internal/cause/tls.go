@@ -206,22 +206,55 @@ func clockWords() string {
 // missing, from an authority that is simply unknown.
 func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []string) finding {
 	f := found(CertificateUntrusted)
+	trust := "name it with tls_trust_pool in the transport"
 	if a.Limits != nil && a.Limits.TLS != nil && a.Limits.TLS.TrustPool {
-		f = f.advise("Add the upstream's authority to tls_trust_pool in the transport: it has others; or let the upstream send its whole chain.")
+		trust = "add it to tls_trust_pool in the transport, which has others"
 	}
-	switch {
-	case len(chain) == 0:
+	if len(chain) == 0 {
+		f.evidence = evidence
+		return f
+	}
+	evidence = append(evidence, namedIn(a, chain[0])...)
+	switch top := chain[len(chain)-1]; {
 	case selfSigned(chain[0]):
 		evidence = append(evidence, "it is self-signed")
+		f = f.advise("Look whether this certificate is that of the server that is meant: if it is, " + trust + "; if it is not, another one answers at {address}.")
 	case len(chain) == 1 && len(chain[0].IssuingCertificateURL) > 0:
 		// It names where its issuer's certificate is to be had, as those from
 		// public authorities do, which always sign with an intermediate.
 		evidence = append(evidence, "the upstream sent no intermediate certificate")
 		f.side = failure.SideUpstream
 		f = f.advise("Let {upstream} send its whole chain (fullchain.pem), not its own certificate alone; else name the authority with tls_trust_pool in the transport.")
+	case selfSigned(top):
+		evidence = append(evidence, cut("the whole chain came, up to "+owner(top)+", which is not among them", maxEvidence))
+		f = f.advise("Look whether the last authority in the evidence is yours: if it is, " + trust + "; if it is not, another server than is meant answers at {address}, or somebody in between.")
+	default:
+		evidence = append(evidence, cut("the certificate of the issuer, "+issuerOf(top)+", did not come: it is an authority that Caddy lacks, or an intermediate that the upstream leaves out", maxEvidence))
+		f = f.advise("Look whether the issuer in the evidence is yours: if it is an authority, " + trust + "; if it is an intermediate, let {upstream} send its whole chain; if it is not yours, another server than is meant answers at {address}, or somebody in between.")
 	}
 	f.evidence = evidence
 	return f
+}
+
+// issuerOf is whose word a certificate is.
+func issuerOf(cert *x509.Certificate) string {
+	if name := cert.Issuer.String(); name != "" {
+		return strconv.Quote(name)
+	}
+	return "which has no name"
+}
+
+// namedIn says that a certificate is for the name that the upstream is known by here: then
+// it speaks for the right server, whoever signed it.
+func namedIn(a *listen.Attempt, cert *x509.Certificate) []string {
+	name, _ := askedFor(a)
+	if name == "" {
+		name = bareHost(a.Address)
+	}
+	if name == "" || cert.VerifyHostname(name) != nil {
+		return nil
+	}
+	return []string{cut("it is for the name that was asked for, "+failure.Visible(name), maxEvidence)}
 }
 
 func selfSigned(cert *x509.Certificate) bool {
@@ -391,14 +424,15 @@ var CertificateUntrusted = &Row{
 	Name: "certificate_untrusted", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
 	Phase: failure.PhaseTLS, Side: failure.SideProxy,
 	Summary:      "The certificate of {upstream} is from an authority that Caddy does not trust.",
-	Advice:       "Name the authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
+	Advice:       "Look whether the certificate in the evidence is that of the server that is meant; if it is, name its authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
-	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), and whether it is self-signed, comes without its intermediate (side upstream), or this machine has no trusted authorities at all.",
+	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), whether it is for the name that was asked for, whether it is self-signed, comes without its intermediate (side upstream) or without its issuer, or this machine has no trusted authorities at all.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
 		"the upstream sends its own certificate without the intermediate",
 		"a container image without ca-certificates",
+		"another server than is meant answers at this address, or a box on the way that intercepts TLS",
 	},
 	Fix: Fix{
 		Caddy:       "Trust the authority's certificate.",
