@@ -76,6 +76,22 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"it is self-signed", "Look whether this certificate is that of the server that is meant"},
 			not:   []string{"whole chain"},
 		},
+		{
+			// It was there, and answered.
+			fault: "socks_unreachable",
+			says:  []string{"answered that it can't reach 127.0.0.1:", `it answered "host unreachable" (reply 4) after `, "Check the way from the forward proxy to ", "destination_unavailable"},
+			not:   []string{"could not be used"},
+		},
+		{
+			fault: "socks_closes",
+			says:  []string{"ended the connection instead of answering", "it closed the connection upon CONNECT after ", "Look at the forward proxy's log"},
+			not:   []string{"could not be used"},
+		},
+		{fault: "forward_proxy_forbids", says: []string{"refused to connect to 127.0.0.1:", "it answered 403 Forbidden", "allow 127.0.0.1:"}, not: []string{"could not be used"}},
+		{fault: "forward_proxy_wants_password", says: []string{"user and the password", "it answered 407"}, not: []string{"could not be used"}},
+		{fault: "forward_proxy_cannot_reach", says: []string{"answered that it can't reach 127.0.0.1:", "it answered 502"}, not: []string{"could not be used"}},
+		{fault: "forward_proxy_malformed", says: []string{"does not speak the forward proxy's protocol"}, not: []string{"could not be used"}},
+		{fault: "socks_refused", says: []string{"could not be used", "connection_refused"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

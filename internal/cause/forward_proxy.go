@@ -28,7 +28,7 @@ func forwardProxyCause(t *try) finding {
 	if f.is() && t.FromEnvironment {
 		f.side = failure.SideProxy
 		f.evidence = append(f.evidence, proxyVariable(t.Attempt)+" of Caddy's environment names it")
-		f.advice = "Set network_proxy none in the transport, or name " + bareHost(t.Address) + " in NO_PROXY of Caddy's environment; if the way by it is meant, repair that forward proxy."
+		f.advice = "Set network_proxy none in the transport, or name " + bareHost(t.Address) + " in NO_PROXY of Caddy's environment. If the way by it is meant: " + orText(f.advice, "repair that forward proxy.")
 	}
 	return f
 }
@@ -39,23 +39,104 @@ func stoppedCause(t *try) finding {
 		if op.Op == opProxyConnect {
 			return proxyDialCause(t, op.Err)
 		}
-		f := found(ForwardProxyFailed)
-		f.proxyError = brokenOffError(op.Err)
-		return f
+		return proxyStopped(t, op.Err)
 	}
 	if !connectUnanswered(t.Attempt) || t.err == nil || canceled(t.err) {
 		return nothing
 	}
+	return proxyStopped(t, t.err)
+}
+
+// proxyStopped is the finding where a forward proxy took the connection, and opened no
+// way on: by err, in which it says why, or that it broke off.
+func proxyStopped(t *try, err error) finding {
 	f := found(ForwardProxyFailed)
-	switch status := statusNamed(innermost(t.err)); {
-	case status == 0:
-		f.proxyError = brokenOffError(t.err)
-	case status < http.StatusInternalServerError:
-		f.proxyError = "proxy_configuration_error" // we may not, or have not said who we are
-	default:
+	text := innermost(err)
+	code, reply := socksReply(text)
+	status := statusNamed(text)
+	f.proxyError = brokenOffError(err)
+	switch {
+	case code >= socksNetworkUnreachable && code <= socksExpired, status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout:
 		f.proxyError = "destination_unavailable"
+		f.summary = "The forward proxy at {address} answered that it can't reach {upstream}."
+		return f.advise("Check the way from the forward proxy to {upstream}: whether the name is known there, the address right, no firewall between, and the application up; or go there without it (network_proxy none in the transport).")
+	case status == http.StatusProxyAuthRequired, slices.Contains(textsSOCKSUser, text):
+		f.proxyError = "proxy_configuration_error" // we have not said who we are, or said it wrong
+		f.summary = "The forward proxy at {address} wants another user and password, or any."
+		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.")
+	case code == socksForbidden, status != 0 && status < http.StatusInternalServerError:
+		f.proxyError = "proxy_configuration_error" // we may not
+		f.summary = "The forward proxy at {address} refused to connect to {upstream}."
+		return f.advise("Let the forward proxy allow {upstream}, host and port, in its rules; or go there without it (network_proxy none in the transport).")
+	case strings.HasPrefix(text, textSOCKSVersion), strings.HasPrefix(text, textMalformedResponse), strings.HasPrefix(text, textMalformedVersion), strings.HasPrefix(text, textMalformedStatus):
+		f.summary = "What answers at {address} does not speak the forward proxy's protocol."
+		return f.advise("Correct the scheme (http, https, socks5) or the port of the forward proxy in network_proxy, or in HTTP_PROXY and HTTPS_PROXY of Caddy's environment.")
+	case reply, status != 0:
+		f.summary = "The forward proxy at {address} answered with an error instead of a way to {upstream}."
+		if status != 0 {
+			f.proxyError = "destination_unavailable"
+		}
+		return f.advise("Look at the forward proxy's log at this time: the answer is its own.")
+	case died(err):
+		f.summary = "The forward proxy at {address} ended the connection instead of answering."
+		advice := "Look at the forward proxy's log at this time: it took the wish to connect, and ended the connection: it does not let this through, can't reach {upstream}, or crashed."
+		if step, known := socksStep(t); known && step != stepConnect {
+			advice = "Check that {address} is the port of a SOCKS proxy, which takes connections from " + thisMachine + " (else correct network_proxy), and look at its log at this time: it ended the connection before it was told where to connect to."
+		}
+		return f.advise(advice)
 	}
 	return f
+}
+
+// Replies of a SOCKS proxy (RFC 1928 section 6), as Go's client words them.
+const (
+	socksForbidden          = 2
+	socksNetworkUnreachable = 3
+	socksExpired            = 6
+	textSOCKSReply          = "unknown error " // then the reply, known or not
+	textSOCKSVersion        = "unexpected protocol version "
+)
+
+// textsSOCKSUser are what Go's client says of a SOCKS proxy that wants to know who we are.
+var textsSOCKSUser = []string{"no acceptable authentication methods", "username/password authentication failed", "invalid username/password"}
+
+var socksReplies = []string{
+	"", "general SOCKS server failure", "connection not allowed by ruleset", "network unreachable", "host unreachable",
+	"connection refused", "TTL expired", "command not supported", "address type not supported",
+}
+
+// socksReply is the code that a SOCKS proxy answered, 0 for one that has no words; ok is
+// false where it answered none.
+func socksReply(text string) (code int, ok bool) {
+	words, ok := strings.CutPrefix(text, textSOCKSReply)
+	if !ok {
+		return 0, false
+	}
+	return max(0, slices.Index(socksReplies, words)), true
+}
+
+// Steps in which a SOCKS proxy is asked.
+const (
+	stepGreeting = "the greeting"
+	stepUser     = "user and password"
+	stepConnect  = "CONNECT"
+)
+
+// socksStep is to which step a SOCKS proxy gave no answer, by what had come of it: two
+// bytes answer the greeting, two more user and password, where it wants them.
+func socksStep(t *try) (step string, known bool) {
+	if op := proxyOperation(t.err); op == nil || op.Op != opSOCKSConnect || t.Dialing == nil || t.Dialing.Carried == nil {
+		return "", false
+	}
+	c := t.Dialing.Carried
+	const withUser = 2
+	switch {
+	case c.Received < 2:
+		return stepGreeting, true
+	case c.Received < 4 && len(c.Head) >= 2 && c.Head[1] == withUser:
+		return stepUser, true
+	}
+	return stepConnect, true
 }
 
 // proxyOperation is the operation of a forward proxy that an error is about, nil for
@@ -88,8 +169,14 @@ func proxyLine(t *try) string {
 	case op != nil:
 		what, err = "TLS handshake with "+proxy, op.Err
 	}
-	return cut(what+": "+proxyWords(err)+" after "+ms(elapsed(handshakeStart(t), t.end)), maxEvidence)
+	words := proxyWords(err)
+	if step, known := socksStep(t); known && words == wordsClosed {
+		words += " upon " + step
+	}
+	return cut(what+": "+words+" after "+ms(elapsed(handshakeStart(t), t.end)), maxEvidence)
 }
+
+const wordsClosed = "it closed the connection"
 
 // proxyWords is what a forward proxy that led nowhere did.
 func proxyWords(err error) string {
@@ -100,12 +187,14 @@ func proxyWords(err error) string {
 	case err == nil, canceled(err):
 		return "no answer"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "it closed the connection"
+		return wordsClosed
 	case status != 0:
-		return strconv.Itoa(status) + " " + http.StatusText(status)
+		return "it answered " + strconv.Itoa(status) + " " + http.StatusText(status)
 	}
-	// Go's SOCKS client says so of each code, known or not.
-	return failure.Visible(strings.TrimPrefix(proxyPhrase(err), "unknown error "))
+	if code, ok := socksReply(innermost(err)); ok && code > 0 {
+		return "it answered \"" + socksReplies[code] + "\" (reply " + strconv.Itoa(code) + ")"
+	}
+	return failure.Visible(strings.TrimPrefix(proxyPhrase(err), textSOCKSReply))
 }
 
 // proxyDialCause is that of a forward proxy to which there is no connection, for err.
@@ -287,10 +376,11 @@ var ForwardProxyFailed = &Row{
 	Phase: failure.PhaseConnect, Side: failure.SideNetwork,
 	Summary:      "The forward proxy on the way to {upstream} could not be used.",
 	Advice:       "Check the proxy that network_proxy names, or HTTP_PROXY and HTTPS_PROXY in Caddy's environment.",
-	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used. The upstream itself was not asked.",
-	RecognisedBy: "The transport names the operation proxyconnect, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error.",
-	Witnesses:    []Witness{WitnessError, WitnessAsked},
+	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used, or opened no way on: it refused, could not reach the upstream itself, or broke off. The upstream was not asked.",
+	RecognisedBy: "The transport names the operation proxyconnect or socks connect, a request to CONNECT was not answered by a tunnel, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error, or what it was asked for and answered: a status, a SOCKS reply, or the step upon which it closed.",
+	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
 	UsualReasons: []string{
+		"the forward proxy can't reach the upstream: its name or its network is not known there",
 		"the forward proxy is down, or its address is wrong",
 		"HTTP_PROXY or HTTPS_PROXY is set in Caddy's environment without being meant for this",
 		"the forward proxy refuses the host or the port",

@@ -141,18 +141,19 @@ func TestForwardProxyEvidence(t *testing.T) {
 		says         string
 		shakes       bool // hands with the upstream
 	}{
-		{name: "forbids", scheme: "http", handle: connects("HTTP/1.1 403 Forbidden\r\n\r\n"), want: ForwardProxyFailed, says: asked + "403 Forbidden after "},
-		{name: "wants a password", scheme: "http", handle: connects("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), want: ForwardProxyFailed, says: asked + "407 Proxy Authentication Required after "},
+		{name: "forbids", scheme: "http", handle: connects("HTTP/1.1 403 Forbidden\r\n\r\n"), want: ForwardProxyFailed, says: asked + "it answered 403 Forbidden after "},
+		{name: "wants a password", scheme: "http", handle: connects("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), want: ForwardProxyFailed, says: asked + "it answered 407 Proxy Authentication Required after "},
 		{name: "closes", scheme: "http", handle: connects(""), want: ForwardProxyFailed, says: asked + "it closed the connection after "},
 		{name: "resets", scheme: "http", handle: func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); reset(c) }, want: ForwardProxyFailed, says: asked + "ECONNRESET after "},
 		{name: "speaks no HTTP", scheme: "http", handle: connects("no HTTP at all\r\n\r\n"), want: ForwardProxyFailed, says: asked + `malformed HTTP `},
-		{name: "forbids, over TLS", scheme: "https", handle: secured(nil, connects("HTTP/1.1 403 Forbidden\r\n\r\n")), want: ForwardProxyFailed, says: asked + "403 Forbidden after "},
+		{name: "forbids, over TLS", scheme: "https", handle: secured(nil, connects("HTTP/1.1 403 Forbidden\r\n\r\n")), want: ForwardProxyFailed, says: asked + "it answered 403 Forbidden after "},
 		{name: "closes, over TLS", scheme: "https", handle: secured(nil, connects("")), want: ForwardProxyFailed, says: asked + "it closed the connection after "},
 		{name: "has another name", scheme: "https", handle: secured(func(c *x509.Certificate) { c.IPAddresses = nil }, connects("")), want: ForwardProxyFailed, says: "TLS handshake with the forward proxy at PROXY: x509: "},
 		{name: "does not listen", scheme: "http", want: ForwardProxyFailed, says: "connect PROXY: ECONNREFUSED after "},
-		{name: "cannot reach it, SOCKS", scheme: "socks5", handle: socks("\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"), want: ForwardProxyFailed, says: secureAsked + "host unreachable after "},
-		{name: "cannot reach it, SOCKS without TLS", scheme: "socks5", handle: socks("\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"), plain: true, want: ForwardProxyFailed, says: secureAsked + "host unreachable after "},
-		{name: "closes, SOCKS", scheme: "socks5", handle: socks(""), want: ForwardProxyFailed, says: secureAsked + "it closed the connection after "},
+		{name: "cannot reach it, SOCKS", scheme: "socks5", handle: socks("\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"), want: ForwardProxyFailed, says: secureAsked + `it answered "host unreachable" (reply 4) after `},
+		{name: "cannot reach it, SOCKS without TLS", scheme: "socks5", handle: socks("\x05\x04\x00\x01\x00\x00\x00\x00\x00\x00"), plain: true, want: ForwardProxyFailed, says: secureAsked + `it answered "host unreachable" (reply 4) after `},
+		{name: "closes, SOCKS", scheme: "socks5", handle: socks(""), want: ForwardProxyFailed, says: secureAsked + "it closed the connection upon CONNECT after "},
+		{name: "closes at once, SOCKS", scheme: "socks5", handle: func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 3)) }, want: ForwardProxyFailed, says: secureAsked + "it closed the connection upon the greeting after "},
 		{name: "opens a tunnel that is closed", scheme: "http", handle: connects("HTTP/1.1 200 OK\r\n\r\n"), want: TLSClosed, says: "TLS handshake: ", shakes: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -161,7 +162,7 @@ func TestForwardProxyEvidence(t *testing.T) {
 				address = serve(t, test.handle)
 			}
 			p := to(t, "app.test:443", withTLS(&tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12}))
-			p.tls = !test.plain
+			p.tls, p.wired = !test.plain, test.scheme == "socks5"
 			p.transport.Proxy = http.ProxyURL(&url.URL{Scheme: test.scheme, Host: address})
 			f := Diagnose(p.ask(t))
 			if f == nil || f.Cause != test.want.Name || f.RequestSent != failure.SentNo {
