@@ -92,6 +92,21 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "forward_proxy_cannot_reach", says: []string{"answered that it can't reach 127.0.0.1:", "it answered 502"}, not: []string{"could not be used"}},
 		{fault: "forward_proxy_malformed", says: []string{"does not speak the forward proxy's protocol"}, not: []string{"could not be used"}},
 		{fault: "socks_refused", says: []string{"could not be used", "connection_refused"}},
+		{
+			// FastCGI tells of nothing between the connect and the answer.
+			fault: "fastcgi_read_timeout",
+			says:  []string{"wait 20", "no header of an answer came in 20", "pm.max_children", "what was sent over it is not known"},
+			not:   []string{"bytes of it left"},
+		},
+		{
+			fault: "status_000",
+			says:  []string{"answered with the status 000", "from 200 to 599", `the answer begins with "HTTP/1.1 000 Nothing"`},
+			not:   []string{"999"},
+		},
+		{
+			fault: "fastcgi_backlog_full",
+			says:  []string{"(backlog 0, and Linux takes one more)", "restart one that hangs or was stopped"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -235,7 +235,7 @@ func queueWords(l host.Listener) string {
 		words = "1 connection waits to be accepted at " + l.Address.String()
 	}
 	if l.Backlog >= 0 {
-		words += " (backlog " + strconv.Itoa(l.Backlog) + ")"
+		words += " (backlog " + strconv.Itoa(l.Backlog) + ", and Linux takes one more)"
 	}
 	return words
 }

@@ -250,7 +250,7 @@ var SocketBacklogFull = &Row{
 	Name: "socket_backlog_full", Category: failure.CategoryUnavailable, ProxyError: "connection_limit_reached",
 	Phase: failure.PhaseConnect, Side: failure.SideUpstream,
 	Summary:      "The queue of connections at {upstream} is full.",
-	Advice:       "Give the application more workers, or raise its listen backlog.",
+	Advice:       "Look whether the application still accepts connections: restart one that hangs or was stopped (a debugger, docker pause). If it does, give it more workers, or raise its listen backlog.",
 	Meaning:      "Somebody listens at the unix socket, or at a port of this machine, but its queue of waiting connections is full: the application accepts too slowly.",
 	RecognisedBy: "connect on a unix socket said EAGAIN; or a connect to an address of this machine was not answered, or nothing that was sent over it ever acknowledged, while as many connections waited there as may (Linux): the evidence has how many.",
 	Witnesses:    []Witness{WitnessKernel, WitnessError, WitnessPast},

@@ -3,6 +3,7 @@ package cause
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -330,12 +331,19 @@ func greeted(t *try) bool {
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
 
 // adviceStatus is for a status that is none.
-const adviceStatus = "Look at what {upstream} writes as status: one of HTTP's own, from 200 to 599, never the code of an error or an exception."
+const adviceStatus = "Look at what the application sets as status: one from 200 to 599, never the code of an error or an exception, or a variable that was not set."
 
 // answerCause is that of an upstream's own answer.
 func answerCause(a *listen.Attempt) finding {
 	if unpassable(a) {
-		return found(ResponseMalformed, "the upstream answered with the status "+strconv.Itoa(a.Status)+": one has three digits, from 100 to 999").advise(adviceStatus)
+		status := strconv.Itoa(a.Status)
+		if a.Protocol == "http/1.1" {
+			status = fmt.Sprintf("%03d", a.Status) // there it has three digits
+		}
+		f := found(ResponseMalformed, "the upstream answered with the status "+status+": those of an answer are from 200 to 599")
+		f.evidence = append(f.evidence, firstLine(&try{Attempt: a}, textMalformedStatus)...)
+		f.summary = "{upstream} answered with the status " + status + ", which is none of HTTP's."
+		return f.advise(adviceStatus)
 	}
 	if answeredInPlace(a) {
 		return inPlaceCause(a)

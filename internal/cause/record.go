@@ -377,6 +377,13 @@ func phases(t *try) failure.Phases {
 		}
 	}
 	if t.Connection == nil {
+		if t.protocol == protocolFastCGI && dialled(t.Attempt) && !refusedUnsent(t.Attempt) {
+			// It tells of nothing between the connect and the answer.
+			p.Wait = between(handshakeStart(t), t.Answered)
+			if t.Answered > 0 && t.end > t.Answered {
+				p.Body = between(t.Answered, t.end)
+			}
+		}
 		return p
 	}
 	p.Send = between(t.Connection.At, t.Wrote)

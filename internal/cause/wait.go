@@ -55,7 +55,12 @@ func waitCause(t *try) finding {
 		if t.absent(failure.ReadTimeout) {
 			return nothing
 		}
-		return found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
+		f := found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
+		if t.protocol == protocolFastCGI {
+			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
+			return f.advise(adviceScriptSlow)
+		}
+		return f
 	case diedIdle(t, t.err):
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
@@ -79,6 +84,10 @@ func waitCause(t *try) finding {
 	}
 	return nothing
 }
+
+// adviceScriptSlow is for a script that doesn't answer, or that nobody has begun: the
+// system takes the connection, whether a worker is free or not.
+const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
 
 // adviceScriptEnded is for FastCGI, where php-fpm ends a worker without a word.
 const adviceScriptEnded = "Look at the log of php-fpm at this time: a script that ran longer than request_terminate_timeout, a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."
