@@ -107,6 +107,14 @@ func TestWordsOfARecord(t *testing.T) {
 			fault: "fastcgi_backlog_full",
 			says:  []string{"(backlog 0, and Linux takes one more)", "restart one that hangs or was stopped"},
 		},
+		{
+			fault: "dynamic_lookup_not_found",
+			says:  []string{"The lookup of the upstreams (dynamic a app.test:80) found none.", "Error         lookup app.test on 127.0.0.1:", "Go does not say which"},
+			not:   []string{"of a app.test", "no upstreams available"},
+		},
+		{fault: "dynamic_lookup_server_failed", says: []string{"The lookup of the upstreams (dynamic a app.test:80) failed."}, not: []string{"Go does not say which"}},
+		{fault: "dns_nxdomain", says: []string{"Go does not say which"}},
+		{fault: "dns_label_too_long", not: []string{"Go does not say which"}}, // nobody was asked
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

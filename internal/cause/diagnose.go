@@ -170,7 +170,11 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 		if endingOf(h, h.Selection.Limits, nil) == endingDuration {
 			f = f.within(h.Selection.Limits.Limit(failure.TryDuration))
 		}
-		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), nil, f, returned(h.Err)}, true
+		err := returned(h.Err)
+		if f.row == UpstreamLookupFailed {
+			err = h.Selection.LookupErr // Caddy keeps it to itself, and says that there is nobody
+		}
+		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), nil, f, err}, true
 	}
 	if last == nil {
 		if hasText(h.Err, textNoUpstreams) { // no ear was there to hear why

@@ -53,7 +53,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		// HTTP/3's transport looks up even no name; the others dial this machine.
 		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
 	case dnsError.IsNotFound:
-		return found(DNSNameNotFound)
+		return found(DNSNameNotFound, notFoundWords(dnsError)...)
 	case dnsError.IsTimeout:
 		f := found(DNSTimeout)
 		if d != nil {
@@ -66,6 +66,17 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		return f.advise(adviceResolvers)
 	}
 	return f
+}
+
+// notFoundWords say of a name that was looked up in vain what isn't known of it: Go has one
+// error for a name that does not exist, and for one that has no such record. nil where no
+// server answered that.
+func notFoundWords(err error) []string {
+	lookup, ok := errors.AsType[*net.DNSError](err)
+	if !ok || !lookup.IsNotFound || lookup.Server == "" {
+		return nil
+	}
+	return []string{"the resolver answered: either the name does not exist there (NXDOMAIN), or it has no such record; Go does not say which"}
 }
 
 // adviceResolvers is for a transport that asks name servers of its own.

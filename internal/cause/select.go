@@ -22,10 +22,16 @@ func selectCause(h *listen.Heard) finding {
 	s, now := &h.Selection, h.Start.Add(h.Duration)
 	if len(s.Pool) == 0 {
 		if s.LookupErr != nil {
-			return found(UpstreamLookupFailed, lookupEvidence(s))
+			f := found(UpstreamLookupFailed, lookupEvidence(s))
+			if words := notFoundWords(s.LookupErr); words != nil {
+				f.evidence = append(f.evidence, words...)
+				f.summary = "The lookup of the upstreams (dynamic {upstream}) found none."
+				return f.advise("Ask the resolver in the evidence for the name by hand (dig), and correct the name after dynamic, or what that resolver has under it: a container that does not run has no name.")
+			}
+			return f
 		}
 		if s.Source != "" {
-			return found(UpstreamsMissing, s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")
+			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")
 		}
 		return found(UpstreamsMissing, "no upstream is configured").advise("Name an upstream in reverse_proxy.")
 	}
@@ -49,7 +55,7 @@ func selectCause(h *listen.Heard) finding {
 
 // lookupEvidence is how the dynamic source's lookup failed.
 func lookupEvidence(s *listen.Selection) string {
-	return "lookup of " + s.Source + ": " + withoutSecrets(asked(s.LookupErr.Error(), s.Resolvers, s.LookupErr))
+	return "dynamic " + s.Source + ": " + withoutSecrets(asked(s.LookupErr.Error(), s.Resolvers, s.LookupErr))
 }
 
 // poolEvidence says how many upstreams could not be chosen for which reason: which one
@@ -154,7 +160,7 @@ var UpstreamsMissing = &Row{
 var UpstreamLookupFailed = &Row{
 	Name: "upstream_lookup_failed", Category: failure.CategoryUnreachable, ProxyError: "dns_error",
 	Phase: failure.PhaseSelect, Side: failure.SideNetwork,
-	Summary:      "Looking up the upstreams of {upstream} failed.",
+	Summary:      "The lookup of the upstreams (dynamic {upstream}) failed.",
 	Advice:       "Ask the resolver for the name by hand, and check the name and the resolvers of dynamic.",
 	Meaning:      "The upstreams come from a dynamic source, and its lookup failed. Caddy had no earlier result to go on with, and tried nobody.",
 	RecognisedBy: "The dynamic source returned an error, and the pool was empty; the evidence quotes the lookup and its error.",

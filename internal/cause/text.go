@@ -38,7 +38,9 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 		return proxyPhrase(err)
 	}
 	text := err.Error()
-	if a != nil {
+	if a == nil {
+		text = asked(text, h.Selection.Resolvers, err)
+	} else {
 		looked := err // where it hides the lookup's, the trace has it
 		if d := a.Dialing; d != nil && d.Lookup != nil && d.Lookup.Err != nil {
 			looked = d.Lookup.Err
