@@ -115,6 +115,16 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "dynamic_lookup_server_failed", says: []string{"The lookup of the upstreams (dynamic a app.test:80) failed."}, not: []string{"Go does not say which"}},
 		{fault: "dns_nxdomain", says: []string{"Go does not say which"}},
 		{fault: "dns_label_too_long", not: []string{"Go does not say which"}}, // nobody was asked
+		{
+			fault: "fastcgi_length_unknown_checked",
+			says:  []string{"(FastCGI), and that is not known", "the request came without a Content-Length", "request_buffers in force: 4096 bytes, and the body is longer", "Set request_buffers"},
+			not:   []string{"header_up", "wait "},
+		},
+		{
+			fault: "server_name_missing",
+			says:  []string{"Caddy knows no name by which", "TLS handshake: not begun", "proxy_protocol v", " is set, and tls_server_name is not", "Set tls_server_name"},
+			not:   []string{"ended after", "tls 0", "refused to send"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

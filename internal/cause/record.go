@@ -368,7 +368,7 @@ func phases(t *try) failure.Phases {
 				p.Connect = between(start, handshakeStart(t))
 			}
 		}
-		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) {
+		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) && !unbegun(t) {
 			to := d.TLSDone
 			if to == 0 && t.Connection != nil {
 				to = t.Connection.At
@@ -490,7 +490,9 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		lines = append(lines, proxyLine(t))
 	} else if t.TLS && dialled(t.Attempt) {
 		took := ms(elapsed(handshakeStart(t), orElse(d.TLSDone, t.end)))
-		if err := firstError(d.TLSErr, t.err); err != nil {
+		if err := firstError(d.TLSErr, t.err); unbegun(t) {
+			lines = append(lines, "TLS handshake: not begun")
+		} else if err != nil {
 			// The time first: an error may end in a date.
 			lines = append(lines, "TLS handshake: ended after "+took+": "+errorText(h, t.Attempt, err))
 		} else {
@@ -498,6 +500,11 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		}
 	}
 	return lines
+}
+
+// unbegun says that TLS was not even begun, for want of a name.
+func unbegun(t *try) bool {
+	return t.Connection == nil && strings.HasPrefix(innermost(firstError(tlsErr(t.Attempt), t.err)), textNoServerName)
 }
 
 func lookupWords(err error) string {

@@ -37,9 +37,12 @@ var textsNotSendable = []string{
 	"http3: no Host in request URL",
 	"http3: nil Request.",
 	"http3: unsupported protocol scheme",
-	"request body has no known length; increase request_buffers",
+	textNoLength,
 	"request body length is not a valid CONTENT_LENGTH",
 }
+
+// textNoLength is FastCGI's, whose requests begin with their length.
+const textNoLength = "request body has no known length; increase request_buffers"
 
 const (
 	textInvalidHostH2 = "http2: invalid Host header"
@@ -75,20 +78,47 @@ func notSendableCause(t *try) finding {
 		}
 		f := found(RequestNotSendable)
 		switch {
+		case strings.HasPrefix(text, textNoLength):
+			f.summary = "{upstream} has to be told how long the request's body is (FastCGI), and that is not known."
+			f.evidence = append([]string{"the request came without a Content-Length"}, buffersLine(t.Attempt)...)
+			return f.advise(adviceBuffers)
 		case whole == textInvalidHostH2 && strings.HasPrefix(t.Network, "unix"):
 			return f.advise(adviceSocketHost)
 		case whole == textHeaderListH2:
 			return f.advise(adviceHeaderList)
 		case strings.HasPrefix(whole, textUpgradeH2):
-			f.evidence = []string{"HTTP/2 was negotiated, which has no Upgrade field"}
+			f.evidence = append([]string{"HTTP/2 was negotiated, which has no Upgrade field"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceUpgradeH2)
 		case strings.HasPrefix(whole, textConnectionH2), strings.HasPrefix(whole, textCodingH2):
-			f.evidence = []string{"HTTP/2 was negotiated, which has no field for the connection alone"}
+			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceConnectionH2)
 		}
 		return f
 	}
 	return nothing
+}
+
+// adviceBuffers is for a body whose length Caddy has to find out by reading it.
+const adviceBuffers = "Set request_buffers in reverse_proxy or php_fastcgi to more than such a body has (request_buffers 10MiB), or let the client send a Content-Length."
+
+// buffersLine says how much of a request's body is buffered.
+func buffersLine(a *listen.Attempt) []string {
+	switch {
+	case a.Limits == nil:
+		return nil
+	case a.Limits.RequestBuffers == 0:
+		return []string{"request_buffers is not set"}
+	}
+	// Caddy gives FastCGI 4 KiB by itself.
+	return []string{"request_buffers in force: " + counted(a.Limits.RequestBuffers, "byte") + ", and the body is longer"}
+}
+
+// versionsLine says which versions of HTTP the transport offers.
+func versionsLine(a *listen.Attempt) []string {
+	if a.Limits == nil || len(a.Limits.Versions) == 0 {
+		return nil
+	}
+	return []string{"the transport offers versions " + strings.Join(a.Limits.Versions, " ")}
 }
 
 // adviceSocketHost is for TLS on a unix socket, where Caddy takes the address for the

@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -125,5 +126,22 @@ func TestAnUploadThatIsResetThroughTLS(t *testing.T) {
 		if f.Cause != Unknown.Name && f.Cause != RequestWriteFailed.Name || !strings.Contains(strings.Join(f.Evidence, "\n"), "sending the request failed") {
 			t.Errorf("cause %s; error %q, evidence %q", f.Cause, f.Error, f.Evidence)
 		}
+	}
+}
+
+// A request that can't be sent says which options in force make it so.
+func TestOptionsOfARequestThatCannotBeSent(t *testing.T) {
+	for text, test := range map[string]struct {
+		limits *failure.Limits
+		says   []string
+	}{
+		textNoLength + " so": {&failure.Limits{Transport: "fastcgi"}, []string{"request_buffers is not set", "Set request_buffers"}},
+		textUpgradeH2 + "x":  {&failure.Limits{Transport: "http", Versions: []string{"1.1", "2"}}, []string{"the transport offers versions 1.1 2", "Set versions 1.1"}},
+	} {
+		f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) { a.Limits, a.Err, a.Wrote = test.limits, errors.New(text), 0 })))
+		if f.Cause != RequestNotSendable.Name {
+			t.Errorf("%s: %s", text, f.Cause)
+		}
+		tells(t, f, test.says, []string{"header_up"})
 	}
 }

@@ -79,7 +79,12 @@ func tlsCause(t *try) finding {
 	case strings.HasPrefix(innermost(err), textNoServerName):
 		// With proxy_protocol Caddy makes the handshake by itself, without the name
 		// that net/http would take from the address.
-		return found(RequestNotSendable, "no name is known to check the certificate by").at(failure.PhaseTLS).advise(adviceServerName)
+		f := found(RequestNotSendable, "no name is known to check the certificate by").at(failure.PhaseTLS).advise(adviceServerName)
+		if t.Limits != nil && t.Limits.ProxyProtocol != "" {
+			f.evidence = append(f.evidence, "proxy_protocol "+t.Limits.ProxyProtocol+" is set, and tls_server_name is not")
+		}
+		f.summary = "Caddy knows no name by which to check the certificate of {upstream}, and began no TLS handshake."
+		return f
 	}
 	return ownTLSCause(t.Attempt, err)
 }
