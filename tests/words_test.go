@@ -125,6 +125,48 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"Caddy knows no name by which", "TLS handshake: not begun", "proxy_protocol v", " is set, and tls_server_name is not", "Set tls_server_name"},
 			not:   []string{"ended after", "tls 0", "refused to send"},
 		},
+		{
+			fault: "speaks_ssh_at_once",
+			says:  []string{"an SSH server answers there", "Correct the host or the port in reverse_proxy: an SSH server answers at 127.0.0.1:"},
+			not:   []string{"mail", "database"},
+		},
+		{fault: "http_to_tls_alert", says: []string{`\n": a fatal TLS alert, unexpected message`}},
+		{
+			fault: "reset_in_header",
+			says:  []string{`the connection ended in the middle of a line, after "Content-Ty": the line was cut off, it is not malformed`, "reset the connection"},
+		},
+		{
+			fault: "transfer_coding_unknown",
+			says:  []string{"a Transfer-Encoding that Caddy does not support", `"gzip, chunked"`, "Transfer-Encoding: chunked alone", "Content-Encoding"},
+			not:   []string{"not framed", "Content-Length"},
+		},
+		{
+			fault: "h3_headers_without_status",
+			says:  []string{"broke the rules of HTTP/3.", "versions 1.1 2 in the transport"},
+			not:   []string{"HTTP/2 or HTTP/3", "tls 0"},
+		},
+		{
+			// QUIC's handshake is TLS's: neither is there twice.
+			fault: "h3_server_name_rejected",
+			says:  []string{"TLS handshake: ended after"},
+			not:   []string{"connect 0 ms", "connect 127.0.0.1"},
+		},
+		{
+			// A new connection was never idle, and who says that it is not known is there.
+			fault: "h3_moved",
+			says:  []string{"no longer knew the connection", "restarted or crashed", "Side         upstream"},
+			not:   []string{"on the way", "idle", "tls 0"},
+		},
+		{
+			fault: "http1_to_node_h2",
+			says:  []string{"the transport offers versions 1.1", "Set versions 2 in the transport", "no: what answered 403 did not process it"},
+			not:   []string{"h2c"},
+		},
+		{
+			fault: "h2_headers_far_too_large",
+			says:  []string{"nothing tells which", "max_response_header (", "curl -v --http2"},
+			not:   []string{"has no name yet"},
+		},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -170,7 +170,7 @@ var TransferCodingInvalid = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The answer of {upstream} is not framed as its Transfer-Encoding says.",
 	Advice:       "Let the application's server set Transfer-Encoding and Content-Length, not the application.",
-	Meaning:      "The answer's framing is broken: a Transfer-Encoding that Caddy does not know, or chunks that are none.",
+	Meaning:      "The answer can't be read by its Transfer-Encoding: it is one that Caddy does not support (chunked is all that it takes; HTTP/1.1 has others, such as gzip), or its chunks are none.",
 	RecognisedBy: "The header's Transfer-Encoding was refused (phase headers), or a chunk's length or a trailer could not be read (phase body, outcome truncated).",
 	Witnesses:    []Witness{WitnessError},
 	UsualReasons: []string{

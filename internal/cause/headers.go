@@ -45,6 +45,24 @@ var textsMalformed = []string{
 // memcached, AMQP, VNC, FTP.
 var greetings = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "-ERR", "-NOAUTH", "-DENIED", "ERROR", "AMQP", "RFB "}
 
+// speakers are whose greetings these are.
+var speakers = []struct{ greeting, name string }{
+	{"SSH-", "an SSH server"}, {"220", "a mail or an FTP server"}, {"+OK", "a POP3 server or Redis"}, {"* OK", "an IMAP server"},
+	{"-ERR", "Redis or a POP3 server"}, {"-NOAUTH", "Redis"}, {"-DENIED", "Redis"}, {"ERROR", "memcached"}, {"AMQP", "a message broker (AMQP)"}, {"RFB ", "a VNC server"},
+}
+
+// otherProtocol is that of what speaks another protocol, and began so.
+func otherProtocol(line, evidence string) finding {
+	f := found(NotHTTP, evidence)
+	for _, s := range speakers {
+		if strings.HasPrefix(line, s.greeting) {
+			f.summary = "{upstream} does not speak HTTP: " + s.name + " answers there."
+			return f.advise("Correct the host or the port in reverse_proxy: " + s.name + " answers at {address}.")
+		}
+	}
+	return f
+}
+
 // banners are the greetings that a port says unasked: the others may be answers.
 var banners = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "RFB "}
 
@@ -92,7 +110,9 @@ func headersCause(t *try) finding {
 	case strings.HasPrefix(text, textHeadersExceeded):
 		return found(ResponseHeadersTooLarge)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
-		return found(TransferCodingInvalid, errorWords(t.err))
+		f := found(TransferCodingInvalid, errorWords(t.err), "Caddy takes chunked alone, once")
+		f.summary = "{upstream} answered with a Transfer-Encoding that Caddy does not support."
+		return f.advise("Let {upstream} send Transfer-Encoding: chunked alone; what is compressed belongs into Content-Encoding.")
 	case strings.HasPrefix(text, textMalformedResponse):
 		line, err := strconv.Unquote(text[len(textMalformedResponse):])
 		if err != nil {
@@ -102,7 +122,7 @@ func headersCause(t *try) finding {
 	case isReadTimeout(t.readErr()) && !isTimeout(t.err): // net/http hides the first timeout here
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case t.cutInLine():
-		return found(ResponseCutInHeaders, "the connection ended in the middle of a line")
+		return found(ResponseCutInHeaders, cutWords(t, text)...)
 	case t.lineUnheard() && mayBeCut(text):
 		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
@@ -209,11 +229,11 @@ func firstLineCause(t *try, line string) finding {
 	evidence := "the answer begins with " + said(line)
 	switch {
 	case !t.TLS && isTLSAlert(line):
-		return found(TLSExpected, evidence)
+		return found(TLSExpected, evidence+alertWords(line))
 	case isHTTP2Settings(line):
 		return found(HTTPVersionMismatch, evidence)
 	case speaksOther(line):
-		return found(NotHTTP, evidence)
+		return otherProtocol(line, evidence)
 	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
 		return found(ResponseCutInHeaders, evidence)
 	case greeted(t):
@@ -250,6 +270,27 @@ func (t *try) cutInLine() bool {
 	return t.Connection != nil && t.Connection.Carried.EndedInLine() && died(t.readErr())
 }
 
+// cutWords say where a header was cut off, and by what: net/http calls the rest of the line
+// malformed, which it is not.
+func cutWords(t *try, text string) []string {
+	words := "the connection ended in the middle of a line"
+	if quoted, ok := strings.CutPrefix(text, textMissingColon); ok {
+		if line, err := strconv.Unquote(quoted); err == nil {
+			words += ", after " + said(line) + ": the line was cut off, it is not malformed"
+		}
+	}
+	lines := []string{words}
+	if t.Connection.Link != nil {
+		switch t.Connection.Link.End {
+		case listen.EndClosed:
+			lines = append(lines, "the upstream closed the connection")
+		case listen.EndReset:
+			lines = append(lines, "the upstream, or something on the way, reset the connection")
+		}
+	}
+	return lines
+}
+
 // mayBeCut says that a line which is called malformed may be the beginning of one
 // that was cut off: of a field's name, which lacks its colon then, or of a status.
 func mayBeCut(text string) bool {
@@ -275,6 +316,19 @@ func (t *try) lineUnheard() bool {
 // isTLSAlert: an alert record (RFC 8446 section 5.1), type 21, version 3.x.
 func isTLSAlert(line string) bool {
 	return len(line) >= 3 && line[0] == 0x15 && line[1] == 3 && line[2] <= 4
+}
+
+// alertWords are what such a record says (RFC 8446 section 6): after a length of two
+// bytes, how bad it is, and which alert.
+func alertWords(line string) string {
+	const fatal, level, alert = 2, 5, 6
+	switch {
+	case len(line) <= alert || line[3] != 0 || line[4] != 2:
+		return ": a TLS alert"
+	case line[level] == fatal:
+		return ": a fatal TLS alert, " + alertName(line[alert])
+	}
+	return ": a TLS alert, " + alertName(line[alert])
 }
 
 // isHTTP2Settings: the frame by which an HTTP/2 server begins (RFC 9113 sections

@@ -104,12 +104,14 @@ func openingCause(t *try) finding {
 	first := string(t.Connection.Opening)
 	evidence := "the connection begins with " + said(first)
 	switch {
-	case isTLSAlert(first), saysTLS(t.Connection.Opening):
+	case isTLSAlert(first):
+		return found(TLSExpected, evidence+alertWords(first))
+	case saysTLS(t.Connection.Opening):
 		return found(TLSExpected, evidence)
 	case strings.HasPrefix(first, "HTTP/"):
 		return found(HTTPVersionMismatch, evidence)
 	case isGreeting(first):
-		return found(NotHTTP, evidence)
+		return otherProtocol(first, evidence)
 	}
 	return nothing
 }
@@ -157,7 +159,13 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 	evidence := "HTTP/2 error code " + code.String()
 	ambiguous := code == http2.ErrCodeProtocol || code == http2.ErrCodeCompression
 	if ambiguous && t.FirstByte == 0 && (t.Limits == nil || t.Limits.MaxResponseHeader > 0) {
-		return found(Unknown, evidence, "broken headers, or more than max_response_header: both give this error").at(framing)
+		most := "max_response_header"
+		if t.Limits != nil {
+			most += " (" + counted(t.Limits.MaxResponseHeader, "byte") + ")"
+		}
+		f := found(Unknown, evidence+", which Caddy's side found in what came", "broken headers, or more than "+most+": both give this error").at(framing)
+		f.summary = "{upstream} answered in HTTP/2 with broken headers, or with far more than max_response_header allows: nothing tells which."
+		return f.advise("Measure the headers of this answer (curl -v --http2): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server (versions 1.1 in the transport avoids it).")
 	}
 	return found(HTTPFramingError, evidence).at(framing)
 }

@@ -29,6 +29,9 @@ const (
 	textH3HeadersTooLarge  = "http3: headers too large"
 )
 
+// adviceNoHTTP3 is for an upstream whose HTTP/3 is broken: the older versions need not be.
+const adviceNoHTTP3 = "Report it to whoever makes the upstream's server; versions 1.1 2 in the transport, without 3, avoids it."
+
 // http3Cause finds the cause where HTTP/3, or QUIC below it, has an error of its own.
 // All of QUIC's errors say of themselves that the connection is closed, so this goes
 // before the rules that take that for the upstream's doing.
@@ -59,8 +62,10 @@ func http3Cause(t *try) finding {
 		return found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
 	}
 	if layer(t.err, textQUICStatelessReset) != "" {
-		return found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase).
-			advise("Look whether {upstream} was restarted at this time, or another instance behind the same address got this connection's packets.")
+		f := found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase).
+			advise("Look whether {upstream} was restarted or crashed at this time; with several instances behind its address, let the balancer keep a connection at one of them.")
+		f.summary, f.side = "{upstream} no longer knew the connection over which it was asked.", failure.SideUpstream // who says so is there
+		return f
 	}
 	if layer(t.err, textH3Goaway) != "" {
 		return found(Goaway, "the upstream said that this request was not processed").at(phase)
@@ -76,7 +81,7 @@ func http3Cause(t *try) finding {
 	case text == textH3TooMuchBody:
 		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case strings.HasPrefix(text, textH3Invalid):
-		return found(HTTPFramingError, withoutSecrets(text[len(textH3Invalid):]))
+		return found(HTTPFramingError, "the header of its answer can't be read: "+withoutSecrets(text[len(textH3Invalid):]))
 	}
 	return nothing
 }

@@ -65,7 +65,11 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		f.Summary = p.summary(f.Summary)
 	}
 	f.Summary = cut(f.Summary, maxError)
-	f.Advice = cut(fill(orText(v.finding.advice, row.Advice), upstream, address, f.Limit), maxError)
+	advice := orText(v.finding.advice, row.Advice)
+	if row == HTTPFramingError && a != nil && a.Protocol == protocolHTTP3 {
+		advice = adviceNoHTTP3
+	}
+	f.Advice = cut(fill(advice, upstream, address, f.Limit), maxError)
 	return f
 }
 
@@ -78,6 +82,10 @@ func (v verdict) summary() string {
 	}
 	begun := a.FirstByte > 0 && a.Status == 0 && f.phase == failure.PhaseHeaders
 	switch {
+	case f.row == HTTPFramingError && a.Protocol == protocolHTTP3:
+		return "{upstream} broke the rules of HTTP/3."
+	case f.row == HTTPFramingError && (a.Protocol == protocolH2 || a.Protocol == protocolH2C):
+		return "{upstream} broke the rules of HTTP/2."
 	case f.row == UpstreamStatus && grpcUnavailable(a):
 		return "{upstream} itself answered grpc-status 14 (UNAVAILABLE)."
 	case f.row == UpstreamStatus && a.Status != 0:
@@ -373,7 +381,11 @@ func phases(t *try) failure.Phases {
 			if to == 0 && t.Connection != nil {
 				to = t.Connection.At
 			}
-			p.TLS = between(handshakeStart(t), to)
+			if t.protocol != protocolHTTP3 {
+				p.TLS = between(handshakeStart(t), to)
+			} else if t.Connection == nil { // else QUIC's connect has it in it
+				p.Connect, p.TLS = nil, between(handshakeStart(t), to)
+			}
 		}
 	}
 	if t.Connection == nil {
@@ -484,6 +496,9 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end)))+systemServer(t, l.Err))
 	}
 	for _, c := range connects(t.Attempt) {
+		if c.Err != nil && t.protocol == protocolHTTP3 && dialled(t.Attempt) {
+			continue // that is the handshake's: UDP has no connect
+		}
 		lines = append(lines, "connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))))
 	}
 	if stoppedAtProxy(t) {

@@ -128,9 +128,14 @@ func ofOurCertificate(alert uint8) bool {
 		alertBadCertificate <= alert && alert <= alertCertificateUnknown
 }
 
+// alertName is an alert as RFC 8446 has it.
+func alertName(alert uint8) string {
+	return strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: ")
+}
+
 // alertCause is that of an alert which the upstream sent.
 func alertCause(a *listen.Attempt, alert uint8) finding {
-	evidence := fmt.Sprintf("alert %d: %s", alert, strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: "))
+	evidence := fmt.Sprintf("alert %d: %s", alert, alertName(alert))
 	if ofOurCertificate(alert) {
 		return wantsCertificate(a, found(ClientCertificateRejected, evidence))
 	}

@@ -193,7 +193,8 @@ func beginning(a *listen.Attempt) (status int, page []byte) {
 
 const (
 	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1 for this request."
-	adviceHTTP2 = "Let the transport speak HTTP/2 alone to {upstream}: versions 2 with TLS, h2c:// without."
+	adviceHTTP2 = "Set versions 2 in the transport, or let {upstream} speak HTTP/1.1 as well (allowHTTP1 of Node)."
+	adviceH2C   = "Write h2c:// in front of {upstream}: it speaks HTTP/2 alone."
 	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
 	adviceTLS12 = "Turn on TLS 1.3 at {upstream}, or set versions 1.1 in the transport: it finds the cipher suite too weak for HTTP/2."
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
@@ -205,7 +206,13 @@ const (
 
 func wantsHTTP1(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP1) }
 
-func wantsHTTP2(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP2) }
+func wantsHTTP2(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, versionsLine(a)...)
+	if !a.TLS {
+		return f.advise(adviceH2C)
+	}
+	return f.advise(adviceHTTP2)
+}
 
 func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP3) }
 

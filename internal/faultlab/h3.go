@@ -79,7 +79,7 @@ func http3Faults() []Fault {
 		failed("h3_goaway", "goaway", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, control: h3Control + h3Goaway, takesNothing: true})),
 		failed("h3_upload_stream_reset", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Aborts(h3InternalError)}, sends(upload()))),
 		failed("h3_upload_connection_closed", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Closes("", h3InternalError)}, sends(upload()))),
-		failed("h3_moved", "connection_lost", "wait", "network", 502, startH3Moved),
+		failed("h3_moved", "connection_lost", "wait", "upstream", 502, startH3Moved),
 		failed("h3_lost", "connection_lost", "wait", "network", 502, overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes("")})),
 
 		failed("h3_data_before_headers", "http_framing_error", "headers", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Part)})),

@@ -88,7 +88,7 @@ func TestEveryFaceTellsAll(t *testing.T) {
 				DocsURL + "#connection_refused", "connect 10.0.0.7:8080: ECONNREFUSED after 0.2 ms",
 				"dial tcp 10.0.0.7:8080", "dial_timeout 3 s (Caddy", "bytes of it left", "app2:443",
 				"10.0.0.2:51000 → 10.0.0.8:443", "reused after 40 ms idle", "h2", "stream_reset", "stream error",
-				"TLS alert 116", "status 200", "read 120 B of the request body", "received 7 B of 500 B", "at 70 ms for 30 ms",
+				"TLS alert 116 (certificate required)", "status 200", "read 120 B of the request body", "received 7 B of 500 B", "at 70 ms for 30 ms",
 				"send 10 ms", "wait 50 ms", "new connection", "ECONNREFUSED", "app3:8080",
 				"failed too often (max_fails), until 2026-11-24T04:11:56.000Z, last failure k3f9qw2ay",
 				"503, server: nginx, via: 1.1 varnish, retry-after: 120, proxy-status: edge, grpc-status: 14, grpc-message: no healthy upstream",

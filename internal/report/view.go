@@ -2,6 +2,8 @@ package report
 
 import (
 	"cmp"
+	"crypto/tls"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -144,6 +146,9 @@ func words(all ...string) []string {
 func sent(f *failure.Failure) string {
 	switch f.RequestSent {
 	case failure.SentNo:
+		if n := len(f.Attempts); n > 0 && f.Attempts[n-1].Status != 0 {
+			return "no: what answered " + strconv.Itoa(f.Attempts[n-1].Status) + " did not process it, so trying again is safe"
+		}
 		return "no: the upstream did not process it, so trying again is safe"
 	case failure.SentMaybe:
 		if !slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.PhasesMS.Send != nil }) {
@@ -370,7 +375,7 @@ func details(a failure.Attempt) []string {
 		said = append(said, a.Errno)
 	}
 	if a.TLSAlert != nil {
-		said = append(said, "TLS alert "+strconv.Itoa(int(*a.TLSAlert)))
+		said = append(said, fmt.Sprintf("TLS alert %d (%s)", *a.TLSAlert, strings.TrimPrefix(tls.AlertError(*a.TLSAlert).Error(), "tls: ")))
 	}
 	if a.RequestBytes != nil {
 		said = append(said, "read "+size(*a.RequestBytes)+" of the request body")
