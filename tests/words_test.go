@@ -167,6 +167,12 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"nothing tells which", "max_response_header (", "curl -v --http2"},
 			not:   []string{"has no name yet"},
 		},
+		{
+			fault: "socket_is_a_file",
+			says:  []string{"There is no socket at unix//", ", but a regular file.", "correct the path in reverse_proxy"},
+			not:   []string{"port", "owner", "mode"},
+		},
+		{fault: "fastcgi_refused", says: []string{"nobody listened on port "}, not: []string{"Start the application, or correct the port in reverse_proxy; if"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -60,6 +60,9 @@ func (f finding) with(known finding) finding {
 	if f.side == "" {
 		f.side = known.side
 	}
+	if f.summary == "" {
+		f.summary = known.summary
+	}
 	return f
 }
 
@@ -115,7 +118,7 @@ func refusedTestimony(dialled, address string) finding {
 }
 
 // adviceContainer is for who dials the loopback in a container.
-const adviceContainer = "Start the application, or correct the port in reverse_proxy; if it runs in another container, write its service's name (app:8080): here {address} is Caddy's own container."
+const adviceContainer = "Here {address} is Caddy's own container (with network_mode host: its host). If the application runs in another one, write its service's name in reverse_proxy (app:8080); if it is meant to run here, start it, or correct the port."
 
 // neighbours is how far from the port somebody is looked for.
 const neighbours = 10
@@ -239,8 +242,17 @@ func socketTestimony(row *Row, path string) finding {
 		f.advice = "Restart the application, so that it makes its socket anew, and let nothing clean up that folder; with systemd's PrivateTmp or a container's own mount, use a folder that both see (/run/app)."
 	case row == SocketNotFound || err != nil:
 	case info.Mode()&os.ModeSocket == 0:
-		f.evidence = append(f.evidence, "the file is no socket")
-		f.advice = "Correct the path in reverse_proxy, or remove this file and start the application: it can't make its socket where another file stands."
+		kind := "another file"
+		switch {
+		case info.Mode().IsRegular():
+			kind = "a regular file"
+		case info.IsDir():
+			kind = "a folder"
+		}
+		// Whose it is, and its mode, have nothing to do with it.
+		f.evidence = []string{path + " is no socket, but " + kind}
+		f.summary = "There is no socket at {upstream}, but " + kind + "."
+		f.advice = "Look what stands at {address}. If the application's socket belongs there, remove it and start the application, which can't make its socket while it is there; else correct the path in reverse_proxy."
 	case listened:
 		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path, but this file is another: it was replaced, or is a mount of an older one")
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."

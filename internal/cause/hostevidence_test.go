@@ -156,7 +156,7 @@ func TestSocketTestimony(t *testing.T) {
 	if err := errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	ask(ConnectionRefused, "the file is no socket", "Correct the path")
+	ask(ConnectionRefused, "app.sock is no socket, but a regular file", "correct the path")
 }
 
 func TestSocketEvidence(t *testing.T) {
