@@ -84,7 +84,7 @@ func TestWordsOfARecord(t *testing.T) {
 		},
 		{
 			fault: "socks_closes",
-			says:  []string{"ended the connection instead of answering", "it closed the connection upon CONNECT after ", "Look at the forward proxy's log"},
+			says:  []string{"ended the connection instead of answering", "it closed the connection upon CONNECT after ", "network_proxy names it", "Look at the forward proxy's log"},
 			not:   []string{"could not be used"},
 		},
 		{fault: "forward_proxy_forbids", says: []string{"refused to connect to 127.0.0.1:", "it answered 403 Forbidden", "allow 127.0.0.1:"}, not: []string{"could not be used"}},
@@ -130,7 +130,7 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"an SSH server answers there", "Correct the host or the port in reverse_proxy: an SSH server answers at 127.0.0.1:"},
 			not:   []string{"mail", "database"},
 		},
-		{fault: "http_to_tls_alert", says: []string{`\n": a fatal TLS alert, unexpected message`}},
+		{fault: "http_to_tls_alert", says: []string{`\n": a fatal TLS alert, unexpected message`, "correct the port"}},
 		{
 			fault: "reset_in_header",
 			says:  []string{`the connection ended in the middle of a line, after "Content-Ty": the line was cut off, it is not malformed`, "reset the connection"},
@@ -148,8 +148,8 @@ func TestWordsOfARecord(t *testing.T) {
 		{
 			// QUIC's handshake is TLS's: neither is there twice.
 			fault: "h3_server_name_rejected",
-			says:  []string{"TLS handshake: ended after"},
-			not:   []string{"connect 0 ms", "connect 127.0.0.1"},
+			says:  []string{"TLS handshake: ended after", "wants a server name in the TLS handshake, and none was sent.", "the Host to be sent was "},
+			not:   []string{"connect 0 ms", "connect 127.0.0.1", "or none was", "the Host sent was"},
 		},
 		{
 			// A new connection was never idle, and who says that it is not known is there.

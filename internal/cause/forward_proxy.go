@@ -25,6 +25,9 @@ const (
 // the upstream's.
 func forwardProxyCause(t *try) finding {
 	f := stoppedCause(t)
+	if f.is() && !t.FromEnvironment && t.ForwardProxy != "" {
+		f.evidence = append(f.evidence, "network_proxy names it")
+	}
 	if f.is() && t.FromEnvironment {
 		f.side = failure.SideProxy
 		f.evidence = append(f.evidence, proxyVariable(t.Attempt)+" of Caddy's environment names it")

@@ -513,7 +513,7 @@ var TLSExpected = &Row{
 	Name: "tls_expected", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseHeaders, Side: failure.SideProxy,
 	Summary:      "{upstream} expects TLS, and was sent plain HTTP.",
-	Advice:       "Use https:// in reverse_proxy, or tls in its transport.",
+	Advice:       "Use https:// in reverse_proxy, or tls in its transport; or correct the port, if one of plain HTTP was meant.",
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
 	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},

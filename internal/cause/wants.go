@@ -291,7 +291,16 @@ func wrongName(a *listen.Attempt, f finding) finding {
 // wantsServerName is for a server that refuses the handshake for its name.
 func wantsServerName(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, nameLine(a)...)
-	if noNameSent(a) {
+	name, why := askedFor(a)
+	if f.row == TLSServerNameRejected {
+		switch {
+		case why != "":
+			f.summary = "{upstream} wants a server name in the TLS handshake, and none was sent."
+		case name != "" && !strings.Contains(name, "{"):
+			f.summary = "{upstream} does not serve the name that was asked for in the TLS handshake."
+		}
+	}
+	if why != "" {
 		f.evidence = append(f.evidence, hostLine(a)...)
 		return f.advise(adviceForServerName(a))
 	}
@@ -417,7 +426,11 @@ func hostLine(a *listen.Attempt) []string {
 	if a.Request == nil || a.Request.Host == "" {
 		return nil
 	}
-	return []string{"the Host sent was " + cut(failure.Visible(a.Request.Host), maxQuoted)}
+	words := "the Host sent was "
+	if a.Connection == nil {
+		words = "the Host to be sent was "
+	}
+	return []string{words + cut(failure.Visible(a.Request.Host), maxQuoted)}
 }
 
 // adviceForServerName names what to set: the Host, where that can be a server's name.

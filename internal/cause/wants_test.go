@@ -115,7 +115,7 @@ func TestWants(t *testing.T) {
 				c.IPAddresses, c.DNSNames = nil, []string{"other.test"}
 			})}})
 		}, options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{}), asksFor("app.example.test")},
-			want: CertificateNameMismatch, side: failure.SideProxy, says: []string{"is the server that is meant; if it is", "no server name was sent", "the Host sent was app.example.test"}},
+			want: CertificateNameMismatch, side: failure.SideProxy, says: []string{"is the server that is meant; if it is", "no server name was sent", "the Host to be sent was app.example.test"}},
 
 		{name: "closed in the handshake", server: func(t *testing.T) string {
 			t.Helper()
