@@ -112,7 +112,7 @@ func TestWordsOfARecord(t *testing.T) {
 			says:  []string{"The lookup of the upstreams (dynamic a app.test:80) found none.", "Error         lookup app.test on 127.0.0.1:", "Go does not say which"},
 			not:   []string{"of a app.test", "no upstreams available"},
 		},
-		{fault: "dynamic_lookup_server_failed", says: []string{"The lookup of the upstreams (dynamic a app.test:80) failed."}, not: []string{"Go does not say which"}},
+		{fault: "dynamic_lookup_server_failed", says: []string{"The lookup of the upstreams (dynamic a app.test:80) failed."}, not: []string{"NXDOMAIN"}},
 		{fault: "dns_nxdomain", says: []string{"Go does not say which"}},
 		{fault: "dns_label_too_long", not: []string{"Go does not say which"}}, // nobody was asked
 		{
@@ -173,6 +173,31 @@ func TestWordsOfARecord(t *testing.T) {
 			not:   []string{"port", "owner", "mode"},
 		},
 		{fault: "fastcgi_refused", says: []string{"nobody listened on port "}, not: []string{"Start the application, or correct the port in reverse_proxy; if"}},
+		// What one kind of failure has in common with another is said of that, too.
+		{fault: "cut_in_header_tls", says: []string{"nothing tells which", "for a crash at this time; without one, correct the line"}, not: []string{"has no name yet"}},
+		{fault: "fastcgi_cut_in_header", says: []string{"nothing tells which"}, not: []string{"has no name yet"}},
+		{fault: "dns_servfail", says: []string{"a failure of its own (SERVFAIL, REFUSED or the like)"}},
+		{fault: "h2_stream_refused_post", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
+		{fault: "h3_request_rejected", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
+		{fault: "h2_goaway_then_closed", says: []string{"ended the connection for an error"}, not: []string{"was restarted"}},
+		{fault: "h3_lost", says: []string{"whether its machine is still up"}, not: []string{"forgets idle connections"}},
+		{fault: "h3_port_silent", says: []string{"connect 127.0.0.1:"}, not: []string{"TLS handshake", "tls "}},
+		{fault: "h3_protocol_not_common", says: []string{"Take 3 out of versions"}, not: []string{"h2c"}},
+		{fault: "tls_protocol_not_common", says: []string{"offers in TLS (ALPN)", "the transport offers versions "}, not: []string{"h2c"}},
+		{fault: "http1_to_h2c", says: []string{"Write h2c:// in front of 127.0.0.1:", "HTTP/2's first frame", "what came back is no answer to it"}, not: []string{"yes:"}},
+		{fault: "http1_to_h2_tls", says: []string{"Set versions 2 in the transport"}, not: []string{"h2c://", "yes:"}},
+		{fault: "h2c_to_http1", says: []string{"Write http:// in front of 127.0.0.1:", "instead of h2c://"}},
+		{fault: "header_name_invalid", says: []string{"header_up"}, not: []string{"request_buffers"}},
+		{fault: "fastcgi_speaks_http", says: []string{"Caddy's FastCGI refused what came: fcgi: "}},
+		{fault: "fastcgi_header_without_colon", says: []string{"a line of its header has no colon: "}},
+		{fault: "fastcgi_closed_unanswered_unix", not: []string{"published Docker port", "allowed_clients"}},
+		{fault: "cut_after_interim", says: []string{"application's log"}, not: []string{"it speaks TLS", "another protocol"}}, // who sends 103 speaks HTTP
+		{fault: "https_to_ssh", says: []string{"does not speak TLS: an SSH server answers there", "Correct the host or the port"}, not: []string{"Use http://"}},
+		{fault: "speaks_postgres", says: []string{"PostgreSQL answers there"}},
+		{fault: "misdirected_tls", says: []string{"and none was sent."}, not: []string{"or none was"}},
+		{fault: "forward_proxy_answers_plain", says: []string{"who answered 503 may be another than the upstream"}, not: []string{"no answer came back"}},
+		{fault: "after_too_long_an_answer", says: []string{"what came back is no answer to it"}, not: []string{"no answer came back"}},
+		{fault: "tls_version_chosen_too_old", says: []string{"302, which is TLS 1.1"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -23,7 +23,7 @@ func endedUnanswered(t *try, f finding) finding {
 	switch {
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
-	case atOnce && fresh && t.Before != nil && t.Before.Answers == 0:
+	case atOnce && fresh && t.Before != nil && t.Before.Answers == 0 && t.Interim == 0: // who sends 103 speaks HTTP
 		return otherThere(t, f)
 	case atOnce && fresh && nothingSent(t.Attempt):
 		return f.advise(adviceAtAccept)
@@ -78,6 +78,8 @@ func otherThere(t *try, f finding) finding {
 		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort))
 	}
 	switch {
+	case t.protocol == protocolFastCGI && strings.HasPrefix(t.Network, "unix"):
+		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).")
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI)
 	case proxied && !t.TLS: // else the handshake would have failed for it
@@ -144,7 +146,7 @@ const adviceNoFastCGI = "Look at the log of php-fpm at this time. If it has noth
 const (
 	handsOn   = "nothing works behind it (a published Docker port, a balancer or a tunnel whose target is gone)"
 	tlsPort   = "it speaks TLS (https://)"
-	otherPort = "it speaks another protocol (FastCGI: php_fastcgi)"
+	otherPort = "it speaks another protocol (FastCGI: php_fastcgi; HTTP/2 alone: h2c://)"
 )
 
 // What a port's number speaks for.

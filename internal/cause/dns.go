@@ -61,7 +61,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		}
 		return f
 	}
-	f := found(DNSServerFailed)
+	f := found(DNSServerFailed, failedWords(dnsError)...)
 	if len(resolversOf(t.Attempt)) > 0 {
 		return f.advise(adviceResolvers)
 	}
@@ -77,6 +77,15 @@ func notFoundWords(err error) []string {
 		return nil
 	}
 	return []string{"the resolver answered: either the name does not exist there (NXDOMAIN), or it has no such record; Go does not say which"}
+}
+
+// failedWords say what is behind Go's word for an answer that is a failure. nil for others.
+func failedWords(err error) []string {
+	lookup, ok := errors.AsType[*net.DNSError](err)
+	if !ok || lookup.Err != "server misbehaving" {
+		return nil
+	}
+	return []string{"the resolver answered with a failure of its own (SERVFAIL, REFUSED or the like); Go does not say which"}
 }
 
 // adviceResolvers is for a transport that asks name servers of its own.

@@ -54,13 +54,20 @@ var speakers = []struct{ greeting, name string }{
 // otherProtocol is that of what speaks another protocol, and began so.
 func otherProtocol(line, evidence string) finding {
 	f := found(NotHTTP, evidence)
+	name := ""
 	for _, s := range speakers {
 		if strings.HasPrefix(line, s.greeting) {
-			f.summary = "{upstream} does not speak HTTP: " + s.name + " answers there."
-			return f.advise("Correct the host or the port in reverse_proxy: " + s.name + " answers at {address}.")
+			name = s.name
 		}
 	}
-	return f
+	if strings.HasPrefix(line, "E\x00\x00\x00") && strings.Contains(line, "SFATAL\x00") {
+		name = "PostgreSQL" // an ErrorResponse, and its severity
+	}
+	if name == "" {
+		return f
+	}
+	f.summary = "{upstream} does not speak HTTP: " + name + " answers there."
+	return f.advise("Correct the host or the port in reverse_proxy: " + name + " answers at {address}.")
 }
 
 // banners are the greetings that a port says unasked: the others may be answers.
@@ -124,7 +131,7 @@ func headersCause(t *try) finding {
 	case t.cutInLine():
 		return found(ResponseCutInHeaders, cutWords(t, text)...)
 	case t.lineUnheard() && mayBeCut(text):
-		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
+		return cutOrMalformed()
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
 		return found(NotHTTP, "it greeted before the request was written")
 	case strings.HasPrefix(text, textMalformedStatus) && isHostName(text[len(textMalformedStatus):]):
@@ -231,7 +238,7 @@ func firstLineCause(t *try, line string) finding {
 	case !t.TLS && isTLSAlert(line):
 		return found(TLSExpected, evidence+alertWords(line))
 	case isHTTP2Settings(line):
-		return found(HTTPVersionMismatch, evidence)
+		return wantsHTTP2(t.Attempt, found(HTTPVersionMismatch, evidence+": HTTP/2's first frame"))
 	case speaksOther(line):
 		return otherProtocol(line, evidence)
 	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
@@ -289,6 +296,13 @@ func cutWords(t *try, text string) []string {
 		}
 	}
 	return lines
+}
+
+// cutOrMalformed is for a line of which nothing tells which it is.
+func cutOrMalformed() finding {
+	f := found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
+	f.summary = "{upstream} began to answer, and its headers were cut off in the middle of a line, or are malformed: nothing tells which."
+	return f.advise("Look at the application's log for a crash at this time; without one, correct the line that the error quotes.")
 }
 
 // mayBeCut says that a line which is called malformed may be the beginning of one

@@ -30,11 +30,24 @@ const (
 // before its first request: what came back is kept from us.
 const closedAfterPreface = "the connection was closed before the request had been sent: an upstream that does not speak HTTP/2 does so, and so does one that crashed"
 
+// afterPreface is the finding of that.
+func afterPreface() finding {
+	f := found(Unknown, closedAfterPreface)
+	f.summary = "{upstream} closed the connection before it was sent the request over HTTP/2: it does not speak that, or it crashed; nothing tells which."
+	return f.advise("Look whether {upstream} speaks HTTP/2 without TLS (curl -v --http2-prior-knowledge http://{address}/): if it does not, write http:// instead of h2c://; if it does, look in its log for a crash at this time.")
+}
+
 // spokeHTTP2 says that an upstream has shown that it speaks HTTP/2: it kept an idle
 // connection, or took more of a body than may be sent unasked, which is 64 KiB (RFC
 // 9113 section 6.9.2) and as much again for what was read but not sent.
 func spokeHTTP2(t *try) bool {
 	return t.Connection != nil && t.Connection.WasIdle && t.Connection.Idle > roundTrip || t.RequestBytes > 128<<10
+}
+
+// refusedStream is for a stream that was refused: no application has it.
+func refusedStream(f finding) finding {
+	f.summary = "{upstream} refused the request's stream, and did not process the request."
+	return f.advise("Look whether {upstream} was restarted at this time, or takes too few streams at once on a connection. What it refuses can be sent again: a GET is by itself, others by lb_retries and lb_retry_match.")
 }
 
 // adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
@@ -61,13 +74,17 @@ func http2Cause(t *try) finding {
 		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		return goawayCause(t, said).at(phase)
+		f := goawayCause(t, said).at(phase)
+		if goaway.ErrCode != http2.ErrCodeNo && f.advice == "" {
+			return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
+		}
+		return f
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
 	}
 	if whole := t.errorText(); strings.HasPrefix(whole, textFramePayload) && strings.HasSuffix(whole, textLooksLikeHTTP1) {
-		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came")
+		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
 		return found(HTTPFramingError, "a frame is larger than HTTP/2 allows").at(framing)
@@ -88,9 +105,9 @@ func http2Cause(t *try) finding {
 	case text == textTooMuchForLength:
 		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case text == textNotEstablished && !t.TLS:
-		return found(Unknown, closedAfterPreface).at(failure.PhaseSend)
+		return afterPreface().at(failure.PhaseSend)
 	case text == textNotEstablished:
-		return found(Unknown, closedAfterHandshake).at(failure.PhaseSend)
+		return afterHandshake().at(failure.PhaseSend)
 	}
 	return nothing
 }
@@ -109,7 +126,7 @@ func openingCause(t *try) finding {
 	case saysTLS(t.Connection.Opening):
 		return found(TLSExpected, evidence)
 	case strings.HasPrefix(first, "HTTP/"):
-		return found(HTTPVersionMismatch, evidence)
+		return found(HTTPVersionMismatch, evidence).advise(adviceOnlyHTTP1(t.Attempt))
 	case isGreeting(first):
 		return otherProtocol(first, evidence)
 	}
@@ -145,8 +162,11 @@ func resetCause(a *listen.Attempt, code string, phase failure.Phase) finding {
 		return f.at(phase)
 	}
 	f := found(StreamReset, "HTTP/2 error code "+code).at(phase)
-	if code == http2.ErrCodeCancel.String() {
+	switch code {
+	case http2.ErrCodeCancel.String():
 		return f.advise(adviceGaveUp)
+	case http2.ErrCodeRefusedStream.String():
+		return refusedStream(f)
 	}
 	return f
 }
@@ -177,7 +197,7 @@ func fastCGICause(t *try) finding {
 		return nothing
 	}
 	if mayBeCut(t.text()) {
-		return found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
+		return cutOrMalformed()
 	}
 	if noNumber, ok := errors.AsType[*strconv.NumError](t.err); ok {
 		says := noNumber.Num
@@ -187,10 +207,10 @@ func fastCGICause(t *try) finding {
 		return found(FastCGIMalformed, "where a status belongs, the script says "+said(says)).advise(adviceScriptHeader)
 	}
 	if _, malformed := errors.AsType[textproto.ProtocolError](t.err); malformed {
-		return found(FastCGIMalformed).advise(adviceScriptHeader)
+		return found(FastCGIMalformed, malformedLine(t.text())...).advise(adviceScriptHeader)
 	}
 	if strings.HasPrefix(t.text(), "fcgi: ") {
-		return found(FastCGIMalformed)
+		return found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err))
 	}
 	return nothing
 }

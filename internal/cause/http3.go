@@ -14,6 +14,7 @@ const (
 	textQUICIdle           = "timeout: no recent network activity"
 	textQUICStatelessReset = "received a stateless reset"
 	textQUICApplication    = "Application error " // the code with which a connection was closed
+	textQUICCrypto         = "CRYPTO_ERROR "      // of the handshake, which is TLS's
 	textQUICAlert          = "CRYPTO_ERROR 0x1"   // then the alert's number, and who sent it
 	textQUICRemote         = " (remote)"
 	textH3Code             = "H3_" // RFC 9114 section 8.1
@@ -110,7 +111,11 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	case closed:
 		return found(ClosedBeforeResponse, evidence+": the upstream closed the connection")
 	}
-	return found(StreamReset, evidence).at(phase)
+	f := found(StreamReset, evidence).at(phase)
+	if strings.HasPrefix(name, textH3Rejected) {
+		return refusedStream(f)
+	}
+	return f
 }
 
 // layer is the text of the first error, of all that err wraps, that begins so; "" for

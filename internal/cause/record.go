@@ -66,11 +66,22 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	f.Summary = cut(f.Summary, maxError)
 	advice := orText(v.finding.advice, row.Advice)
+	if c := connectionOf(a); row == ConnectionLost && v.finding.advice == "" && c != nil && !a.HasAnswer() && (!c.Reused || c.WasIdle && c.Idle < leastForgotten) {
+		advice = adviceLost
+	}
 	if row == HTTPFramingError && a != nil && a.Protocol == protocolHTTP3 {
 		advice = adviceNoHTTP3
 	}
 	f.Advice = cut(fill(advice, upstream, address, f.Limit), maxError)
 	return f
+}
+
+// connectionOf is the connection of an attempt, nil for none; a may be nil.
+func connectionOf(a *listen.Attempt) *listen.Connection {
+	if a == nil {
+		return nil
+	}
+	return a.Connection
 }
 
 // summary is the row's, unless what was seen says more: which status came, or that an
@@ -176,7 +187,7 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentMaybe // what came is no answer to it, or not all of it is
 	case noApplication(&try{Attempt: a, err: a.Err, protocol: a.Protocol}):
 		return failure.SentNo
-	case a.FirstByte > 0 && greeted(&try{Attempt: a, protocol: a.Protocol}):
+	case a.FirstByte > 0 && (greeted(&try{Attempt: a, protocol: a.Protocol}) || saidSettings(a)):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:
 		return failure.SentYes
@@ -199,6 +210,16 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	}
 	return failure.SentMaybe // hooks can be missing
+}
+
+// saidSettings says that what came is HTTP/2's first frame, which comes unasked.
+func saidSettings(a *listen.Attempt) bool {
+	t := &try{Attempt: a, err: a.Err}
+	line := t.head()
+	if line == "" {
+		line, _ = strconv.Unquote(strings.TrimPrefix(t.text(), textMalformedResponse))
+	}
+	return isHTTP2Settings(line)
 }
 
 // certificateRefused says that the upstream refused the handshake for our certificate.
@@ -383,7 +404,7 @@ func phases(t *try) failure.Phases {
 			}
 			if t.protocol != protocolHTTP3 {
 				p.TLS = between(handshakeStart(t), to)
-			} else if t.Connection == nil { // else QUIC's connect has it in it
+			} else if t.Connection == nil && layer(firstError(d.TLSErr, t.err), textQUICCrypto) != "" { // else QUIC's connect has it in it
 				p.Connect, p.TLS = nil, between(handshakeStart(t), to)
 			}
 		}
@@ -495,15 +516,16 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		}
 		lines = append(lines, "lookup "+host+": "+what+" after "+ms(elapsed(l.Start, orElse(l.End, t.end)))+systemServer(t, l.Err))
 	}
+	shaken := t.protocol == protocolHTTP3 && layer(firstError(d.TLSErr, t.err), textQUICCrypto) != ""
 	for _, c := range connects(t.Attempt) {
-		if c.Err != nil && t.protocol == protocolHTTP3 && dialled(t.Attempt) {
+		if shaken && c.Err != nil {
 			continue // that is the handshake's: UDP has no connect
 		}
 		lines = append(lines, "connect "+c.Address+": "+connectWords(c)+" after "+ms(elapsed(c.Start, orElse(c.End, t.end))))
 	}
 	if stoppedAtProxy(t) {
 		lines = append(lines, proxyLine(t))
-	} else if t.TLS && dialled(t.Attempt) {
+	} else if t.TLS && dialled(t.Attempt) && (shaken || t.protocol != protocolHTTP3) {
 		took := ms(elapsed(handshakeStart(t), orElse(d.TLSDone, t.end)))
 		if err := firstError(d.TLSErr, t.err); unbegun(t) {
 			lines = append(lines, "TLS handshake: not begun")

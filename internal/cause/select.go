@@ -22,7 +22,7 @@ func selectCause(h *listen.Heard) finding {
 	s, now := &h.Selection, h.Start.Add(h.Duration)
 	if len(s.Pool) == 0 {
 		if s.LookupErr != nil {
-			f := found(UpstreamLookupFailed, lookupEvidence(s))
+			f := found(UpstreamLookupFailed, append([]string{lookupEvidence(s)}, failedWords(s.LookupErr)...)...)
 			if words := notFoundWords(s.LookupErr); words != nil {
 				f.evidence = append(f.evidence, words...)
 				f.summary = "The lookup of the upstreams (dynamic {upstream}) found none."

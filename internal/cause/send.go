@@ -167,11 +167,11 @@ func sendCause(t *try) finding {
 	case diedIdle(t, err):
 		return keepaliveCause(t)
 	case reset && alertMayBeLost(t):
-		return found(Unknown, closedAfterHandshake).at(phase)
+		return afterHandshake().at(phase)
 	case whole || nothingSent(t.Attempt) || t.text() == textServerClosed:
 		return nothing // it was over before, or after
 	case died(err) && t.protocol == protocolH2C && !spokeHTTP2(t):
-		return found(Unknown, closedAfterPreface).at(phase)
+		return afterPreface().at(phase)
 	case died(err) && saidOther(t).is():
 		return saidOther(t) // it spoke, and reset the connection for what it was sent
 	case died(err) && t.protocol == protocolFastCGI && t.RequestBytes < 0:
@@ -186,6 +186,13 @@ func sendCause(t *try) finding {
 
 // closedAfterHandshake is all that is known where an alert may have been lost.
 const closedAfterHandshake = "the connection was closed right after the TLS handshake: a missing or refused client certificate looks like this, and so does a crash"
+
+// afterHandshake is the finding of that.
+func afterHandshake() finding {
+	f := found(Unknown, closedAfterHandshake)
+	f.summary = "{upstream} closed the connection right after the TLS handshake: for want of a client certificate, or because it crashed; nothing tells which."
+	return f.advise("Look at the TLS log of {upstream} at this time: if it wants a client certificate, set tls_client_auth in the transport; else look for a crash.")
+}
 
 // alertMayBeLost says that writing failed on a TLS connection that had just been
 // made. In TLS 1.3 a server refuses a client's certificate after the handshake, and
@@ -281,7 +288,7 @@ var RequestNotSendable = &Row{
 	Name: "request_not_sendable", Category: failure.CategoryUnavailable, ProxyError: "proxy_configuration_error",
 	Phase: failure.PhaseSend, Side: failure.SideProxy,
 	Summary:      "Caddy's own transport refused to send the request to {upstream}.",
-	Advice:       "Check what header_up sets; where a length is missing, set request_buffers.",
+	Advice:       "Correct what the error names: mostly a field that header_up sets.",
 	Meaning:      "The transport refused to send the request: it has a header field, a method or a length that must not be sent, or no name is known to check the certificate by. Nothing of the request left this machine.",
 	RecognisedBy: "The transport's own refusal, before any byte of the request was written; the error names the field.",
 	Witnesses:    []Witness{WitnessError},

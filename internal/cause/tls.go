@@ -57,6 +57,9 @@ func tlsCause(t *try) finding {
 			f.evidence = append(f.evidence, proxied...)
 			return f.advise(adviceNoPROXY)
 		}
+		if other := otherProtocol(string(plain.RecordHeader[:]), ""); other.summary != "" {
+			f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
+		}
 		return f
 	}
 	if f := certificateCause(t, err); f.is() {
@@ -75,7 +78,11 @@ func tlsCause(t *try) finding {
 		}
 		return found(TLSTimeout, handshakeLines(t)...).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
-		return found(TLSVersionUnsupported, errorWords(err))
+		words := errorWords(err)
+		if version, parsed := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(innermost(err), textServerSelectedTLS)), 16, 16); parsed == nil {
+			words += ", which is " + tls.VersionName(uint16(version))
+		}
+		return found(TLSVersionUnsupported, words)
 	case strings.HasPrefix(innermost(err), textNoServerName):
 		// With proxy_protocol Caddy makes the handshake by itself, without the name
 		// that net/http would take from the address.

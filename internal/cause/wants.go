@@ -219,7 +219,21 @@ func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(advice
 func wantsBetterTLS(_ *listen.Attempt, f finding) finding { return f.advise(adviceTLS12) }
 
 // inHandshake is for what is only said in TLS's.
-func inHandshake(_ *listen.Attempt, f finding) finding { return f.at(failure.PhaseTLS) }
+func inHandshake(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, versionsLine(a)...)
+	if a.Protocol == protocolHTTP3 {
+		return f.at(failure.PhaseTLS).advise("Take 3 out of versions in the transport, or turn HTTP/3 on at {upstream}: in the handshake it says that it does not speak it.")
+	}
+	return f.at(failure.PhaseTLS).advise("Set versions in the transport to those that {upstream} offers in TLS (ALPN): in the handshake it says that none of Caddy's is among them.")
+}
+
+// adviceOnlyHTTP1 is for an upstream that answered HTTP/2 in HTTP/1.
+func adviceOnlyHTTP1(a *listen.Attempt) string {
+	if a.TLS {
+		return "Set versions 1.1 in the transport: {upstream} answers in HTTP/1."
+	}
+	return "Write http:// in front of {upstream} instead of h2c://, or take h2c out of versions in the transport: it answers in HTTP/1."
+}
 
 // wantsVersion says which version was refused.
 func wantsVersion(a *listen.Attempt, f finding) finding {
@@ -283,6 +297,7 @@ func wantsNoPROXY(a *listen.Attempt, f finding) finding {
 // wrongName is for a server name and a Host that don't fit.
 func wrongName(a *listen.Attempt, f finding) finding {
 	f.proxyError = "proxy_configuration_error" // no alert came
+	f.summary = nameSummary(a)
 	f.evidence = append(f.evidence, nameLine(a)...)
 	f.evidence = append(f.evidence, hostLine(a)...)
 	return f.advise(adviceForServerName(a))
@@ -291,20 +306,26 @@ func wrongName(a *listen.Attempt, f finding) finding {
 // wantsServerName is for a server that refuses the handshake for its name.
 func wantsServerName(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, nameLine(a)...)
-	name, why := askedFor(a)
 	if f.row == TLSServerNameRejected {
-		switch {
-		case why != "":
-			f.summary = "{upstream} wants a server name in the TLS handshake, and none was sent."
-		case name != "" && !strings.Contains(name, "{"):
-			f.summary = "{upstream} does not serve the name that was asked for in the TLS handshake."
-		}
+		f.summary = nameSummary(a)
 	}
-	if why != "" {
+	if noNameSent(a) {
 		f.evidence = append(f.evidence, hostLine(a)...)
 		return f.advise(adviceForServerName(a))
 	}
 	return f
+}
+
+// nameSummary says which of the two it was, as far as it is known: another name was sent,
+// or none.
+func nameSummary(a *listen.Attempt) string {
+	switch name, why := askedFor(a); {
+	case why != "":
+		return "{upstream} wants a server name in the TLS handshake, and none was sent."
+	case name != "":
+		return "{upstream} does not serve the name that was asked for in the TLS handshake."
+	}
+	return ""
 }
 
 // mayWantServerName is for an alert that says nothing else where a name was sent.

@@ -147,10 +147,16 @@ func sent(f *failure.Failure) string {
 	switch f.RequestSent {
 	case failure.SentNo:
 		if n := len(f.Attempts); n > 0 && f.Attempts[n-1].Status != 0 {
-			return "no: what answered " + strconv.Itoa(f.Attempts[n-1].Status) + " did not process it, so trying again is safe"
+			return "no: what answered " + statusOf(f.Attempts[n-1]) + " did not process it, so trying again is safe"
 		}
 		return "no: the upstream did not process it, so trying again is safe"
 	case failure.SentMaybe:
+		if n := len(f.Attempts); n > 0 && f.Attempts[n-1].Status != 0 {
+			return "maybe: who answered " + statusOf(f.Attempts[n-1]) + " may be another than the upstream, and nothing tells who had the request"
+		}
+		if slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.PhasesMS.Headers != nil }) {
+			return "maybe: bytes of it left, and what came back is no answer to it, so the upstream may have processed it"
+		}
 		if !slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.PhasesMS.Send != nil }) {
 			return "maybe: there was a connection, and what was sent over it is not known, so the upstream may have processed it"
 		}
@@ -178,7 +184,15 @@ func answered(f *failure.Failure) string {
 	case last.Status == 0, f.Outcome == failure.Truncated, f.Outcome == failure.Abandoned:
 		return who + " began to answer"
 	}
-	return who + " answered " + strconv.Itoa(last.Status)
+	return who + " answered " + statusOf(last)
+}
+
+// statusOf is an answer's status as it came.
+func statusOf(a failure.Attempt) string {
+	if a.Protocol == "http/1.1" {
+		return fmt.Sprintf("%03d", a.Status) // there it has three digits
+	}
+	return strconv.Itoa(a.Status)
 }
 
 func limit(l *failure.Limit) string {
@@ -369,7 +383,7 @@ func details(a failure.Attempt) []string {
 	}
 	said = append(said, words(a.Protocol)...)
 	if a.Status != 0 {
-		said = append(said, "status "+strconv.Itoa(a.Status))
+		said = append(said, "status "+statusOf(a))
 	}
 	if a.Errno != "" {
 		said = append(said, a.Errno)
