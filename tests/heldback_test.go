@@ -237,7 +237,7 @@ func TestUnpassableStatus(t *testing.T) {
 						t.Errorf("recorded %s %s %s %s %d", f.Outcome, f.Cause, f.Phase, f.Side, f.Status)
 					}
 					if !slices.ContainsFunc(f.Evidence, func(line string) bool {
-						return strings.Contains(line, "the status "+strconv.Itoa(test.status)+":")
+						return strings.Contains(line, "the status "+strconv.Itoa(test.status)+":") || strings.Contains(line, fmt.Sprintf("the status %03d:", test.status))
 					}) {
 						t.Errorf("the evidence is %q", f.Evidence)
 					}
