@@ -83,7 +83,7 @@ func otherThere(t *try, f finding) finding {
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI)
 	case proxied && !t.TLS: // else the handshake would have failed for it
-		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherPort))
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherTold))
 	case t.TLS:
 		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")))
 	case strings.HasPrefix(t.Network, "unix"):
@@ -113,7 +113,7 @@ func askIt(t *try, likely ...string) string {
 	if last := len(likely) - 1; last > 0 {
 		likely = []string{strings.Join(likely[:last], ", "), likely[last]}
 	}
-	answers := "if it is answered, look in the log there for a crash upon this request, and at the Host that it gets (header_up Host)."
+	answers := "if it is answered, look in the log there for a crash upon this request, and at the Host that it gets (header_up Host; nginx's return 444)."
 	if nothingSent(t.Attempt) {
 		answers = "if it is answered, look for a restart, or for a list of addresses that it takes connections from."
 	}
@@ -144,9 +144,10 @@ const adviceNoFastCGI = "Look at the log of php-fpm at this time. If it has noth
 
 // What mostly ends a connection at once.
 const (
-	handsOn   = "nothing works behind it (a published Docker port, a balancer or a tunnel whose target is gone)"
+	handsOn   = "nothing works behind it (a published Docker port, a tunnel or a balancer whose target is gone)"
 	tlsPort   = "it speaks TLS (https://)"
-	otherPort = "it speaks another protocol (FastCGI: php_fastcgi; HTTP/2 alone: h2c://)"
+	otherPort = "it wants something else than HTTP/1.1 (FastCGI: php_fastcgi; HTTP/2 alone: h2c://; uwsgi; a PROXY header first: proxy_protocol)"
+	otherTold = "it wants something else than HTTP/1.1 (FastCGI: php_fastcgi; HTTP/2 alone: h2c://; uwsgi)" // where a PROXY header is sent
 )
 
 // What a port's number speaks for.

@@ -61,13 +61,13 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 		},
 		{name: "the same, reset", took: millisecond, before: never, err: reset, cause: ResetBeforeResponse, says: []string{"(curl -v http://10.0.0.7:8080/)", "published Docker port"}, not: []string{"killed", "nothing worked"}},
 		{name: "a TLS port", took: millisecond, before: never, change: on("8443"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"Write https:// in front", "Docker"}, not: []string{"(https://)"}},
-		{name: "php-fpm's port", took: millisecond, before: never, err: reset, change: on("9000"), cause: ResetBeforeResponse, side: failure.SideProxy, says: []string{"Use php_fastcgi"}, not: []string{"another protocol"}},
+		{name: "php-fpm's port", took: millisecond, before: never, err: reset, change: on("9000"), cause: ResetBeforeResponse, side: failure.SideProxy, says: []string{"Use php_fastcgi"}, not: []string{"something else than HTTP"}},
 		{name: "uwsgi's port", took: millisecond, before: never, change: on("3031"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"http-socket"}},
 		{name: "Tomcat's other port", took: millisecond, before: never, change: on("8009"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"AJP"}},
 		{name: "a database's port", took: millisecond, before: never, change: on("5432"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"database"}},
 		{
 			name: "a PROXY header went before", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Limits = proxied }, cause: ClosedBeforeResponse,
-			says: []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"},
+			says: []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"}, not: []string{"a PROXY header first"},
 		},
 		{name: "over TLS", took: millisecond, before: never, change: func(a *listen.Attempt) { a.TLS = true }, cause: ClosedBeforeResponse, says: []string{"tls_client_auth", "(curl -vk https://10.0.0.7:8080/)"}, not: []string{"Docker"}},
 		{

@@ -106,7 +106,9 @@ func endedByUs(t *try) finding {
 	if t.Connection != nil && t.Connection.Carried != nil && t.Connection.Carried.Encrypted {
 		evidence = "Caddy's own side closed the connection, upon something that came over it and was no answer"
 	}
-	return found(Unknown, evidence).at(reached(t.Attempt))
+	f := found(Unknown, evidence).at(reached(t.Attempt))
+	f.summary = "Caddy's own side ended the connection to {upstream}, and nothing tells why."
+	return f
 }
 
 // endCause is that of a request which Go's transport repeated by itself, because its
@@ -324,7 +326,9 @@ func bodylessCause(t *try) finding {
 const textManyInterim = "too many 1xx informational responses"
 
 func manyInterim() finding {
-	return found(Unknown, "more interim answers (1xx) came than Caddy's transport takes, and no final one").at(failure.PhaseHeaders)
+	f := found(Unknown, "more interim answers (1xx) came than Caddy's transport takes, and no final one").at(failure.PhaseHeaders)
+	f.summary = "{upstream} sent more interim answers (1xx) than Caddy takes, and no final one."
+	return f.advise("Let the application send its answer after few interim ones (100, 102, 103).")
 }
 
 // goawayCause adds how many requests a connection had carried when it was ended: a server

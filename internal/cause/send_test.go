@@ -145,3 +145,12 @@ func TestOptionsOfARequestThatCannotBeSent(t *testing.T) {
 		tells(t, f, test.says, []string{"header_up"})
 	}
 }
+
+// What nothing tells apart is said to be so, with both ways on.
+func TestWhatSpokeBeforeItWasAsked(t *testing.T) {
+	f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) { a.Err, a.Wrote = errors.New(textUnsolicited), 0 })))
+	if f.Cause != Unknown.Name || !strings.Contains(f.Summary, "nothing tells which") {
+		t.Errorf("%s: %s", f.Cause, f.Summary)
+	}
+	tells(t, f, []string{"HTTP/2 alone", "correct the port"}, nil)
+}

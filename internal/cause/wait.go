@@ -43,7 +43,9 @@ func waitCause(t *try) finding {
 		if f := saidOther(t); f.is() {
 			return f
 		}
-		return found(Unknown, "it sent something before the request was written")
+		f := found(Unknown, "it sent something before the request was written")
+		f.summary = "{upstream} sent something before it was asked: it speaks HTTP/2 alone, or another protocol that greets first; nothing tells which."
+		return f.advise("If {upstream} speaks HTTP/2 alone, set versions 2 in the transport, or write h2c:// without TLS; else correct the port: a mail, SSH or database server greets first.")
 	case strings.HasSuffix(text, textManyInterim):
 		return manyInterim()
 	case isAwaitingTimeout(t):
