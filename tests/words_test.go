@@ -55,7 +55,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{
 			// What was whole did not only begin; what Caddy returns then is no error of the upstream's.
 			fault: "retries_used_up",
-			says:  []string{"yes: the upstream answered 503", "lb_retry_match takes this answer for a failure: the client got an error of Caddy's", "Retry-After"},
+			says:  []string{"yes: the upstream answered 503", "lb_retry_match takes this answer for a failure: the client got an error of Caddy's", "Retry-After", "lb_retries 1 is used up, within "},
 			not:   []string{"began to answer", "matched retry_match"},
 		},
 		{
@@ -114,7 +114,7 @@ func TestWordsOfARecord(t *testing.T) {
 		},
 		{fault: "dynamic_lookup_server_failed", says: []string{"The lookup of the upstreams (dynamic a app.test:80) failed."}, not: []string{"NXDOMAIN"}},
 		{fault: "dns_nxdomain", says: []string{"Go does not say which"}},
-		{fault: "dns_label_too_long", not: []string{"Go does not say which"}}, // nobody was asked
+		{fault: "dns_label_too_long", says: []string{"no resolver was asked: "}, not: []string{"Go does not say which"}}, // nobody was asked
 		{
 			fault: "fastcgi_length_unknown_checked",
 			says:  []string{"(FastCGI), and that is not known", "the request came without a Content-Length", "request_buffers in force: 4096 bytes, and the body is longer", "Set request_buffers"},

@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,6 +54,9 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		// HTTP/3's transport looks up even no name; the others dial this machine.
 		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
 	case dnsError.IsNotFound:
+		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
+			return found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters")
+		}
 		return found(DNSNameNotFound, notFoundWords(dnsError)...)
 	case dnsError.IsTimeout:
 		f := found(DNSTimeout)
@@ -67,6 +71,9 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 	}
 	return f
 }
+
+// maxLabel is how long a part of a name may be (RFC 1035 section 2.3.4).
+const maxLabel = 63
 
 // notFoundWords say of a name that was looked up in vain what isn't known of it: Go has one
 // error for a name that does not exist, and for one that has no such record. nil where no

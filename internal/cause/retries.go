@@ -95,7 +95,7 @@ func notAgain(h *listen.Heard, v verdict) []string {
 	why := ""
 	switch endingOf(h, limits, v.attempt) {
 	case endingRetries:
-		why = "lb_retries " + strconv.Itoa(limits.Retries) + " is used up"
+		why = "lb_retries " + strconv.Itoa(limits.Retries) + " is used up, within " + ms(triesOf(h, limits).lasted)
 	case endingDuration:
 		why = failure.TryDuration + " " + ms(tryDuration(limits)) + " is over"
 	case endingKind:
