@@ -16,6 +16,9 @@ import (
 // answer what may be behind it. Nothing that came tells: the time that it took does, and
 // what this upstream did before.
 func endedUnanswered(t *try, f finding) finding {
+	if t.Interim != 0 {
+		return endedAfterInterim(t, f)
+	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
 	took := elapsed(sent(t), t.end)
 	atOnce := took <= bound(t)
@@ -40,7 +43,7 @@ func endedUnanswered(t *try, f finding) finding {
 // endedUnread says the same of a connection that was ended while the request was being
 // sent: where nothing has ever worked, it was not for the request's size.
 func endedUnread(t *try, f finding) finding {
-	if t.Before == nil || t.Before.Answers > 0 || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
+	if t.Interim != 0 || t.Before == nil || t.Before.Answers > 0 || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
 		return f
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)

@@ -109,7 +109,11 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	case closed && t.FirstByte > 0:
 		return found(ResponseCutInHeaders, evidence+": the upstream closed the connection")
 	case closed:
-		return found(ClosedBeforeResponse, evidence+": the upstream closed the connection")
+		f := found(ClosedBeforeResponse, evidence+": the upstream closed the connection")
+		if t.Interim != 0 {
+			return endedAfterInterim(t, f)
+		}
+		return f
 	}
 	f := found(StreamReset, evidence).at(phase)
 	if strings.HasPrefix(name, textH3Rejected) {

@@ -481,7 +481,7 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 			lines = append(lines, "reused a connection")
 		}
 		if t.Status == 0 && t.Interim != 0 {
-			lines = append(lines, "an interim answer came, which is none: "+strconv.Itoa(t.Interim))
+			lines = append(lines, interimLine(t))
 		}
 		if t.Status == 0 && (t.Wrote > 0 || nothingSent(t.Attempt)) {
 			switch {
@@ -490,13 +490,15 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 			case t.Wrote == 0:
 			case t.WriteErr != nil:
 				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
+			case t.FirstByte > 0 && t.Interim != 0: // the first byte is the interim one's
+				lines = append(lines, "a final answer began after it")
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
 			case openingCause(t).is(), saidOther(t).is(), // something came, and is quoted
 				isHTTP2(t), t.protocol == protocolHTTP3: // what can't be decoded is no first byte
-				lines = append(lines, "the request was written; no answer to it came in "+ms(elapsed(t.Wrote, t.end)))
+				lines = append(lines, noFinal(t, "the request was written; no answer to it came in ")+ms(elapsed(t.Wrote, t.end)))
 			default:
-				lines = append(lines, "the request was written; no byte of an answer came in "+ms(elapsed(t.Wrote, t.end)))
+				lines = append(lines, noFinal(t, "the request was written; no byte of an answer came in ")+ms(elapsed(t.Wrote, t.end)))
 			}
 		}
 		return lines

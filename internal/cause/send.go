@@ -199,7 +199,7 @@ func afterHandshake() finding {
 // closes; who writes before the alert was read sees nothing but a closed connection.
 func alertMayBeLost(t *try) bool {
 	c := t.Connection
-	return t.TLS && c != nil && !c.Reused && t.FirstByte == 0 && elapsed(c.At, t.end) <= roundTrip
+	return t.TLS && c != nil && !c.Reused && t.FirstByte == 0 && t.Interim == 0 && elapsed(c.At, t.end) <= roundTrip
 }
 
 // isWriteError says that err comes from writing to the upstream's connection.

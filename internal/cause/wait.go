@@ -105,7 +105,7 @@ func closedCause(t *try) finding {
 // sentPROXY says what may be behind a close without a word, where a PROXY header goes
 // before the request. Nothing tells it from a crash.
 func sentPROXY(t *try) []string {
-	if t.Limits == nil || t.Limits.ProxyProtocol == "" {
+	if t.Limits == nil || t.Limits.ProxyProtocol == "" || t.Interim != 0 {
 		return nil
 	}
 	return []string{"a PROXY protocol header (" + t.Limits.ProxyProtocol + ") was sent: an upstream that does not expect one closes like this"}
@@ -157,7 +157,7 @@ const adviceNoReuse = "Set keepalive off in the transport: most likely {upstream
 // request, and may have worked on it.
 func diedIdle(t *try, err error) bool {
 	c := t.Connection
-	if c == nil || !c.Reused || !c.WasIdle || t.FirstByte > 0 || !died(err) {
+	if c == nil || !c.Reused || !c.WasIdle || t.FirstByte > 0 || t.Interim != 0 || !died(err) {
 		return false
 	}
 	return soon(t) && byPeer(t, err)
@@ -269,7 +269,7 @@ var ClosedBeforeResponse = &Row{
 		"at once, where it never answered: a port that speaks TLS or another protocol, or expects a PROXY protocol header",
 		"at once, where it never answered: a published Docker port, a tunnel or a balancer behind which nothing listens",
 		"after seconds: the server's own limit (--timeout of gunicorn, request_terminate_timeout of php-fpm, WriteTimeout of Go's server, which logs nothing)",
-		"a worker that was killed after it had sent 100 or 103, which are no answers",
+		"a worker that was killed after it had sent 100 or 103, which are no final answers: then the evidence says so, and nobody but it is asked about",
 	},
 	Fix: Fix{
 		Caddy:       "A GET may be tried again at another upstream.",
@@ -303,6 +303,7 @@ var ResetBeforeResponse = &Row{
 		"the application's process was killed with the request unread",
 		"a published Docker port, a tunnel or a balancer whose target has gone",
 		"at once, where it never answered: a port of php-fpm, uwsgi or TLS, which closes on HTTP that it has not read",
+		"a worker that was killed after it had sent 100 or 103, which are no final answers",
 		"a firewall that resets connections it does not know",
 		"a server that speaks only HTTP/2, and was sent HTTP/1.1",
 	},

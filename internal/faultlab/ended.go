@@ -74,6 +74,12 @@ func endedFaults() []Fault {
 			Start: overTCP(answers("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")),
 		},
 		{
+			// Nobody who had not read the request answers 103, so that it is no race either.
+			Name:  "cut_after_interim_reused",
+			Cause: "closed_before_response", Phase: "wait", Side: "upstream", Outcome: "failed", Status: 502, RequestSent: "maybe",
+			Start: overTCP(answersOnce(func(c *conn) { c.say("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") }), sends(post()), after(warmUp)),
+		},
+		{
 			Name:  "closed_after_100",
 			Cause: "closed_before_response", Phase: "wait", Side: "upstream", Outcome: "failed", Status: 502, RequestSent: "maybe",
 			Start: overTCP(continues(interim, func(*conn) {}), sends(post())),

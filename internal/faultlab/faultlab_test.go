@@ -132,6 +132,7 @@ var proofs = map[string]check{
 	"cut_in_status_line_tls":   text(`malformed HTTP status code "20"`),
 	"header_without_colon_tls": as[textproto.ProtocolError](),
 	"cut_after_interim":        is(io.ErrUnexpectedEOF),
+	"cut_after_interim_reused": is(io.ErrUnexpectedEOF),
 	"reset_between_headers":    is(io.ErrUnexpectedEOF),
 	"reset_in_header":          as[textproto.ProtocolError](),
 	"stalled_in_headers":       text("timeout awaiting response headers"),

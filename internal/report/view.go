@@ -160,7 +160,7 @@ func sent(f *failure.Failure) string {
 		if !slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.PhasesMS.Send != nil }) {
 			return "maybe: there was a connection, and what was sent over it is not known, so the upstream may have processed it"
 		}
-		return "maybe: bytes of it left and no answer came back, so the upstream may have processed it"
+		return "maybe: bytes of it left and no final answer came back, so the upstream may have processed it"
 	case failure.SentYes:
 		return "yes: " + answered(f)
 	default:

@@ -1,0 +1,59 @@
+package cause
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An interim answer (1xx) is no answer yet, but who sends one speaks HTTP and has the
+// request: what would explain that nobody there read it is refuted.
+
+// interimWords are a status as people read it: 103 (Early Hints).
+func interimWords(status int) string {
+	words := strconv.Itoa(status)
+	if text := http.StatusText(status); text != "" {
+		words += " (" + text + ")"
+	}
+	return words
+}
+
+// interimLine says which interim answer came, and what that proves. A server answers 100
+// as soon as it has the header, mostly without its application.
+func interimLine(t *try) string {
+	has := "the request"
+	if t.Interim == http.StatusContinue {
+		has = "the request's header"
+	}
+	return "the interim answer " + interimWords(t.Interim) + " came, which is no final one: the upstream speaks HTTP, and has " + has
+}
+
+// endedAfterInterim is for a connection that was ended after an interim answer: only who
+// works on the request can tell why.
+func endedAfterInterim(t *try, f finding) finding {
+	ended := "closed"
+	if f.row == ResetBeforeResponse {
+		ended = "reset"
+	}
+	f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " the connection without a final one."
+	if took := elapsed(sent(t), t.end); took >= time.Second {
+		known := *t
+		known.Attempt = new(*t.Attempt)
+		known.Before = nil // it has spoken, whether it has ever finished or not
+		return ownLimit(&known, f, took)
+	}
+	if t.Interim == http.StatusContinue {
+		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had taken the request, and had answered 100 to go on with it.")
+	}
+	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.")
+}
+
+// noFinal says of what a line tells that did not come that it is of a final answer, where
+// an interim one did.
+func noFinal(t *try, line string) string {
+	if t.Interim == 0 {
+		return line
+	}
+	return strings.NewReplacer("an answer", "a final answer", "no answer", "no final answer").Replace(line)
+}
