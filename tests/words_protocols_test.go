@@ -31,6 +31,39 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "reset_after_103", says: []string{"103 (Early Hints), and then reset the connection"}, not: []string{"has not answered anything"}},
 		{fault: "cut_in_headers_after_100", says: []string{"a final answer began after it"}, not: []string{"the first byte of an answer"}},
 		{fault: "response_header_timeout_after_100", says: []string{"no byte of a final answer came"}, not: []string{"no answer came back"}},
+
+		// What was seen of the answer's header is seen, and Caddy's own verdict is no code of
+		// the upstream's.
+		{
+			fault: "h2_header_name_in_capitals",
+			says:  []string{"answered with a header that breaks the rules of HTTP/2, and Caddy refused", "Caddy's side ended the stream: HTTP/2 error code PROTOCOL_ERROR", "names in lower case", "yes: the upstream began to answer", "headers "},
+			not:   []string{"no answer", "maybe:", "HTTP/3"},
+		},
+		{fault: "h2_header_with_newline", says: []string{"no line break in a value", "yes: the upstream began to answer"}, not: []string{"no answer", "maybe:"}},
+		{fault: "h2_headers_without_status", says: []string{"Caddy's side ended the stream", "if the server speaks HTTP/1.1 as well", "yes:"}, not: []string{"HTTP/3"}},
+		{
+			fault: "h2c_hpack_broken",
+			says:  []string{"answered with a header that Caddy could not decode", "Caddy's side ended the connection: HTTP/2 error code COMPRESSION_ERROR", "http:// in place of h2c://", "yes: the upstream began to answer"},
+			not:   []string{"no answer", "maybe:", "HTTP/3", "another on the same connection"},
+		},
+		{fault: "h2_hpack_broken", says: []string{"could not decode", "yes:"}, not: []string{"no answer", "maybe:"}},
+		{fault: "h2_data_before_headers", says: []string{"can't be read as an answer to it", "Caddy's side ended the stream"}, not: []string{"no answer to it"}},
+		{fault: "h2_headers_far_too_large", says: []string{"can't be read as an answer to it"}, not: []string{"no answer to it"}},
+		{fault: "h3_qpack_broken", says: []string{"broke the rules of HTTP/3.", "Caddy's side refused the answer's header", "without 3"}, not: []string{"HTTP/2"}},
+		{fault: "h3_headers_without_status", says: []string{"Caddy's side refused the answer's header"}, not: []string{"HTTP/2"}},
+		{fault: "h3_data_before_headers", says: []string{"Caddy's side ended the stream", "without 3"}, not: []string{"HTTP/2"}},
+
+		// A code by which the upstream ends the request says where to look.
+		{
+			fault: "h2_stream_refused_post",
+			says:  []string{"refused the request's stream without processing it", "the upstream reset the stream: HTTP/2 error code REFUSED_STREAM, which says that it did not process the request", "not at its application's", "request_buffers", "no:"},
+			not:   []string{"Look at the application's log", "GetBody"},
+		},
+		{fault: "h3_request_rejected", says: []string{"without processing it", "H3_REQUEST_REJECTED", "not at its application's"}, not: []string{"HTTP/2", "request_buffers"}},
+		{fault: "h2_stream_reset_on_reused", says: []string{"the upstream reset the stream: HTTP/2 error code INTERNAL_ERROR", "a panic"}},
+		{fault: "h3_stream_reset", says: []string{"the upstream reset the stream: HTTP/3 error code H3_INTERNAL_ERROR", "a panic"}, not: []string{"HTTP/2"}},
+		{fault: "h2_stream_reset_cancel", says: []string{"which says that it no longer works on the request", "grpc-timeout"}},
+		{fault: "h2_goaway_unprocessed_error", says: []string{"GOAWAY with the error code ENHANCE_YOUR_CALM", "Caddy asks too much of it", "raise the one that its log names"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

@@ -64,6 +64,9 @@ type verdict struct {
 // upstream's doing. The caller fills in ID, Time, Instance, Site, Request,
 // Incident and TraceID.
 func Diagnose(h *listen.Heard) *failure.Failure {
+	for i := range h.Attempts {
+		hearUnreadHeader(&h.Attempts[i])
+	}
 	v, ok := judge(h)
 	if !ok {
 		return nil

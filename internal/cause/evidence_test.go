@@ -202,7 +202,7 @@ func TestWhatARecordSays(t *testing.T) {
 			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
 				a.Protocol, a.TLS, a.Err = protocolH2, true, http2.ConnectionError(http2.ErrCodeProtocol)
 			})),
-			says: []string{"no answer to it came in"},
+			says: []string{"can't be read as an answer to it"},
 			not:  []string{"no byte"},
 		},
 		{

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
-	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // Texts of HTTP/2's transport, for errors that have no type of their own.
@@ -44,16 +43,6 @@ func spokeHTTP2(t *try) bool {
 	return t.Connection != nil && t.Connection.WasIdle && t.Connection.Idle > roundTrip || t.RequestBytes > 128<<10
 }
 
-// refusedStream is for a stream that was refused: no application has it.
-func refusedStream(f finding) finding {
-	f.summary = "{upstream} refused the request's stream, and did not process the request."
-	return f.advise("Look whether {upstream} was restarted at this time, or takes too few streams at once on a connection. What it refuses can be sent again: a GET is by itself, others by lb_retries and lb_retry_match.")
-}
-
-// adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
-// client's deadline by grpc-timeout.
-const adviceGaveUp = "The upstream gave the request up: look for its own timeout, and for the deadline that a gRPC client sends along (grpc-timeout)."
-
 // http2Cause finds the cause where HTTP/2 has an error of its own.
 func http2Cause(t *try) finding {
 	phase, framing := reached(t.Attempt), failure.PhaseHeaders
@@ -67,18 +56,14 @@ func http2Cause(t *try) finding {
 		return f
 	}
 	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
-		return streamCause(t.Attempt, stream, phase, framing)
+		return streamCause(t, stream, phase, framing)
 	}
 	if goaway, ok := errors.AsType[http2.GoAwayError](t.err); ok {
 		said := "GOAWAY with the error code " + goaway.ErrCode.String()
 		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		f := goawayCause(t, said).at(phase)
-		if goaway.ErrCode != http2.ErrCodeNo && f.advice == "" {
-			return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
-		}
-		return f
+		return goawayCause(t, said).blamed(goaway.ErrCode.String()).at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
@@ -87,11 +72,17 @@ func http2Cause(t *try) finding {
 		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
-		return found(HTTPFramingError, "a frame is larger than HTTP/2 allows").at(framing)
+		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than HTTP/2 allows").at(framing)
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {
-	case strings.HasPrefix(text, textReceivedGoaway), strings.HasPrefix(text, textGracefulGoaway):
+	case strings.HasPrefix(text, textReceivedGoaway):
+		code := text[len(textReceivedGoaway):]
+		if end := strings.IndexFunc(code, func(r rune) bool { return !isNameRune(r) }); end >= 0 {
+			code = code[:end]
+		}
+		return goawayCause(t, "GOAWAY with the error code "+code+": the upstream said that this request was not processed").blamed(code).at(phase)
+	case strings.HasPrefix(text, textGracefulGoaway):
 		return goawayCause(t, "the upstream said that this request was not processed").at(phase)
 	case strings.HasPrefix(text, textSentGoaway):
 		return goawayCause(t).at(phase)
@@ -99,7 +90,7 @@ func http2Cause(t *try) finding {
 		// Only what the peer reset is ever tried again; its code stands in the middle.
 		code := strings.TrimSuffix(strings.TrimPrefix(t.text(), textCannotRetry+textStreamError), "; "+textFromPeer)
 		if parts := strings.Split(code, "; "); len(parts) > 1 {
-			return resetCause(t.Attempt, parts[1], phase)
+			return resetCause(t, parts[1], phase)
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
@@ -135,11 +126,11 @@ func openingCause(t *try) finding {
 
 // streamCause is that of one stream's error: the upstream reset it, or our side did
 // because of what came.
-func streamCause(a *listen.Attempt, stream http2.StreamError, phase, framing failure.Phase) finding {
-	evidence := "HTTP/2 error code " + stream.Code.String()
+func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase) finding {
+	evidence := "Caddy's side ended the stream: HTTP/2 error code " + stream.Code.String()
 	switch {
 	case stream.Cause != nil && stream.Cause.Error() == textFromPeer:
-		return resetCause(a, stream.Code.String(), phase)
+		return resetCause(t, stream.Code.String(), phase)
 	case stream.Cause != nil && stream.Cause.Error() == textH2HeadersExceeded:
 		return found(ResponseHeadersTooLarge)
 	case stream.Code == http2.ErrCodeCancel:
@@ -147,7 +138,16 @@ func streamCause(a *listen.Attempt, stream http2.StreamError, phase, framing fai
 	case stream.Cause != nil:
 		evidence += ": " + withoutSecrets(stream.Cause.Error())
 	}
-	return found(HTTPFramingError, evidence).at(framing)
+	f := framingCause(t, evidence).at(framing)
+	switch {
+	case framing != failure.PhaseHeaders || !ofHeader(stream.Cause):
+	case isField(stream.Cause):
+		f.summary = summaryBrokenHeader
+		f.advice = adviceField + avoidance(t)
+	default:
+		f.summary = summaryBrokenHeader
+	}
+	return f
 }
 
 // gaveUp says that the upstream gave the request up by RST_STREAM with CANCEL.
@@ -156,38 +156,34 @@ func gaveUp(err error) bool {
 	return ok && stream.Code == http2.ErrCodeCancel && stream.Cause != nil && stream.Cause.Error() == textFromPeer
 }
 
-// resetCause is that of a stream which the upstream reset with this code.
-func resetCause(a *listen.Attempt, code string, phase failure.Phase) finding {
-	if f := codeWants(a, code, "HTTP/2 error code "+code); f.is() {
-		return f.at(phase)
-	}
-	f := found(StreamReset, "HTTP/2 error code "+code).at(phase)
-	switch code {
-	case http2.ErrCodeCancel.String():
-		return f.advise(adviceGaveUp)
-	case http2.ErrCodeRefusedStream.String():
-		return refusedStream(f)
-	}
-	return f
-}
-
 // connectionErrorCause is that of a connection which our side ended because of what
 // came. Headers that are much larger than allowed have the same error as broken ones:
 // x/net's Framer gives the one up with PROTOCOL_ERROR, a single long field with
 // COMPRESSION_ERROR. Its own limit is 10 MiB, that of a config may be anything.
 func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) finding {
-	evidence := "HTTP/2 error code " + code.String()
+	evidence := "Caddy's side ended the connection: HTTP/2 error code " + code.String()
+	unread := unreadHeader(t.Attempt)
 	ambiguous := code == http2.ErrCodeProtocol || code == http2.ErrCodeCompression
-	if ambiguous && t.FirstByte == 0 && (t.Limits == nil || t.Limits.MaxResponseHeader > 0) {
+	if ambiguous && (t.FirstByte == 0 || unread) && (t.Limits == nil || t.Limits.MaxResponseHeader > 0) {
 		most := "max_response_header"
 		if t.Limits != nil {
 			most += " (" + counted(t.Limits.MaxResponseHeader, "byte") + ")"
 		}
-		f := found(Unknown, evidence+", which Caddy's side found in what came", "broken headers, or more than "+most+": both give this error").at(framing)
+		f := found(Unknown, evidence, "broken headers, or more than "+most+": both give this error").at(framing)
 		f.summary = "{upstream} answered in HTTP/2 with broken headers, or with far more than max_response_header allows: nothing tells which."
 		return f.advise("Measure the headers of this answer (curl -v --http2): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server (versions 1.1 in the transport avoids it).")
 	}
-	return found(HTTPFramingError, evidence).at(framing)
+	if code == http2.ErrCodeCompression {
+		evidence += ": a header came that can't be decoded (HPACK)"
+	}
+	if !alone(t.Attempt) {
+		evidence += ", upon what came for this request or for another on the same connection"
+	}
+	f := framingCause(t, evidence).at(framing)
+	if unread {
+		f.summary = "{upstream} answered with a header that Caddy could not decode."
+	}
+	return f
 }
 
 // fastCGICause finds the cause where an answer is not FastCGI, or its headers are
@@ -245,20 +241,21 @@ var StreamReset = &Row{
 	Name: "stream_reset", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
 	Phase: failure.PhaseWait, Side: failure.SideUpstream,
 	Summary:      "{upstream} ended the request's stream with an error.",
-	Advice:       "Look at the application's log; the error's code is in the evidence.",
+	Advice:       "Look at the log of the server at {upstream} at this time for the error's code, which is in the evidence.",
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream ended this request alone, with an error code; the connection goes on.",
-	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code. REFUSED_STREAM means that the request was not processed.",
+	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code, and what it says: the advice goes by it. REFUSED_STREAM and H3_REQUEST_REJECTED mean that the request was not processed.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},
 	UsualReasons: []string{
 		"the application's handler crashed (INTERNAL_ERROR)",
 		"too many streams at once, or a restart (REFUSED_STREAM)",
 		"the upstream gave the request up for its own timeout (CANCEL)",
+		"the upstream is asked more than it allows (ENHANCE_YOUR_CALM), or finds fault with the request (PROTOCOL_ERROR)",
 	},
 	Fix: Fix{
 		Caddy:       "HTTP/1.1 shows whether it is the protocol or the application.",
 		Caddyfile:   inTransportTo("https://app:8443", "versions 1.1"),
 		Docker:      nothingToChange,
-		Application: "Look at its log at this time; the code says which part of it gave up.",
+		Application: "Look at its log at this time; where the code is REFUSED_STREAM, at its server's: the application saw nothing.",
 	},
 	Rivals: []Rival{
 		{"http_framing_error", "the reset was received from the upstream; the error says so"},

@@ -30,9 +30,6 @@ const (
 	textH3HeadersTooLarge  = "http3: headers too large"
 )
 
-// adviceNoHTTP3 is for an upstream whose HTTP/3 is broken: the older versions need not be.
-const adviceNoHTTP3 = "Report it to whoever makes the upstream's server; versions 1.1 2 in the transport, without 3, avoids it."
-
 // http3Cause finds the cause where HTTP/3, or QUIC below it, has an error of its own.
 // All of QUIC's errors say of themselves that the connection is closed, so this goes
 // before the rules that take that for the upstream's doing.
@@ -78,11 +75,11 @@ func http3Cause(t *try) finding {
 	case strings.HasPrefix(text, textH3FrameTooLarge), layer(t.err, textH3HeadersTooLarge) != "":
 		return found(ResponseHeadersTooLarge)
 	case text == textH3NoHeaders:
-		return found(HTTPFramingError, "the answer does not begin with its headers")
+		return framingCause(t, "Caddy's side ended the stream: the answer does not begin with its headers")
 	case text == textH3TooMuchBody:
 		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
 	case strings.HasPrefix(text, textH3Invalid):
-		return found(HTTPFramingError, "the header of its answer can't be read: "+withoutSecrets(text[len(textH3Invalid):]))
+		return framingCause(t, "Caddy's side refused the answer's header: "+withoutSecrets(text[len(textH3Invalid):]))
 	}
 	return nothing
 }
@@ -103,7 +100,7 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		// Our side ends a connection so, once GOAWAY has come and nothing is under way.
 		return found(Goaway, "the upstream said that it takes no more requests").at(phase)
 	case strings.HasSuffix(name, textH3Local):
-		return found(HTTPFramingError, evidence).at(framing)
+		return framingCause(t, "Caddy's side ended it: HTTP/3 error code "+strings.TrimSuffix(name, textH3Local)).at(framing)
 	case closed && framing == failure.PhaseBody:
 		return found(ResponseTruncated, evidence+": the upstream closed the connection")
 	case closed && t.FirstByte > 0:
@@ -115,11 +112,7 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		}
 		return f
 	}
-	f := found(StreamReset, evidence).at(phase)
-	if strings.HasPrefix(name, textH3Rejected) {
-		return refusedStream(f)
-	}
-	return f
+	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
 }
 
 // layer is the text of the first error, of all that err wraps, that begins so; "" for

@@ -69,9 +69,6 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	if c := connectionOf(a); row == ConnectionLost && v.finding.advice == "" && c != nil && !a.HasAnswer() && (!c.Reused || c.WasIdle && c.Idle < leastForgotten) {
 		advice = adviceLost
 	}
-	if row == HTTPFramingError && a != nil && a.Protocol == protocolHTTP3 {
-		advice = adviceNoHTTP3
-	}
 	f.Advice = cut(fill(advice, upstream, address, f.Limit), maxError)
 	return f
 }
@@ -494,6 +491,8 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 				lines = append(lines, "a final answer began after it")
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
+			case unreadable(t):
+				lines = append(lines, "the request was written; what came in "+ms(elapsed(t.Wrote, t.end))+" can't be read as an answer to it")
 			case openingCause(t).is(), saidOther(t).is(), // something came, and is quoted
 				isHTTP2(t), t.protocol == protocolHTTP3: // what can't be decoded is no first byte
 				lines = append(lines, noFinal(t, "the request was written; no answer to it came in ")+ms(elapsed(t.Wrote, t.end)))

@@ -47,8 +47,12 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 		}
 		text = asked(text, resolversOf(a), looked)
 	}
-	return withoutSecrets(text)
+	return withoutSecrets(strings.TrimSuffix(text, textForProgrammers))
 }
+
+// textForProgrammers is what Go's transport of HTTP/2 adds for who wrote the program: it
+// leads an operator nowhere.
+const textForProgrammers = "; define Request.GetBody to avoid this error"
 
 // errorWords is the innermost error, for a line of evidence.
 func errorWords(err error) string { return withoutSecrets(innermost(err)) }

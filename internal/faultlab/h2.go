@@ -195,7 +195,7 @@ func http2Faults() []Fault {
 			faults[i].RequestSent = "no" // the upstream said so
 		case "h2_stream_reset", "h2_goaway_then_closed", "h2_closed_unanswered":
 			faults[i].RequestSent = "maybe"
-		case "h2_headers_without_status":
+		case "h2_headers_without_status", "h2c_hpack_broken", "h2_header_name_in_capitals", "h2_header_with_newline":
 			faults[i].RequestSent = "yes"
 		case "h2c_settings_malformed", "h2c_to_http1", "h2c_to_http1_cut", "h2c_to_ssh", "h2c_to_tls", "h2c_to_tls_nginx", "http1_to_h2c", "http1_to_h2_tls":
 			// "client conn could not be established", or "readLoopPeekFailLocked".

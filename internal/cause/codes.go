@@ -1,0 +1,183 @@
+package cause
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http2"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// What an error code of HTTP/2 or HTTP/3 says, and who raised it: the upstream, of the
+// request, or Caddy's side, of the answer.
+
+// meaning is what a code says by which an upstream ends a request (RFC 9113 section 7,
+// RFC 9114 section 8.1).
+type meaning struct {
+	codes []string
+	// says is what it says, after its name.
+	says string
+	// summary stands in for the row's; "" where that will do.
+	summary, advice string
+}
+
+// adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
+// client's deadline by grpc-timeout.
+const adviceGaveUp = "The upstream gave the request up: look for its own timeout, and for the deadline that a gRPC client sends along (grpc-timeout)."
+
+// meanings are those of the codes that tell where to look.
+var meanings = []meaning{
+	{
+		codes:   []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
+		says:    "it did not process the request",
+		summary: "{upstream} refused the request's stream without processing it.",
+		advice:  "Look at the limits and the log of the server at {upstream}, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop.",
+	},
+	{
+		codes:  []string{"INTERNAL_ERROR", "H3_INTERNAL_ERROR"},
+		says:   "something failed in it",
+		advice: "Look at the log of the application at {upstream} at this time for a panic, an exception or a handler that was aborted: for these servers send this code.",
+	},
+	{
+		codes:  []string{"CANCEL", "H3_REQUEST_CANCELLED"},
+		says:   "it no longer works on the request",
+		advice: adviceGaveUp,
+	},
+	{
+		codes:  []string{"ENHANCE_YOUR_CALM", "H3_EXCESSIVE_LOAD"},
+		says:   "Caddy asks too much of it",
+		advice: "Look at the limits of the server at {upstream}, for streams and requests on a connection, resets, pings and the size of a header: raise the one that its log names, or send less.",
+	},
+	{
+		codes: []string{
+			"PROTOCOL_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR",
+			"H3_GENERAL_PROTOCOL_ERROR", "H3_MESSAGE_ERROR", "H3_FRAME_ERROR", "H3_FRAME_UNEXPECTED", "H3_REQUEST_INCOMPLETE", "QPACK_DECOMPRESSION_FAILED",
+		},
+		says:   "it finds fault with what Caddy sent",
+		advice: "Look in the log of the server at {upstream} for what it finds wrong with the request: mostly a field of its header (what does header_up set?), which its application never sees.",
+	},
+}
+
+// meaningOf is what a code says; nil where it tells nothing of where to look.
+func meaningOf(code string) *meaning {
+	for i := range meanings {
+		if slices.Contains(meanings[i].codes, code) {
+			return &meanings[i]
+		}
+	}
+	return nil
+}
+
+// resetCause is that of a stream which the upstream reset with this code.
+func resetCause(t *try, code string, phase failure.Phase) finding {
+	protocol := "HTTP/2"
+	if t.protocol == protocolHTTP3 {
+		protocol = "HTTP/3"
+	}
+	evidence := "the upstream reset the stream: " + protocol + " error code " + code
+	if f := codeWants(t.Attempt, code, evidence); f.is() {
+		return f.at(phase)
+	}
+	m := meaningOf(code)
+	if m == nil {
+		return found(StreamReset, evidence).at(phase)
+	}
+	f := found(StreamReset, evidence+", which says that "+m.says).at(phase).advise(m.advice)
+	f.summary = m.summary
+	if refusedUnprocessed(t.err) && t.RequestBytes >= 0 {
+		f.advice += " With request_buffers, lb_retries and lb_retry_match Caddy sends even a request with a body again, which is safe here."
+	}
+	return f
+}
+
+// blamed advises by the code with which the upstream ended a connection, where that says
+// more than that it was ended.
+func (f finding) blamed(code string) finding {
+	switch code {
+	case "ENHANCE_YOUR_CALM", "PROTOCOL_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR":
+		m := meaningOf(code)
+		f.evidence = append(f.evidence, code+" says that "+m.says)
+		f.side = ""
+		return f.advise(m.advice)
+	}
+	if code != http2.ErrCodeNo.String() && f.advice == "" {
+		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
+	}
+	return f
+}
+
+// framingCause is that of what came and breaks the protocol's rules, so that Caddy's side
+// ended the stream or the connection.
+func framingCause(t *try, evidence string) finding {
+	return found(HTTPFramingError, evidence).advise("Report it to whoever makes the server at {upstream}." + avoidance(t))
+}
+
+// avoidance is how to do without a protocol that an upstream breaks, as far as it can.
+func avoidance(t *try) string {
+	switch t.protocol {
+	case protocolHTTP3:
+		return " Setting versions 1.1 2 in the transport, without 3, avoids it, if the server speaks HTTP over TCP as well."
+	case protocolH2C:
+		return " Writing http:// in place of h2c:// (versions 1.1 in the transport) avoids it, if the server speaks HTTP/1.1 as well."
+	}
+	return " Setting versions 1.1 in the transport avoids it, if the server speaks HTTP/1.1 as well."
+}
+
+// summaryBrokenHeader is for a header of HTTP/2.
+const summaryBrokenHeader = "{upstream} answered with a header that breaks the rules of HTTP/2, and Caddy refused the answer."
+
+// adviceField is for a field that may be the application's own.
+const adviceField = "Correct the field that the evidence names where {upstream} sets it, in the application or in its server: HTTP/2 takes names in lower case alone, and no line break in a value."
+
+// textsField and textsPseudo are what HTTP/2's reader says of a header that it refuses.
+var (
+	textsField  = []string{"invalid header field name ", "invalid header field value for "}
+	textsPseudo = []string{
+		"invalid pseudo-header ", "duplicate pseudo-header ", "mix of request and response pseudo headers",
+		"pseudo header field after regular", "malformed response from server: ",
+	}
+)
+
+func begins(err error, with []string) bool {
+	return err != nil && slices.ContainsFunc(with, func(text string) bool { return strings.HasPrefix(err.Error(), text) })
+}
+
+// isField says that an error of HTTP/2's reader is about one field of a header, ofHeader
+// that it is about a header.
+func isField(err error) bool  { return begins(err, textsField) }
+func ofHeader(err error) bool { return isField(err) || begins(err, textsPseudo) }
+
+// alone says that no other request has ever had an attempt's connection.
+func alone(a *listen.Attempt) bool {
+	return a.Connection != nil && a.Connection.Link != nil && a.Connection.Link.Requests == 0
+}
+
+// unreadHeader says that the header of an answer came and could not be read. What can't be
+// decoded may be another request's, where there is one.
+func unreadHeader(a *listen.Attempt) bool {
+	if stream, ok := errors.AsType[http2.StreamError](a.Err); ok {
+		return ofHeader(stream.Cause)
+	}
+	broken, ok := errors.AsType[http2.ConnectionError](a.Err)
+	return ok && http2.ErrCode(broken) == http2.ErrCodeCompression && alone(a)
+}
+
+// hearUnreadHeader makes up for HTTP/2's transport, which tells of an answer's first byte
+// only once its header was read. The error came with it.
+func hearUnreadHeader(a *listen.Attempt) {
+	if a.FirstByte == 0 && !a.HasAnswer() && a.Connection != nil && unreadHeader(a) {
+		a.FirstByte = a.End
+	}
+}
+
+// unreadable says that our side ended the stream or the connection for what came.
+func unreadable(t *try) bool {
+	if stream, ok := errors.AsType[http2.StreamError](t.err); ok {
+		return !ours(t) && (stream.Cause == nil || stream.Cause.Error() != textFromPeer)
+	}
+	_, broken := errors.AsType[http2.ConnectionError](t.err)
+	return broken || errors.Is(t.err, http2.ErrFrameTooLarge) || strings.HasSuffix(layer(t.err, textH3Code), textH3Local)
+}
