@@ -64,6 +64,20 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "h3_stream_reset", says: []string{"the upstream reset the stream: HTTP/3 error code H3_INTERNAL_ERROR", "a panic"}, not: []string{"HTTP/2"}},
 		{fault: "h2_stream_reset_cancel", says: []string{"which says that it no longer works on the request", "grpc-timeout"}},
 		{fault: "h2_goaway_unprocessed_error", says: []string{"GOAWAY with the error code ENHANCE_YOUR_CALM", "Caddy asks too much of it", "raise the one that its log names"}},
+
+		// A handshake that is ended without a word is one to make by hand; a name that was
+		// sent is known.
+		{
+			fault: "tls_closed",
+			says:  []string{"openssl s_client -connect 127.0.0.1:", "none was sent", "http:// in reverse_proxy", "published Docker port", "PROXY header", "these look alike"},
+			not:   []string{"TLS log", "a name it does not serve", "ms: EOF"},
+		},
+		{
+			fault: "tls_unrecognized_name",
+			says:  []string{"does not serve the name app.internal, which TLS was asked for", "the server name sent was app.internal, from tls_server_name", "change tls_server_name in the transport", "or let it serve app.internal"},
+			not:   []string{"or none was", "Set tls_server_name"},
+		},
+		{fault: "h3_server_name_rejected", says: []string{"because it was asked for no name", "Set tls_server_name in the transport"}, not: []string{"or none was"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

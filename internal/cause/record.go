@@ -530,6 +530,8 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		took := ms(elapsed(handshakeStart(t), orElse(d.TLSDone, t.end)))
 		if err := firstError(d.TLSErr, t.err); unbegun(t) {
 			lines = append(lines, "TLS handshake: not begun")
+		} else if died(err) { // the rule says how
+			lines = append(lines, "TLS handshake: ended after "+took)
 		} else if err != nil {
 			// The time first: an error may end in a date.
 			lines = append(lines, "TLS handshake: ended after "+took+": "+errorText(h, t.Attempt, err))

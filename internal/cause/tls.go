@@ -102,10 +102,40 @@ const adviceExpectPROXY = "Check that {upstream} expects a PROXY header on this 
 func closedInHandshake(t *try, how string) finding {
 	proxied := sentPROXY(t)
 	f := found(TLSClosed, slices.Concat([]string{how}, handshakeLines(t), proxied)...)
-	if len(proxied) > 0 {
+	switch {
+	case len(proxied) > 0:
 		return f.advise(adviceExpectPROXY)
+	case throughProxy(t.Attempt):
+		return f
+	case t.Before != nil && t.Before.Answers > 0:
+		f.evidence = append(f.evidence, beforeWords(t)...)
+		return f.advise(adviceSpokeTLS)
+	case t.Dialing != nil && t.Dialing.Carried != nil && t.Dialing.Carried.Received > 0:
+		return f
 	}
-	return f
+	return f.advise(shakeHands(t))
+}
+
+// adviceSpokeTLS is for an upstream that has answered before: its port is the right one.
+const adviceSpokeTLS = "Look at the log of {upstream} at this time for a restart, a limit on connections, or a handshake that it refused: it has answered before."
+
+// shakeHands is the first step where nothing that came tells why a handshake was ended: to
+// make one by hand. What it may be if that is ended, too, looks alike from here.
+func shakeHands(t *try) string {
+	to := "-connect {address}"
+	if strings.HasPrefix(t.Network, "unix") {
+		to = "-unix {address}"
+	}
+	name, none := askedFor(t.Attempt)
+	named := "If another name works, set that by tls_server_name in the transport."
+	switch {
+	case none != "":
+		name, named = "<a name that it serves>", "If that works, set tls_server_name in the transport to that name: none was sent."
+	case name == "", strings.Contains(name, "{"):
+		name = "<the name>"
+	}
+	return "Ask it from " + thisMachine + " (openssl s_client " + to + " -servername " + name + "). " + named +
+		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel): from here these look alike."
 }
 
 // handshakeLines say what TLS was asked for, and whether anything came back.
@@ -384,7 +414,7 @@ var TLSClosed = &Row{
 	Name: "tls_closed", Category: failure.CategoryUnreachable, ProxyError: "tls_protocol_error",
 	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
 	Summary:      "{upstream} closed the connection during the TLS handshake.",
-	Advice:       "Look at the upstream's TLS log: a name it does not serve (tls_server_name), or a port that speaks no TLS.",
+	Advice:       "Look at the upstream's TLS log at this time: it broke off the handshake without saying why; a name that it does not serve is the most frequent reason (tls_server_name).",
 	Meaning:      "The connection came about, and the upstream ended it in the middle of the TLS handshake, without an alert that says why.",
 	RecognisedBy: "The handshake ended with end of file or a reset, after the connect had worked and before there was a connection to send on. The evidence has the name that was asked for, or that none was, and whether any byte came.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
@@ -392,7 +422,7 @@ var TLSClosed = &Row{
 		"the server has no certificate for the name, and closes",
 		"the port speaks no TLS, and closes on what it cannot read",
 		"the port expects a PROXY protocol header first",
-		"a balancer whose backend is down",
+		"a balancer, a tunnel or a published Docker port behind which nothing listens",
 	},
 	Fix: Fix{
 		Caddy:       "Ask for the name that the upstream serves; where a large ClientHello does not get through, send a smaller one.",

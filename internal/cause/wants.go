@@ -303,12 +303,25 @@ func wrongName(a *listen.Attempt, f finding) finding {
 	return f.advise(adviceForServerName(a))
 }
 
-// wantsServerName is for a server that refuses the handshake for its name.
+// wantsServerName is for a server that refuses the handshake for its name. Which of the
+// two is wrong, the name or the server, nothing tells.
 func wantsServerName(a *listen.Attempt, f finding) finding {
-	f.evidence = append(f.evidence, nameLine(a)...)
-	if f.row == TLSServerNameRejected {
-		f.summary = nameSummary(a)
+	f = asksForName(a, f)
+	f.summary = nameSummary(a)
+	if name, why := askedFor(a); why == "" && name != "" && !strings.Contains(name, "{") {
+		f.summary = "{upstream} does not serve the name " + name + ", which TLS was asked for."
+		change := "change tls_server_name in the transport to one of these"
+		if s := tlsSettings(a); s != nil && s.ServerName == "" {
+			change = "set tls_server_name in the transport to one of these"
+		}
+		return f.advise("Look which names {upstream} serves (openssl s_client -connect {address} -servername <name>): " + change + ", or let it serve " + name + " if that is the right one.")
 	}
+	return f
+}
+
+// asksForName says which name TLS was asked for, and advises one where none was.
+func asksForName(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, nameLine(a)...)
 	if noNameSent(a) {
 		f.evidence = append(f.evidence, hostLine(a)...)
 		return f.advise(adviceForServerName(a))
@@ -330,7 +343,7 @@ func nameSummary(a *listen.Attempt) string {
 
 // mayWantServerName is for an alert that says nothing else where a name was sent.
 func mayWantServerName(a *listen.Attempt, f finding) finding {
-	f = wantsServerName(a, f)
+	f = asksForName(a, f)
 	if noNameSent(a) {
 		f.side = failure.SideProxy
 	}
@@ -438,8 +451,20 @@ func nameLine(a *listen.Attempt) []string {
 	case strings.Contains(name, "{"):
 		return []string{"the server name sent was what tls_server_name " + name + " gave"}
 	default:
-		return []string{"the server name sent was " + name}
+		return []string{"the server name sent was " + name + nameSource(a)}
 	}
+}
+
+// nameSource says where the name comes from that TLS was asked for, as far as that is
+// known.
+func nameSource(a *listen.Attempt) string {
+	switch s := tlsSettings(a); {
+	case s == nil:
+		return ""
+	case s.ServerName != "":
+		return ", from tls_server_name"
+	}
+	return ", from the upstream's address"
 }
 
 // hostLine says which Host was asked for.
