@@ -3,10 +3,13 @@ package tests
 import (
 	"strings"
 	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // What is particular to a protocol must not be told in words of another one.
 func TestWordsOfProtocols(t *testing.T) {
+	testcaddy.RecordsAbandoned(t)
 	for _, test := range []struct {
 		fault     string
 		says, not []string
@@ -78,6 +81,22 @@ func TestWordsOfProtocols(t *testing.T) {
 			not:   []string{"or none was", "Set tls_server_name"},
 		},
 		{fault: "h3_server_name_rejected", says: []string{"because it was asked for no name", "Set tls_server_name in the transport"}, not: []string{"or none was"}},
+
+		// HTTP/2 and HTTP/3 end a request's stream, and not the connection.
+		{
+			fault: "h2_body_shorter_than_said",
+			says:  []string{"ended its answer before it was complete", "stream was ended in good order, and the connection was not", "Compare the Content-Length"},
+			not:   []string{"closed the connection", "crash or"},
+		},
+		{fault: "h2c_body_closed", says: []string{"closed the connection before its answer was complete", "for a crash while it was sending", "both look the same"}, not: []string{"stream was ended"}},
+		{fault: "h2c_body_reset", says: []string{"the connection before its answer was complete"}, not: []string{"stream was ended"}},
+		{fault: "h3_stream_ended_unanswered", says: []string{"ended the request's stream without an answer", "stream was ended in good order", "a handler that ended without an answer"}, not: []string{"closed the connection", "crash"}},
+		{fault: "h3_ended_after_interim", says: []string{"sent the interim answer 103 (Early Hints), and then ended the request's stream without a final one"}, not: []string{"closed the connection"}},
+		{fault: "h3_client_leaves_while_waiting", not: []string{"tls 0", "[::]:"}},
+
+		// An answer that breaks off: how, and what looks the same.
+		{fault: "body_without_last_chunk", says: []string{"it came in chunks, of which the last is missing", "leaves out the last one: from here both look the same"}, not: []string{"a timeout"}},
+		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "its Content-Length is larger than what it sends: from here both look the same"}, not: []string{"a timeout"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

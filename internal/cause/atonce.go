@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -24,6 +25,8 @@ func endedUnanswered(t *try, f finding) finding {
 	atOnce := took <= bound(t)
 	fresh := t.Connection == nil || !t.Connection.Reused
 	switch {
+	case t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF):
+		return streamUnanswered(f)
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
 	case atOnce && fresh && t.Before != nil && t.Before.Answers == 0 && t.Interim == 0: // who sends 103 speaks HTTP

@@ -170,6 +170,7 @@ func isUDP(network string) bool { return strings.HasPrefix(network, "udp") }
 
 // Protocols, as listen.Attempt names them.
 const (
+	protocolHTTP1   = "http/1.1"
 	protocolH2      = "h2"
 	protocolH2C     = "h2c"
 	protocolHTTP3   = "h3"

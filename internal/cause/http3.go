@@ -115,6 +115,14 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
 }
 
+// streamUnanswered is for a stream that was ended without an answer: a connection that ends
+// has another error in QUIC.
+func streamUnanswered(f finding) finding {
+	f.summary = "{upstream} ended the request's stream without an answer."
+	f.evidence = append(f.evidence, "the stream was ended in good order, and the connection was not")
+	return f.advise("Look at the log of the server at {upstream} at this time for a handler that ended without an answer; if there is none, its HTTP/3 is at fault: without 3 in versions of the transport that shows, if it speaks HTTP over TCP as well.")
+}
+
 // layer is the text of the first error, of all that err wraps, that begins so; "" for
 // none.
 func layer(err error, prefix string) string {

@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,11 +33,14 @@ func interimLine(t *try) string {
 // endedAfterInterim is for a connection that was ended after an interim answer: only who
 // works on the request can tell why.
 func endedAfterInterim(t *try, f finding) finding {
-	ended := "closed"
-	if f.row == ResetBeforeResponse {
-		ended = "reset"
+	ended := "closed the connection"
+	switch {
+	case f.row == ResetBeforeResponse:
+		ended = "reset the connection"
+	case t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF): // see streamUnanswered
+		ended = "ended the request's stream"
 	}
-	f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " the connection without a final one."
+	f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " without a final one."
 	if took := elapsed(sent(t), t.end); took >= time.Second {
 		known := *t
 		known.Attempt = new(*t.Attempt)

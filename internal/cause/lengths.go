@@ -2,6 +2,7 @@ package cause
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -207,15 +208,68 @@ func fellSilent(t *try) (sending, silent time.Duration, ok bool) {
 }
 
 const (
+	adviceEnded       = "Look at the application's log at this time for {ends} while it was sending."
 	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set."
-	adviceTruncated   = "Look at the application's log for a crash or a timeout while it was sending; without one, its Content-Length is larger than what it sends."
+	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, its Content-Length is larger than what it sends: from here both look the same."
+	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one: from here both look the same."
+	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order, which what crashes does not do. Let its server count."
 )
 
-// truncatedCause tells what is known of an answer that its connection's end cut off.
+// adviceCut is one of these, with what may have ended an application in so short a time.
+func adviceCut(t *try, advice string) string {
+	ends := "a crash or a timeout"
+	if elapsed(sent(t), t.end) < time.Second { // the shortest that anybody sets
+		ends = "a crash"
+	}
+	return strings.Replace(advice, "{ends}", ends, 1)
+}
+
+// streamEnded says that an answer's end was that of its stream, which goes by itself in
+// HTTP/2 and HTTP/3: known is false where its connection may have ended as well.
+func streamEnded(t *try) (ended, known bool) {
+	eof := t.is(io.EOF, io.ErrUnexpectedEOF)
+	switch {
+	case t.protocol == protocolHTTP3: // a connection that ends has another error there
+		return eof, true
+	case !isHTTP2(t):
+		return false, true
+	case t.Connection == nil || t.Connection.Link == nil || t.Connection.Link.End == listen.EndOurs:
+		return false, !eof
+	}
+	return eof && t.Connection.Link.End == listen.EndNone, true
+}
+
+// ofEnd says how the upstream ended an answer that is not complete.
+func (f finding) ofEnd(t *try) finding {
+	switch ended, known := streamEnded(t); {
+	case ended:
+		f.summary = "{upstream} ended its answer before it was complete."
+		f.evidence = append(f.evidence, "the answer's stream was ended in good order, and the connection was not")
+	case !known:
+		f.summary = "{upstream} ended its answer, or the connection, before the answer was complete."
+	case errnoOf(t.err) != 0 || t.Connection != nil && t.Connection.Link != nil && t.Connection.Link.End == listen.EndReset:
+		f.summary = "{upstream} reset the connection before its answer was complete."
+	}
+	return f
+}
+
+// truncatedCause tells what is known of an answer that its connection's end cut off, or
+// that of its stream.
 func truncatedCause(t *try) finding {
-	f := found(ResponseTruncated)
+	f := found(ResponseTruncated).ofEnd(t)
+	if ended, _ := streamEnded(t); ended && t.Body.Expected > 0 {
+		return f.advise(adviceEndedStream)
+	}
 	if t.Body.Expected < 0 {
-		return endedAfter(t, f)
+		if f := endedAfter(t, f); f.advice != "" {
+			return f
+		}
+		// Without chunks the end of the connection is that of the answer, but over TLS.
+		if t.protocol == protocolHTTP1 && !t.TLS && !t.Body.Uncompressed && t.is(io.ErrUnexpectedEOF) {
+			f.evidence = append(f.evidence, "it came in chunks, of which the last is missing")
+			return f.advise(adviceCut(t, adviceChunks))
+		}
+		return f.advise(adviceCut(t, adviceEnded))
 	}
 	if f := wrongLength(t, f, ", until the connection ended"); f.advice != "" {
 		return f
@@ -224,7 +278,7 @@ func truncatedCause(t *try) finding {
 		return f
 	}
 	if t.Body.Expected > 0 {
-		return f.advise(adviceTruncated)
+		return f.advise(adviceCut(t, adviceTruncated))
 	}
 	return f
 }

@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -280,7 +281,9 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		f.Protocol = t.protocol
 	}
 	if c := a.Connection; c != nil {
-		f.LocalAddress = cut(c.LocalAddress, maxAddress)
+		if local, err := netip.ParseAddrPort(c.LocalAddress); err != nil || !local.Addr().IsUnspecified() { // QUIC's socket has none of its own
+			f.LocalAddress = cut(c.LocalAddress, maxAddress)
+		}
 		f.Reused = new(c.Reused) // a copy, here as below: a pointer into what was heard would keep all of it
 		if c.WasIdle {
 			f.IdleMS = failure.MSPointer(c.Idle)
@@ -394,7 +397,8 @@ func phases(t *try) failure.Phases {
 				p.Connect = between(start, handshakeStart(t))
 			}
 		}
-		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) && !unbegun(t) {
+		quic := t.protocol == protocolHTTP3 && t.Connection != nil // its handshake is its connect
+		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) && !unbegun(t) && !quic {
 			to := d.TLSDone
 			if to == 0 && t.Connection != nil {
 				to = t.Connection.At

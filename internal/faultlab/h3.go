@@ -76,6 +76,7 @@ func http3Faults() []Fault {
 		// QUIC says that it was closed, so that it is no race.
 		failed("h3_closed_on_reused", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3FirstWell(h3Closes("", h3NoError))}, sends(post()), after(warmUp))),
 		failed("h3_stream_ended_unanswered", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends("")})),
+		failed("h3_ended_after_interim", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, answer: h3Ends(h3Interim)})),
 		failed("h3_goaway", "goaway", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, control: h3Control + h3Goaway, takesNothing: true})),
 		failed("h3_upload_stream_reset", "stream_reset", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Aborts(h3InternalError)}, sends(upload()))),
 		failed("h3_upload_connection_closed", "closed_before_response", "wait", "upstream", 502, overH3(h3Server{protocols: alpn, early: true, answer: h3Closes("", h3InternalError)}, sends(upload()))),
