@@ -80,7 +80,7 @@ func TestWordsOfProtocols(t *testing.T) {
 			says:  []string{"does not serve the name app.internal, which TLS was asked for", "the server name sent was app.internal, from tls_server_name", "change tls_server_name in the transport", "or let it serve app.internal"},
 			not:   []string{"or none was", "Set tls_server_name"},
 		},
-		{fault: "h3_server_name_rejected", says: []string{"because it was asked for no name", "Set tls_server_name in the transport"}, not: []string{"or none was"}},
+		{fault: "h3_server_name_rejected", says: []string{"and none was sent", "Set tls_server_name in the transport"}, not: []string{"or none was"}},
 
 		// HTTP/2 and HTTP/3 end a request's stream, and not the connection.
 		{

@@ -397,8 +397,7 @@ func phases(t *try) failure.Phases {
 				p.Connect = between(start, handshakeStart(t))
 			}
 		}
-		quic := t.protocol == protocolHTTP3 && t.Connection != nil // its handshake is its connect
-		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) && !unbegun(t) && !quic {
+		if t.TLS && dialled(t.Attempt) && !stoppedAtProxy(t) && !unbegun(t) {
 			to := d.TLSDone
 			if to == 0 && t.Connection != nil {
 				to = t.Connection.At
@@ -534,7 +533,7 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		took := ms(elapsed(handshakeStart(t), orElse(d.TLSDone, t.end)))
 		if err := firstError(d.TLSErr, t.err); unbegun(t) {
 			lines = append(lines, "TLS handshake: not begun")
-		} else if died(err) { // the rule says how
+		} else if endedHandshake(err) { // the rule says how
 			lines = append(lines, "TLS handshake: ended after "+took)
 		} else if err != nil {
 			// The time first: an error may end in a date.

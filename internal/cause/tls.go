@@ -96,6 +96,11 @@ func tlsCause(t *try) finding {
 	return ownTLSCause(t.Attempt, err)
 }
 
+// endedHandshake says that a handshake ended with its connection.
+func endedHandshake(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errnoOf(err) != 0 && died(err)
+}
+
 // adviceExpectPROXY is for a handshake that a PROXY header went before.
 const adviceExpectPROXY = "Check that {upstream} expects a PROXY header on this port, else remove proxy_protocol from the transport; then look at its TLS log."
 
