@@ -97,6 +97,40 @@ func TestWordsOfProtocols(t *testing.T) {
 		// An answer that breaks off: how, and what looks the same.
 		{fault: "body_without_last_chunk", says: []string{"it came in chunks, of which the last is missing", "leaves out the last one: from here both look the same"}, not: []string{"a timeout"}},
 		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "its Content-Length is larger than what it sends: from here both look the same"}, not: []string{"a timeout"}},
+		{
+			// What the client got is whole by its length; no other request was hurt yet.
+			fault: "length_too_short",
+			says:  []string{"the client got as much as was announced, and not the rest", "in bytes and not in characters"},
+			not:   []string{"spoils", "204", "HEAD"},
+		},
+
+		// Where nothing can be below a file, starting the application does not help.
+		{
+			fault: "socket_below_a_file",
+			says:  []string{"a part of this path is a file, not a folder", "/app.sock is a file, not a folder: nothing can be below it", "Correct the socket's path in reverse_proxy"},
+			not:   []string{"Start the application", "owner", "Caddy runs as"},
+		},
+		{fault: "socket_missing", says: []string{"Start the application"}, not: []string{"not a folder"}},
+
+		// An answer that refuses how it was asked: what that rests on, and who is to change.
+		{
+			fault: "version_not_supported",
+			says:  []string{"answered 505: it does not take the version of HTTP", "an application that answers 505 by itself would look the same", "Write h2c:// in front of 127.0.0.1:"},
+			not:   []string{"speak different versions"},
+		},
+		{
+			fault: "upgrade_not_passed_on",
+			says:  []string{"answered 426: it wants to switch protocols, and Caddy did not pass the client's wish", `the client's Connection: "Upgrade"`, "Remove what header_up does"},
+			not:   []string{"itself answered"},
+		},
+
+		{
+			fault: "h2_header_list_limited",
+			says:  []string{"its header is larger than 127.0.0.1:", "the request's header has about ", " as HTTP/2 counts them; the largest is "},
+			not:   []string{"refused to send"},
+		},
+		{fault: "h3_client_leaves_while_waiting", says: []string{"look alike", "no limit of the transport has an effect"}, not: []string{"ends this wait"}},
+		{fault: "header_without_colon", says: []string{"a line of the answer's header has no colon", ". none of these"}, not: []string{" 0 ms"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			text := recordOf(t, test.fault)

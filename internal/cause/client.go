@@ -56,7 +56,7 @@ var limitOf = map[failure.Phase]string{
 }
 
 // adviceNoLimit is for where no limit of the transport would have ended the wait.
-const adviceNoLimit = "If clients often give up here, find out why the upstream is slow: nothing that the transport can be told ends this wait."
+const adviceNoLimit = "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike; no limit of the transport has an effect in this phase."
 
 // adviceMaxConns is for who waited until one of the others' connections is free.
 const adviceMaxConns = "Raise max_conns_per_host, or find out why {upstream} is slow: all the connections to it that are allowed were in use."
@@ -182,7 +182,7 @@ var ClientClosedRequest = &Row{
 	Name: "client_closed_request", Category: failure.CategoryRequest,
 	Side:         failure.SideClient,
 	Summary:      "The client left while it waited for {upstream}.",
-	Advice:       "If clients often give up here, find out why the upstream is slow; a limit in the transport lets Caddy answer first.",
+	Advice:       "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; a limit in the transport lets Caddy answer first. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike.",
 	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
 	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},

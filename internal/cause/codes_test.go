@@ -2,6 +2,10 @@ package cause
 
 import (
 	"errors"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -66,4 +70,52 @@ func TestAHeaderThatCannotBeRead(t *testing.T) {
 			tells(t, f, test.says, nil)
 		})
 	}
+}
+
+// A client that sends Upgrade without naming it in Connection asks for nothing, so that
+// Caddy rightly passes nothing on.
+func TestAnUpgradeThatNobodyAskedFor(t *testing.T) {
+	for name, test := range map[string]struct {
+		connection []string
+		advice     string
+	}{
+		"named in Connection":     {[]string{"keep-alive, upgrade"}, "Remove what header_up does"},
+		"not named":               {[]string{"keep-alive"}, "Let the client, or what stands in front of Caddy"},
+		"no Connection field":     {nil, "Let the client, or what stands in front of Caddy"},
+		"named in a second field": {[]string{"keep-alive", "Upgrade"}, "Remove what header_up does"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := Diagnose(heard(func(h *listen.Heard) { h.Response.Status = 426 }, answered200(func(a *listen.Attempt) {
+				a.Status = 426
+				a.Header = http.Header{"Upgrade": {"websocket"}, ":upgrade": {"websocket"}, ":connection": test.connection}
+			})))
+			if f == nil {
+				t.Fatal("nothing was found")
+			}
+			check(t, f)
+			if f.Cause != UpstreamStatus.Name || f.Side != failure.SideProxy {
+				t.Errorf("%s, side %s", f.Cause, f.Side)
+			}
+			tells(t, f, []string{test.advice}, nil)
+		})
+	}
+}
+
+// A socket's path that leads through another socket is not the socket's.
+func TestASocketBelowASocket(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs the errors that a Unix has for its sockets")
+	}
+	path := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	f := Diagnose(to(t, filepath.Join(path, "app.sock"), unixSocket).ask(t))
+	if f == nil || f.Cause != SocketNotFound.Name {
+		t.Fatalf("%+v", f)
+	}
+	check(t, f)
+	tells(t, f, []string{path + " is a socket, not a folder", "most likely the one that is meant"}, []string{"Start the application"})
 }

@@ -215,12 +215,12 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "a line without a colon", want: ResponseMalformed,
 			heard: heard(nil, malformed("malformed MIME header: missing colon: %q", "no colon here")),
-			says:  []string{`a line of its header has no colon: "no colon here"`},
+			says:  []string{`a line of the answer's header has no colon: "no colon here"`},
 		},
 		{
 			name: "a line without a name", want: ResponseMalformed,
 			heard: heard(nil, malformed("malformed MIME header line: %q", ": value")),
-			says:  []string{`a field of its header has no name: ": value"`},
+			says:  []string{`a field of the answer's header has no name: ": value"`},
 		},
 		{
 			name: "a name with a blank", want: ResponseMalformed,
@@ -235,7 +235,7 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "a header that begins with a blank", want: ResponseMalformed,
 			heard: heard(nil, malformed("malformed MIME header initial line: %q", " folded")),
-			says:  []string{`its header begins with a blank: " folded"`},
+			says:  []string{`the answer's header begins with a blank: " folded"`},
 		},
 		{
 			name: "an upstream's own status", want: UpstreamStatus, sent: failure.SentYes,
@@ -286,13 +286,13 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "a client that left while HTTP/3 waited", want: ClientClosedRequest, phase: failure.PhaseWait,
 			heard: heard(left, with(sentAttempt(func(a *listen.Attempt) { a.Protocol, a.TLS, a.Err = "h3", true, context.Canceled }), limited)),
-			says:  []string{"ends this wait"},
+			says:  []string{"no limit of the transport has an effect"},
 			not:   []string{"limit in", "limit is"},
 		},
 		{
 			name: "a client that left while a unix socket took its upload", want: ClientClosedRequest, phase: failure.PhaseSend,
 			heard: heard(left, with(sentAttempt(func(a *listen.Attempt) { a.Network, a.Wrote, a.Err = "unix", 0, context.Canceled }), limited)),
-			says:  []string{"ends this wait"},
+			says:  []string{"no limit of the transport has an effect"},
 			not:   []string{"limit in", "limit is"},
 		},
 

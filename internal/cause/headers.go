@@ -174,8 +174,8 @@ func firstLine(t *try, text string) []string {
 // what is wrong with it.
 func malformedLine(text string) []string {
 	for _, known := range [...]struct{ text, wrong string }{
-		{textMissingColon, "a line of its header has no colon: "},
-		{"malformed MIME header initial line: ", "its header begins with a blank: "},
+		{textMissingColon, "a line of the answer's header has no colon: "},
+		{"malformed MIME header initial line: ", "the answer's header begins with a blank: "},
 		{"malformed MIME header line: ", ""},
 	} {
 		quoted, ok := strings.CutPrefix(text, known.text)
@@ -190,7 +190,7 @@ func malformedLine(text string) []string {
 		if name, _, _ := strings.Cut(line, ":"); wrong == "" {
 			wrong = "a field's value has a character that none may have: "
 			if name == "" {
-				wrong = "a field of its header has no name: "
+				wrong = "a field of the answer's header has no name: "
 			} else if strings.ContainsFunc(name, func(r rune) bool { return !isNameRune(r) && !strings.ContainsRune("!#$%&'*+^`|~", r) }) {
 				wrong = "a field's name has a character that none may have: "
 			}

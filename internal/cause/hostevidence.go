@@ -240,6 +240,8 @@ func socketTestimony(row *Row, path string) finding {
 	case row == SocketNotFound && listened:
 		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path: its file is gone, or was made in another folder of that name")
 		f.advice = "Restart the application, so that it makes its socket anew, and let nothing clean up that folder; with systemd's PrivateTmp or a container's own mount, use a folder that both see (/run/app)."
+	case row == SocketNotFound && fileOnWay(path) != nil:
+		return belowAFile(fileOnWay(path))
 	case row == SocketNotFound || err != nil:
 	case info.Mode()&os.ModeSocket == 0:
 		kind := "another file"
@@ -262,6 +264,40 @@ func socketTestimony(row *Row, path string) finding {
 		if host.InContainer() {
 			f.advice = adviceMount
 		}
+	}
+	return f
+}
+
+// standing is what stands at a path.
+type standing struct {
+	path string
+	os.FileInfo
+}
+
+// fileOnWay is the file that stands where a path has a folder, nil for none.
+func fileOnWay(path string) *standing {
+	for folder := filepath.Dir(path); folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
+		if info, err := os.Stat(folder); err == nil {
+			if info.IsDir() {
+				return nil
+			}
+			return &standing{folder, info}
+		}
+	}
+	return nil
+}
+
+// belowAFile is for a path of which a part is a file: whoever owns it, and whether the
+// application runs, nothing can be reached below it.
+func belowAFile(file *standing) finding {
+	f := finding{
+		summary:  "There can be no socket at {upstream}: a part of this path is a file, not a folder.",
+		evidence: []string{cut(file.path, maxEvidence-maxQuoted) + " is a file, not a folder: nothing can be below it"},
+		advice:   "Correct the socket's path in reverse_proxy: a file stands where it has a folder. If that is to be a folder, as one of a volume that is not mounted, put the folder in the file's place.",
+	}
+	if file.Mode()&os.ModeSocket != 0 {
+		f.evidence[0] = cut(file.path, maxEvidence-maxQuoted) + " is a socket, not a folder: nothing can be below it"
+		f.advice = "Correct the socket's path in reverse_proxy: a part of it is a socket itself, most likely the one that is meant."
 	}
 	return f
 }

@@ -94,7 +94,7 @@ func http2Cause(t *try) finding {
 		}
 		return found(StreamReset).at(phase)
 	case text == textTooMuchForLength:
-		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
+		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody).cutAtLength()
 	case text == textNotEstablished && !t.TLS:
 		return afterPreface().at(failure.PhaseSend)
 	case text == textNotEstablished:

@@ -77,7 +77,7 @@ func http3Cause(t *try) finding {
 	case text == textH3NoHeaders:
 		return framingCause(t, "Caddy's side ended the stream: the answer does not begin with its headers")
 	case text == textH3TooMuchBody:
-		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody)
+		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody).cutAtLength()
 	case strings.HasPrefix(text, textH3Invalid):
 		return framingCause(t, "Caddy's side refused the answer's header: "+withoutSecrets(text[len(textH3Invalid):]))
 	}

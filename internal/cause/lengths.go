@@ -143,7 +143,13 @@ func overlongCause(a *listen.Attempt) finding {
 	if status := answerStatus(string(a.Body.Beyond.Start)); status != 0 {
 		return f.advise(adviceSecondAnswer)
 	}
-	return f
+	return f.cutAtLength()
+}
+
+// cutAtLength is for an answer that the client itself got cut.
+func (f finding) cutAtLength() finding {
+	f.summary = "{upstream} sent more than its answer's length allows: the client got as much as was announced, and not the rest."
+	return f.advise("Let the application's server count Content-Length, in bytes and not in characters.")
 }
 
 // overlong says that the last attempt's answer is the client's, and was cut at its length.
@@ -296,7 +302,7 @@ func wrongLength(t *try, f finding, until string) finding {
 var ResponseLengthExceeded = &Row{
 	Name: "response_length_exceeded", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseBody, Side: failure.SideUpstream,
-	Summary:      "{upstream} sent more than an answer's length allows: the rest is cut off, and spoils the connection for the next request.",
+	Summary:      "{upstream} sent more than an answer's length allows, and the rest is no part of any answer.",
 	Advice:       "Let the application's server count Content-Length, in bytes and not in characters, and send no body with 204, 304 or to HEAD.",
 	Meaning:      "Bytes came after the end of an answer. Whoever asked for that answer gets it cut at its length; whoever gets the connection next gets an error, or those bytes for an answer. Both leave this record.",
 	RecognisedBy: "More bytes came over the connection than the answer's header and its Content-Length, or any after a 204, a 304 or the answer to a HEAD; on a reused connection, what comes before an answer's status line; over HTTP/2 and 3 the transport's own error. The evidence quotes them, with the answer before where another request met them. Over TLS with HTTP/1.1 they are seen only where a request meets them; over FastCGI Caddy itself drops them, and says so in its log.",

@@ -85,6 +85,8 @@ func notSendableCause(t *try) finding {
 		case whole == textInvalidHostH2 && strings.HasPrefix(t.Network, "unix"):
 			return f.advise(adviceSocketHost)
 		case whole == textHeaderListH2:
+			f.summary = "Caddy did not send the request: its header is larger than {upstream} says that it takes."
+			f.evidence = headerSize(t.Attempt)
 			return f.advise(adviceHeaderList)
 		case strings.HasPrefix(whole, textUpgradeH2):
 			f.evidence = append([]string{"HTTP/2 was negotiated, which has no Upgrade field"}, versionsLine(t.Attempt)...)
@@ -127,6 +129,35 @@ const adviceSocketHost = "Set header_up Host to the upstream's name: over TLS Ca
 
 // adviceHeaderList is for an upstream of HTTP/2 that takes only so much of a header.
 const adviceHeaderList = "Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE), or send less: look for cookies and for fields that header_up adds."
+
+// perField is what HTTP/2 counts for a field besides its name and value (RFC 9113 section
+// 6.5.2).
+const perField = 32
+
+// headerSize says how large a request's header is, and its largest field. What Caddy's
+// transport adds to it is little.
+func headerSize(a *listen.Attempt) []string {
+	if a.Request == nil {
+		return nil
+	}
+	total, fields, most, largest := 0, 0, 0, ""
+	for name, values := range a.Request.Header {
+		size := 0
+		for _, value := range values {
+			size += len(name) + len(value) + perField
+			fields++
+		}
+		total += size
+		if size > most || size == most && name < largest {
+			most, largest = size, name
+		}
+	}
+	if fields == 0 {
+		return nil
+	}
+	return []string{"the request's header has about " + counted(int64(total), "byte") + " in " + counted(int64(fields), "field") + ", as HTTP/2 counts them; the largest is " +
+		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte")}
+}
 
 // adviceUpgradeH2 is for an upgrade other than WebSocket, for which Caddy turns HTTP/2
 // off by itself.

@@ -200,6 +200,7 @@ const (
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
 
 	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
+	adviceNameUpgrade = "Let the client, or what stands in front of Caddy (a balancer, a CDN), send Connection: Upgrade beside its Upgrade field: without it that is no wish to switch, and Caddy passes none on."
 	adviceNoPROXY     = "Remove proxy_protocol from the transport, or let {upstream} expect the PROXY header on this port."
 	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'."
 )
@@ -237,7 +238,12 @@ func adviceOnlyHTTP1(a *listen.Attempt) string {
 
 // wantsVersion says which version was refused.
 func wantsVersion(a *listen.Attempt, f finding) finding {
+	f.summary = "{upstream} answered 505: it does not take the version of HTTP in which Caddy asks it."
 	f.evidence = append(f.evidence, "it was asked in "+orText(a.Protocol, "a version that is not known"))
+	f.evidence = append(f.evidence, "the status alone says so: an application that answers 505 by itself would look the same")
+	if a.Protocol == protocolHTTP1 && !a.TLS {
+		return f.advise("Write h2c:// in front of {upstream}, if it speaks HTTP/2 alone, which curl -v --http2-prior-knowledge http://{address}/ tells; else look in its log for who answered 505.")
+	}
 	return f
 }
 
@@ -266,10 +272,29 @@ func wantsUpgrade(a *listen.Attempt, f finding) finding {
 		return f
 	case a.ClientUpgrade() != "" && asked == "":
 		f.side = failure.SideProxy
-		f.evidence = append(f.evidence, "the client asked for "+said(a.ClientUpgrade())+"; what was sent had no Upgrade field")
+		f.summary = "{upstream} answered 426: it wants to switch protocols, and Caddy did not pass the client's wish to it."
+		connection := "the client's Connection: " + said(a.ClientConnection())
+		if a.ClientConnection() == "" {
+			connection = "the client sent no Connection field"
+		}
+		f.evidence = append(f.evidence, "the client asked for "+said(a.ClientUpgrade())+"; what was sent had no Upgrade field", connection)
+		if !names(a.ClientConnection(), "Upgrade") {
+			// By RFC 9110 section 7.8 it is none then, and Caddy drops it.
+			return f.advise(adviceNameUpgrade)
+		}
 		return f.advise(advicePassUpgrade)
 	}
 	return nothing
+}
+
+// names says that a list in a field names a word.
+func names(list, word string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		if strings.EqualFold(strings.TrimSpace(one), word) {
+			return true
+		}
+	}
+	return false
 }
 
 // wantsNoWebSocket is for a server that can't do what the client asked for.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -492,6 +493,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 		a.Header = received(res.Header)
 		if upgrade := a.l.request.Header.Get("Upgrade"); upgrade != "" {
 			a.Header[clientUpgrade] = []string{upgrade}
+			a.Header[clientConnection] = slices.Clone(a.l.request.Header.Values("Connection"))
 		}
 		if res.Close {
 			a.Header[closes] = nil

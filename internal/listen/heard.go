@@ -3,6 +3,7 @@ package listen
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -214,7 +215,7 @@ type Attempt struct {
 }
 
 // Header has what else is known of an answer under names that no field has.
-const clientUpgrade, closes = ":upgrade", ":close"
+const clientUpgrade, clientConnection, closes = ":upgrade", ":connection", ":close"
 
 // Closes says that its answer is the connection's last, as far as its header is kept.
 func (a *Attempt) Closes() bool {
@@ -230,6 +231,9 @@ func (a *Attempt) ClientUpgrade() string {
 	}
 	return ""
 }
+
+// ClientConnection is the client's Connection field, where it asked to switch protocols.
+func (a *Attempt) ClientConnection() string { return strings.Join(a.Header[clientConnection], ", ") }
 
 // CarriesRequest says that what was sent is the client's request, and no question that
 // the owner's config has about it.

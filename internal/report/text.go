@@ -75,6 +75,9 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string) {
 	for _, phase := range v.Phases {
 		legend = append(legend, phase[:1]+" "+phase)
 	}
+	if len(legend) > 0 {
+		legend = append(legend, ". none of these")
+	}
 	fmt.Fprintf(b, "%s    0 to %s%s\n", indent, v.Length, prefixed(": ", strings.Join(legend, ", ")))
 }
 
