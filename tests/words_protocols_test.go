@@ -62,7 +62,7 @@ func TestWordsOfProtocols(t *testing.T) {
 			says:  []string{"refused the request's stream without processing it", "the upstream reset the stream: HTTP/2 error code REFUSED_STREAM, which says that it did not process the request", "not at its application's", "request_buffers", "no:"},
 			not:   []string{"Look at the application's log", "GetBody"},
 		},
-		{fault: "h3_request_rejected", says: []string{"without processing it", "H3_REQUEST_REJECTED", "not at its application's"}, not: []string{"HTTP/2", "request_buffers"}},
+		{fault: "h3_request_rejected", says: []string{"without processing it", "H3_REQUEST_REJECTED", "not at its application's"}, not: []string{"HTTP/2"}},
 		{fault: "h2_stream_reset_on_reused", says: []string{"the upstream reset the stream: HTTP/2 error code INTERNAL_ERROR", "a panic"}},
 		{fault: "h3_stream_reset", says: []string{"the upstream reset the stream: HTTP/3 error code H3_INTERNAL_ERROR", "a panic"}, not: []string{"HTTP/2"}},
 		{fault: "h2_stream_reset_cancel", says: []string{"which says that it no longer works on the request", "grpc-timeout"}},

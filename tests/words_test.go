@@ -189,7 +189,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "h2c_to_http1", says: []string{"Write http:// in front of 127.0.0.1:", "instead of h2c://"}},
 		{fault: "header_name_invalid", says: []string{"header_up"}, not: []string{"request_buffers"}},
 		{fault: "fastcgi_speaks_http", says: []string{"Caddy's FastCGI refused what came: fcgi: "}},
-		{fault: "fastcgi_header_without_colon", says: []string{"a line of its header has no colon: "}},
+		{fault: "fastcgi_header_without_colon", says: []string{"a line of the answer's header has no colon: "}},
 		{fault: "fastcgi_closed_unanswered_unix", not: []string{"published Docker port", "allowed_clients"}},
 		{fault: "cut_after_interim", says: []string{"application's log"}, not: []string{"it speaks TLS", "something else than HTTP"}}, // who sends 103 speaks HTTP
 		{fault: "h3_too_many_interim", says: []string{"more interim answers (1xx) than Caddy takes", "Let the application send its answer"}, not: []string{"has no name yet"}},

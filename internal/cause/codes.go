@@ -34,7 +34,7 @@ var meanings = []meaning{
 		codes:   []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
 		says:    "it did not process the request",
 		summary: "{upstream} refused the request's stream without processing it.",
-		advice:  "Look at the limits and the log of the server at {upstream}, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop.",
+		advice:  "Look at the limits and the log of the server at {upstream}, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop. What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
 	},
 	{
 		codes:  []string{"INTERNAL_ERROR", "H3_INTERNAL_ERROR"},
@@ -87,9 +87,6 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	}
 	f := found(StreamReset, evidence+", which says that "+m.says).at(phase).advise(m.advice)
 	f.summary = m.summary
-	if refusedUnprocessed(t.err) && t.RequestBytes >= 0 {
-		f.advice += " With request_buffers, lb_retries and lb_retry_match Caddy sends even a request with a body again, which is safe here."
-	}
 	return f
 }
 
