@@ -15,6 +15,9 @@ var (
 	somethingCame = regexp.MustCompile(`the first byte of an answer came|\b[1-9]\d* bytes? (of the answer )?came|\bbegins with "`)
 	nothingCame   = regexp.MustCompile(`no byte of an answer|no byte came|nothing ever came`)
 	answerBegan   = regexp.MustCompile(`the first byte of an answer came|the answer begins with "`)
+	// An interim answer speaks HTTP, so that whoever listens there is known to.
+	interimCame = regexp.MustCompile(`the interim answer \d{3}\b`)
+	notHTTP     = regexp.MustCompile(`has not answered anything|Docker|https://|speaks TLS|another protocol|PROXY`)
 	// answeredBefore is for an attempt that the record doesn't list.
 	answeredBefore = regexp.MustCompile(`not listed here, was answered`)
 	limitOfRecord  = regexp.MustCompile(`^(?:gave up by|would have waited until|no limit is set:|limit:) (\w+)`)
@@ -38,6 +41,20 @@ func Contradictions(f *failure.Failure) []string {
 	came, none := matching(f.Evidence, somethingCame), matching(f.Evidence, nothingCame)
 	if came != "" && none != "" {
 		say("%q beside %q", came, none)
+	}
+	if interim := matching(f.Evidence, interimCame); interim != "" {
+		if denied := matching(append(slices.Clone(f.Evidence), f.Advice), notHTTP); denied != "" || none != "" {
+			say("%q beside %q", interim, none+denied)
+		}
+	}
+	for i := range f.Attempts {
+		if a := &f.Attempts[i]; a.Cause == f.Cause {
+			for _, line := range append(slices.Clone(f.Evidence), f.Summary) {
+				if a.Protocol == "h3" && strings.Contains(line, "HTTP/2") || strings.HasPrefix(a.Protocol, "h2") && strings.Contains(line, "HTTP/3") {
+					say("%q, and %s was spoken", line, a.Protocol)
+				}
+			}
+		}
 	}
 	for _, line := range f.Evidence {
 		if limit := limitOfRecord.FindStringSubmatch(line); limit != nil && (f.Limit == nil || f.Limit.Name != limit[1]) {

@@ -29,6 +29,22 @@ func TestContradictions(t *testing.T) {
 			f: failure.Failure{Evidence: []string{"the request was written; no byte of an answer came in 1 ms", `the connection begins with "SSH-2.0"`}},
 		},
 		{
+			name: "an interim answer, and no HTTP", want: "beside",
+			f: failure.Failure{Evidence: []string{"the interim answer 103 (Early Hints) came"}, Advice: "Look for a published Docker port."},
+		},
+		{
+			name: "an interim answer, and no byte", want: "beside",
+			f: failure.Failure{Evidence: []string{"the interim answer 100 (Continue) came", "no byte of an answer came"}},
+		},
+		{
+			name: "an interim answer",
+			f:    failure.Failure{Evidence: []string{"the interim answer 103 (Early Hints) came", "no byte of a final answer came"}, Advice: "Look at the application's log."},
+		},
+		{
+			name: "another protocol's words", want: "h3 was spoken",
+			f: failure.Failure{Cause: "stream_reset", Evidence: []string{"HTTP/2 error code CANCEL"}, Attempts: []failure.Attempt{{Cause: "stream_reset", Protocol: "h3"}}},
+		},
+		{
 			name: "a request unsent, and a greeting",
 			f:    failure.Failure{Evidence: []string{"no byte of the request had been sent after 1 ms", `the answer begins with "SSH-2.0"`}},
 		},
