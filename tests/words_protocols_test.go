@@ -91,6 +91,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "h2c_body_closed", says: []string{"closed the connection before its answer was complete", "for a crash while it was sending", "both look the same"}, not: []string{"stream was ended"}},
 		{fault: "h2c_body_reset", says: []string{"the connection before its answer was complete"}, not: []string{"stream was ended"}},
 		{fault: "h3_stream_ended_unanswered", says: []string{"ended the request's stream without an answer", "stream was ended in good order", "a handler that ended without an answer"}, not: []string{"closed the connection", "crash"}},
+		{fault: "h3_cut_in_headers", says: []string{"ended the request's stream in the middle of its answer's headers", "half a header", "without 3"}, not: []string{"closed the connection", "for a crash"}},
 		{fault: "h3_ended_after_interim", says: []string{"sent the interim answer 103 (Early Hints), and then ended the request's stream without a final one"}, not: []string{"closed the connection"}},
 		{fault: "h3_client_leaves_while_waiting", not: []string{"tls 0", "[::]:"}},
 

@@ -2,6 +2,7 @@ package cause
 
 import (
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -80,6 +81,8 @@ func http3Cause(t *try) finding {
 		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody).cutAtLength()
 	case strings.HasPrefix(text, textH3Invalid):
 		return framingCause(t, "Caddy's side refused the answer's header: "+withoutSecrets(text[len(textH3Invalid):]))
+	case t.FirstByte > 0 && !t.HasAnswer() && t.is(io.EOF, io.ErrUnexpectedEOF):
+		return streamCutInHeaders()
 	}
 	return nothing
 }
@@ -121,6 +124,13 @@ func streamUnanswered(f finding) finding {
 	f.summary = "{upstream} ended the request's stream without an answer."
 	f.evidence = append(f.evidence, "the stream was ended in good order, and the connection was not")
 	return f.advise("Look at the log of the server at {upstream} at this time for a handler that ended without an answer; if there is none, its HTTP/3 is at fault: without 3 in versions of the transport that shows, if it speaks HTTP over TCP as well.")
+}
+
+// streamCutInHeaders is for a stream that was ended within an answer's header.
+func streamCutInHeaders() finding {
+	f := found(ResponseCutInHeaders, "the stream was ended in good order within the answer's header, and the connection was not").at(failure.PhaseHeaders)
+	f.summary = "{upstream} ended the request's stream in the middle of its answer's headers."
+	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Setting versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.")
 }
 
 // layer is the text of the first error, of all that err wraps, that begins so; "" for
