@@ -194,8 +194,8 @@ var ResponseTruncated = &Row{
 	Phase: failure.PhaseBody, Side: failure.SideUpstream,
 	Summary:      "{upstream} closed the connection before its answer was complete.",
 	Advice:       "Look at the application's log for a crash or a timeout while it was sending.",
-	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended. The client has a part of the answer, with the status of a whole one.",
-	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error.",
+	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended, or over HTTP/2 and HTTP/3 this answer's stream. The client has a part of the answer, with the status of a whole one.",
+	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error. Over HTTP/2 and HTTP/3 the summary says which of the two ended, the connection or the stream.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed, while it was sending",
