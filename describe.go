@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +46,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 }
 
 // takeOutSent takes out of a record what the client sent and a placeholder made a part
-// of where its request was led to. fields are the header that came; nil where nobody kept
+// of where its request was led to, or an upstream sent back. fields are the header that came; nil where nobody kept
 // it.
 func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen.Heard, f *failure.Failure) {
 	value := func(placeholder string) string {
@@ -76,6 +77,10 @@ func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen
 		}
 		if _, proxy, ok := strings.Cut(a.ForwardProxy, "://"); ok && !a.FromEnvironment {
 			sent.AddUnknown(proxy)
+		}
+		var unparsed *url.Error
+		if errors.As(a.Err, &unparsed) && unparsed.Op == "parse" {
+			sent.AddUnparsed(unparsed.URL)
 		}
 	}
 	sent.TakeOutOf(f)

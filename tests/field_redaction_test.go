@@ -1,9 +1,11 @@
 package tests
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -54,6 +56,9 @@ func TestIndirectionsTellNoSecret(t *testing.T) {
 	datagrams := uploadTakers(t)["h3"]
 	datagrams, _, _ = strings.Cut(datagrams, " ")
 	port := testcaddy.Dead(t)[len("127.0.0.1"):]
+	byProxy := func(proxy string) string {
+		return "reverse_proxy app.invalid:80 {\ntransport http {\nnetwork_proxy url " + proxy + "\n}\n}"
+	}
 	for _, test := range []struct {
 		name, options, block, site, path string
 		fields                           []string
@@ -80,7 +85,19 @@ func TestIndirectionsTellNoSecret(t *testing.T) {
 		{name: "an address for a dynamic source", site: "vars tgt {query.t}\nreverse_proxy {\ndynamic a {\nname {vars.tgt}\nport " + port[1:] + "\n}\n}", path: "/?t=" + from, cause: "connection_refused"},
 		{name: "an address for one of several sources", site: "vars tgt {query.t}\nreverse_proxy {\ndynamic multi {\na {\nname {vars.tgt}\nport " + port[1:] + "\n}\n}\n}", path: "/?t=" + from, cause: "connection_refused"},
 		{name: "a variable for a socket", site: "vars tgt \"unix//tmp/{query.t}/app.sock\"\nreverse_proxy {vars.tgt}", path: "/?t=" + secret},
-		{name: "a variable for a forward proxy", site: "vars tgt \"http://{query.t}.invalid:3128\"\nreverse_proxy app.invalid:80 {\ntransport http {\nnetwork_proxy url {vars.tgt}\n}\n}", path: "/?t=" + secret},
+		{name: "a variable for a forward proxy", site: "vars tgt \"http://{query.t}.invalid:3128\"\n" + byProxy("{vars.tgt}"), path: "/?t=" + secret},
+		{name: "a forward proxy that is no URL, without an end", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://[" + secret}},
+		{name: "a forward proxy that is no URL, badly encoded", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://x" + secret + "%zz"}, cause: "request_not_sendable", keeps: "parse "},
+		{name: "a forward proxy that is no URL, the wrong code alone", site: "map {header.X-Up} {tgt} {\n~(.*) \"http://${1}\"\n}\n" + byProxy("{tgt}"), fields: []string{"X-Up: %" + secret}},
+		{name: "a forward proxy that is no URL, without a scheme", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: ://" + secret}},
+		{name: "a forward proxy that is no URL, in its port", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://u:p@127.0.0.1:" + secret}},
+		{name: "a forward proxy that is no URL, in the port alone", site: "map {header.X-Up} {tgt} {\n~(.*) \"http://127.0.0.1:${1}\"\n}\n" + byProxy("{tgt}"), fields: []string{"X-Up: " + secret}},
+		{name: "a forward proxy that is no URL, by a map", site: "map {header.X-Up} {tgt} {\n~(.*) \"http://${1}\"\n}\n" + byProxy("{tgt}"), fields: []string{"X-Up: [" + secret}},
+		{name: "a forward proxy that is no URL, by a part in a map", site: "map {header.Authorization} {tgt} {\n\"~Bearer (.*)\" \"http://u:${1}@127.0.0.1:port\"\n}\n" + byProxy("{tgt}"), fields: []string{"Authorization: Bearer " + secret}},
+		{name: "a forward proxy that is no URL, by a variable that isn't there any more", site: "vars tgt \"http://127.0.0.1:{header.X-Up}\"\nrequest_header -X-Up\n" + byProxy("{vars.tgt}"), fields: []string{"X-Up: " + secret}},
+		{name: "a forward proxy that is no URL, with a name", site: byProxy("{query.t}"), path: "/?t=http://" + secret + ":x%20y@h/", cause: "request_not_sendable"},
+		{name: "a forward proxy of a scheme that is none", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: " + secret + "://127.0.0.1:1"}},
+		{name: "a forward proxy of the owner's that is no URL", site: "vars tgt \"http://127.0.0.1:port\"\n" + byProxy("{vars.tgt}"), path: "/?t=" + secret, cause: "request_not_sendable", keeps: "127.0.0.1"},
 		{name: "a variable that is no address", site: "vars tgt \"{query.t}:{query.t}:{query.t}\"\nreverse_proxy {vars.tgt}", path: "/?t=" + secret},
 		{name: "a variable for a port", site: "vars tgt {query.t}\nreverse_proxy 127.0.0.1:{vars.tgt}", path: "/?t=" + secret},
 		{name: "a match of a cookie", site: "@rc header_regexp up Cookie t=([^;]+)\nreverse_proxy @rc {re.up.1}.invalid:80", fields: []string{"Cookie: a=1; t=" + secret + "; b=2"}},
@@ -148,6 +165,57 @@ func TestQuotesWithoutTheirLabelTellNoSecret(t *testing.T) {
 				t.Errorf("the error is %q, without %q", f.Error, test.keeps)
 			}
 			t.Logf("%s %q", f.Error, f.Evidence)
+		})
+	}
+}
+
+// A credential of the client's that an upstream sends back is in nothing that is kept,
+// logged or shown, whatever the upstream makes of it.
+func TestCredentialsThatComeBack(t *testing.T) {
+	const (
+		user, password = "alice", "Zq7Sekret+91"
+		apiKey         = "Kq5-0b1e2f3a"
+		session        = "5f2c9d1ab3e84c77"
+		own            = "T1dORVI6aHVudGVyMmh1bnRlcjI="
+		asked, cookie  = "alice@example.com", "left-7f3d"
+	)
+	encoded := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	sent := []string{"Authorization: Basic " + encoded, "X-Api-Key: " + apiKey, "Cookie: theme=" + cookie + "; s=" + session, "X-Operator: yes", "Accept: text/plain"}
+	secrets := []string{encoded, encoded[:len(encoded)-2], password, apiKey, session, own[:12], asked, url.QueryEscape(asked), cookie}
+	for name, says := range map[string]string{
+		"a status line":              "HTTP/1.1 Basic " + encoded + "\r\n\r\n",
+		"a status line, label gone":  "HTTP/1.1 " + encoded + "\r\n\r\n",
+		"a version":                  "Basic/" + encoded + " 200 OK\r\n\r\n",
+		"no HTTP":                    "Basic " + encoded + "\r\n\r\n",
+		"no HTTP, label gone":        encoded + "\r\n\r\n",
+		"a line without a colon":     "HTTP/1.1 200 OK\r\nBasic " + encoded + "\r\n\r\n",
+		"a line without its label":   "HTTP/1.1 200 OK\r\n" + encoded + "\r\n\r\n",
+		"a field's name":             "HTTP/1.1 200 OK\r\n:Basic " + encoded + "\r\n\r\n",
+		"a transfer coding":          "HTTP/1.1 200 OK\r\nTransfer-Encoding: Basic " + encoded + "\r\n\r\n",
+		"a length":                   "HTTP/1.1 200 OK\r\nContent-Length: Basic " + encoded + "\r\n\r\n",
+		"an upgrade":                 "HTTP/1.1 101 Basic\r\nUpgrade: Basic " + encoded + "\r\nConnection: upgrade\r\n\r\n",
+		"Proxy-Status":               "HTTP/1.1 502 Bad Gateway\r\nProxy-Status: x; error=http_protocol_error; details=\"Basic " + encoded + "\"\r\nContent-Length: 0\r\n\r\n",
+		"Server":                     "HTTP/1.1 502 Bad Gateway\r\nServer: " + encoded + "\r\nVia: 1.1 " + apiKey + "\r\nContent-Length: 0\r\n\r\n",
+		"the password":               "HTTP/1.1 200 OK\r\nunknown user " + password + "\r\n\r\n",
+		"user and password":          user + ":" + password + "\r\n\r\n",
+		"a key":                      "HTTP/1.1 200 OK\r\nno such client: " + apiKey + "\r\nx\r\n\r\n",
+		"a key alone":                apiKey + "\r\n\r\n",
+		"a session":                  "HTTP/1.1 200 OK\r\nno such session " + session + "\r\n\r\n",
+		"cut off at its end":         strings.Repeat("x", 50) + " " + encoded + "\r\n\r\n",
+		"what was asked for":         "HTTP/1.1 200 OK\r\nno user " + asked + "\r\n\r\n",
+		"as it was asked for":        "no user " + url.QueryEscape(asked) + "\r\n\r\n",
+		"a cookie":                   "HTTP/1.1 200 OK\r\nno theme " + cookie + "\r\n\r\n",
+		"encoded":                    "HTTP/1.1 200 OK\r\nno user " + url.QueryEscape(password) + "\r\n\r\n",
+		"the owner's, by its scheme": "HTTP/1.1 200 OK\r\nBasic " + own + "\r\n\r\n",
+		"another scheme":             "HTTP/1.1 200 OK\r\nNegotiate " + own + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), "@operator header X-Operator yes\nupstream_diagnostics {\ndetails @operator\nproxy_status_name edge\nintercept 502\n}\nreverse_proxy "+testcaddy.Blabbing(t, says))
+			a := c.Get("/?email="+url.QueryEscape(asked), sent...)
+			a.Header.Del("Proxy-Status") // an operator gets the upstream's own member: what came back goes to who sent it
+			f := showsNothingOf(t, c, l, a, secrets...)
+			t.Logf("%s: %s %q %+v", f.Cause, f.Error, f.Evidence, f.Received)
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 
@@ -72,6 +73,10 @@ func notSendableCause(t *try) finding {
 		// The transports check the request before they dial: a placeholder gave nothing.
 		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
 	}
+	var unparsed *url.Error
+	if errors.As(t.err, &unparsed) && unparsed.Op == "parse" && t.Dialing == nil {
+		return found(RequestNotSendable, "the URL of network_proxy can't be parsed").advise(adviceProxyURL)
+	}
 	for _, known := range textsNotSendable {
 		if !strings.HasPrefix(text, known) && !strings.HasPrefix(whole, known) {
 			continue
@@ -122,6 +127,10 @@ func versionsLine(a *listen.Attempt) []string {
 	}
 	return []string{"the transport offers versions " + strings.Join(a.Limits.Versions, " ")}
 }
+
+// adviceProxyURL is for a forward proxy whose URL a placeholder makes; Caddy checks others
+// when it loads the config.
+const adviceProxyURL = "Look at what the placeholder in network_proxy gives: it must be a URL such as http://proxy.example:3128."
 
 // adviceSocketHost is for TLS on a unix socket, where Caddy takes the address for the
 // Host that it sends: HTTP/1.1 leaves it out, HTTP/2 refuses it.

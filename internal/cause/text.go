@@ -198,6 +198,10 @@ func withoutCredentials(text string) string {
 		before := text[:len(text)-len(rest)]
 		rest = rest[len(name):]
 		if !failure.IsCredential(name) {
+			if n := schemeCredentials(name, rest); n > 0 {
+				text = before + name + " " + failure.Redacted + rest[n:]
+				rest = rest[n:]
+			}
 			continue
 		}
 		if len(name) > maxName {
@@ -214,6 +218,27 @@ func withoutCredentials(text string) string {
 		return text[:len(text)-len(value)] + failure.Redacted
 	}
 	return text
+}
+
+// schemes are those of authentication (RFC 9110 section 11.1) that bear no credential's
+// name themselves.
+var schemes = []string{"basic", "digest", "negotiate", "ntlm"}
+
+// schemeCredentials is how much of rest are the credentials of a scheme, 0 where it is
+// none, or a sentence goes on: "Basic authentication".
+func schemeCredentials(scheme, rest string) int {
+	value := strings.TrimLeft(rest, " \t:/=\"")
+	if len(value) == len(rest) || !slices.Contains(schemes, strings.ToLower(scheme)) {
+		return 0
+	}
+	end := strings.IndexFunc(value, func(r rune) bool { return !isNameRune(r) && !strings.ContainsRune("~+/=", r) }) // token68
+	if end < 0 {
+		end = len(value)
+	}
+	if strings.Trim(value[1:max(1, end)], "abcdefghijklmnopqrstuvwxyz") == "" {
+		return 0
+	}
+	return len(rest) - len(value) + end
 }
 
 // bareNames are those after which a credential may stand with nothing but a blank

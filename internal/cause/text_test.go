@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ func TestQuotesOfAnAnswerTellNoSecret(t *testing.T) {
 		{"a link without a scheme", "user:" + password + "@host/x\r\n\r\n", `"REDACTED@host/x"`},
 		{"a link without a scheme in a line", "see user:" + password + "/" + password + "@" + password + "@host/x or me@host for more\r\n\r\n", ""},
 		{"a status whose label is cut off", "Bearer " + password + "\r\n\r\n", `malformed HTTP status code "REDACTED"`},
+		{"Basic credentials", ok + "Basic " + base64.StdEncoding.EncodeToString([]byte("u:"+password)) + "\r\n\r\n", `"Basic REDACTED"`},
+		{"Basic credentials in the middle", ok + "for Basic aHVu+/MTY= it is closed\r\n\r\n", `"for Basic REDACTED it is closed"`},
+		{"a scheme in a sentence", ok + "no Basic authentication was tried\r\n\r\n", "no Basic authentication was tried"},
+		{"a scheme at the end", ok + "Basic\r\n\r\n", `"Basic"`},
 		{"a number whose label is cut off", "Bearer -12\r\n\r\n", `malformed HTTP status code "-12"`},
 		{"a version that is one", "HTTP/7.1 200 OK\r\n\r\n", ""},
 		{"a length that is a token", ok + "Content-Length: token-" + password + "\r\n\r\n", `bad Content-Length "REDACTED"`},

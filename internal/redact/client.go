@@ -34,7 +34,9 @@ type Came struct {
 // client is what a client sent, and what the record shows of it, both in lower case.
 type client struct {
 	sent, shown string
-	words       []string // the values that were sent, and the words in them
+	values      []string // that were sent
+	words       []string // the values, and the words in them
+	credentials []string // as they came
 	tooMuch     bool
 }
 
@@ -74,7 +76,11 @@ func clientOf(came Came) *client {
 				c.words = append(c.words, word)
 			}
 		}
+		if c.values == nil {
+			c.values = c.words[:len(c.words):len(c.words)]
+		}
 	}
+	c.credentials = credentialsOf(came.Fields)
 
 	kept := came.Kept
 	shown := []string{c.shown, kept.Method, kept.Host, kept.URI, kept.RemoteIP, kept.ClientIP}

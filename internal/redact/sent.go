@@ -24,6 +24,10 @@ type Sent struct {
 	looked []string // what was looked at already
 	words  []word
 	found  bool // also where it can't be read again, and there are no words of it
+	// quoted are the values that came, which are looked for in quotes alone: elsewhere
+	// they may be words of ours.
+	quoted   []word
+	unparsed bool // a URL was made of it that is none
 }
 
 // word is a text that is not kept, and what stands for it.
@@ -76,6 +80,12 @@ func (s *Sent) AddUnknown(address string) {
 	}
 }
 
+// AddUnparsed adds a URL that could not be parsed: which part of it is which, nobody
+// knows.
+func (s *Sent) AddUnparsed(url string) {
+	s.unparsed = s.unparsed || s.made("", strings.ReplaceAll(url, ":", " "))
+}
+
 func (s *Sent) made(literal string, texts ...string) bool {
 	return slices.ContainsFunc(texts, func(text string) bool {
 		return text != "" && !slices.Contains(networks, text) && s.client().made(text, literal)
@@ -84,7 +94,7 @@ func (s *Sent) made(literal string, texts ...string) bool {
 
 func (s *Sent) added() {
 	s.found = true
-	slices.SortStableFunc(s.words, func(a, b word) int { return len(b.text) - len(a.text) })
+	longestFirst(s.words)
 }
 
 // expansion is what a configured text became.
@@ -196,11 +206,17 @@ func (s *Sent) add(text, instead string) {
 // maxSocketPath is more than a unix socket's path can have.
 const maxSocketPath = 256
 
-func (s *Sent) addWord(text, instead string) {
+func (s *Sent) addWord(text, instead string) { addWord(&s.words, text, instead) }
+
+func addWord(words *[]word, text, instead string) {
 	w := word{text, instead}
-	if len(text) >= minWordBytes && !slices.Contains(s.words, w) {
-		s.words = append(s.words, w)
+	if len(text) >= minWordBytes && !slices.Contains(*words, w) {
+		*words = append(*words, w)
 	}
+}
+
+func longestFirst(words []word) {
+	slices.SortStableFunc(words, func(a, b word) int { return len(b.text) - len(a.text) })
 }
 
 func inQuotes(text string) string {
@@ -240,28 +256,36 @@ func (rules *Rules) keeps(placeholder string) bool {
 
 // TakeOutOf takes it out of what a record says of the upstream.
 func (s *Sent) TakeOutOf(f *failure.Failure) {
-	if !s.found {
-		return
+	if mayQuote(f) {
+		s.addSaidBack(f)
 	}
+	if s.found || s.unparsed || len(s.words)+len(s.quoted) > 0 {
+		eachText(f, s.takeOut)
+	}
+}
+
+// eachText goes through what a record says of the upstream; quoted says that all of a text
+// is the upstream's.
+func eachText(f *failure.Failure, do func(text *string, quoted bool)) {
 	for _, text := range []*string{&f.Summary, &f.Advice, &f.Error} {
-		s.takeOut(text)
+		do(text, false)
 	}
 	for i := range f.Evidence {
-		s.takeOut(&f.Evidence[i])
+		do(&f.Evidence[i], false)
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
 		for _, text := range []*string{&a.Address, &a.LocalAddress, &a.Error} {
-			s.takeOut(text)
+			do(text, false)
 		}
 	}
 	for i := range f.Unavailable {
-		s.takeOut(&f.Unavailable[i].Upstream)
-		s.takeOut(&f.Unavailable[i].Check)
+		do(&f.Unavailable[i].Upstream, false)
+		do(&f.Unavailable[i].Check, false)
 	}
 	if r := f.Received; r != nil {
-		for _, text := range []*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus} {
-			s.takeOut(text)
+		for _, text := range []*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage} {
+			do(text, true)
 		}
 	}
 }
@@ -270,20 +294,35 @@ func (s *Sent) TakeOutOf(f *failure.Failure) {
 // What follows takes it apart.
 var invalidAddresses = []string{"invalid dial address ", "dial address must represent precisely one socket: "}
 
-func (s *Sent) takeOut(text *string) {
+func (s *Sent) takeOut(text *string, quoted bool) {
 	for _, w := range s.words {
-		*text = replaceWord(*text, w)
+		*text = replaceWord(*text, w, false)
 	}
-	for _, before := range invalidAddresses {
-		if i := strings.Index(*text, before); i >= 0 {
-			*text = (*text)[:i+len(before)] + failure.Redacted
+	if quoted || strings.Contains(*text, `"`) {
+		for _, w := range s.quoted {
+			*text = replaceWord(*text, w, !quoted)
 		}
+	}
+	if s.found {
+		for _, before := range invalidAddresses {
+			cutBehind(text, before)
+		}
+	}
+	if s.unparsed {
+		cutBehind(text, "parse ")
+	}
+}
+
+// cutBehind leaves nothing of what stands behind these words.
+func cutBehind(text *string, words string) {
+	if i := strings.Index(*text, words); i >= 0 {
+		*text = (*text)[:i+len(words)] + failure.Redacted
 	}
 }
 
 // replaceWord replaces whole words only, in capitals or not, and what is left of one where
-// a text was cut.
-func replaceWord(text string, w word) string {
+// a text was cut; of one with quotes in it those in quotes only, if so wanted.
+func replaceWord(text string, w word, inQuotes bool) string {
 	for from := 0; ; {
 		i := indexFold(text, from, w.text[0])
 		if i < 0 {
@@ -294,7 +333,7 @@ func replaceWord(text string, w word) string {
 		after := text[i+n:]
 		whole := n == len(w.text) && !(endsInWord(w.text) && beginsWithWord(after))
 		cutOff := n < len(w.text) && (strings.HasPrefix(after, cutMark) || strings.HasPrefix(after, `"`+cutMark))
-		if !whole && !cutOff || beginsWithWord(w.text) && endsInWord(text[:i]) {
+		if !whole && !cutOff || beginsWithWord(w.text) && endsInWord(text[:i]) || inQuotes && !endsInQuote(text[:i]) {
 			continue
 		}
 		instead := w.instead
@@ -304,6 +343,19 @@ func replaceWord(text string, w word) string {
 		text = text[:i] + instead + after
 		from = i + len(instead)
 	}
+}
+
+// endsInQuote says that what comes next stands in quotes, as Go writes them.
+func endsInQuote(text string) (within bool) {
+	for i := 0; i < len(text); i++ {
+		switch {
+		case within && text[i] == '\\':
+			i++
+		case text[i] == '"':
+			within = !within
+		}
+	}
+	return within
 }
 
 func indexFold(text string, from int, letter byte) int {
