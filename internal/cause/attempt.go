@@ -25,8 +25,10 @@ type try struct {
 	// source are the name servers of the dynamic source that gave the upstream; none
 	// where it asks the system's, or where there is none.
 	source []string
-	// bodyless says that it repeats a request whose body was used up (see lostBody).
-	bodyless bool
+	// bodyless says that it repeats a request whose body was used up (see lostBody);
+	// usedElsewhere by whom, where it was another reverse_proxy.
+	bodyless      bool
+	usedElsewhere string
 	// client is what was heard on the client's side.
 	client *listen.Client
 }
@@ -45,7 +47,10 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 	case t.err != nil && !a.Exact && h.Err != nil && a == lastAttempt(h):
 		t.err = returned(h.Err) // what came up stands in for what was not heard
 	}
-	t.bodyless = lostBody(h, a)
+	t.bodyless, t.usedElsewhere = lostBody(h, a), usedElsewhere(h, a)
+	if !t.bodyless && a.RequestBytes == 0 && h.Elsewhere.Left && hasText(a.Err, textOtherLength) {
+		t.bodyless, t.usedElsewhere = true, "an attempt before, which is not listed here, had used its body up"
+	}
 	for i := range h.Attempts {
 		if t.protocol != "" {
 			break

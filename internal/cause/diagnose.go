@@ -273,12 +273,12 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	if overlong(h, last) {
 		return verdict{failure.Truncated, h.Response.Status, last, overlongCause(last), nil}, true
 	}
+	if worked(last) && lostBody(h, last) {
+		return judgeBodyless(h, last), true
+	}
 	failed := lastFailed(h, last.Limits)
 	if failed == nil {
 		return verdict{}, false
-	}
-	if worked(last) && lostBody(h, last) {
-		return judgeBodyless(h, last), true
 	}
 	t := tryOf(h, failed)
 	if failed == last {

@@ -225,7 +225,7 @@ func lostBody(h *listen.Heard, a *listen.Attempt) bool {
 		if before == a {
 			break
 		}
-		if before.Limits == a.Limits {
+		if before.Limits == a.Limits || insteadOf(h, a, before) {
 			used = max(used, before.RequestBytes)
 		}
 	}
@@ -234,6 +234,15 @@ func lostBody(h *listen.Heard, a *listen.Attempt) bool {
 		length = a.Request.ContentLength
 	}
 	return used > 0 && (a.RequestBytes < used || a.RequestBytes < length) && (a.RequestErr == io.EOF || !canceled(a.RequestErr))
+}
+
+// insteadOf says that an attempt asks for what another reverse_proxy had asked for in vain
+// before, by a handle_response or by a route for errors. What asks by another method, as
+// forward_auth does, asks for something else; so does what follows an answer that is none
+// of an error's.
+func insteadOf(h *listen.Heard, a, before *listen.Attempt) bool {
+	return before.Limits != a.Limits && a.Request != nil && before.Request != nil && a.Request.Method == before.Request.Method &&
+		(failed(h, before) || before.Status >= http.StatusBadRequest)
 }
 
 // firstLoser is the attempt that used up the body which a lacks.
@@ -282,6 +291,9 @@ func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
 	f := found(RetriedWithoutBody, "the upstream answered "+strconv.Itoa(last.Status)+" to a request without its body")
 	if before := firstLoser(h, last); before != nil {
 		f.evidence = append(f.evidence, usedUp(before))
+	} else if used := usedElsewhere(h, last); used != "" {
+		f.evidence = append(f.evidence, used)
+		f = f.advise(adviceAskElsewhere)
 	}
 	outcome := failure.Rescued
 	if last.Status >= http.StatusBadRequest {
@@ -289,6 +301,25 @@ func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
 	}
 	return verdict{outcome, h.Response.Status, last, f, nil}
 }
+
+// usedElsewhere says which other reverse_proxy had used up the body that an attempt lacks,
+// "" where none had.
+func usedElsewhere(h *listen.Heard, a *listen.Attempt) string {
+	for i := range h.Attempts {
+		before := &h.Attempts[i]
+		if before == a {
+			break
+		}
+		if before.RequestBytes > 0 && insteadOf(h, a, before) {
+			return bodyRead(before) + " bytes of its body had been read for " + failure.Visible(cut(before.Upstream, maxAddress)) + ", by the reverse_proxy before this one"
+		}
+	}
+	return ""
+}
+
+// adviceAskElsewhere is for a reverse_proxy in handle_response or handle_errors: Caddy gives
+// each the body that came, and no buffer of another's.
+const adviceAskElsewhere = "Ask another upstream from handle_response or handle_errors only for what has no body (a matcher with method GET HEAD); what has one can be tried again within one reverse_proxy alone, by lb_retry_match and request_buffers."
 
 // textCannotRewind is Go's transport's, where it would have tried again by itself.
 const textCannotRewind = "net/http: cannot rewind body after connection loss"
@@ -312,6 +343,8 @@ func bodylessCause(t *try) finding {
 		return found(ClientUploadFailed, "reading the request's body: "+errorWords(t.client.BodyErr))
 	case !bodyless(t):
 		return nothing
+	case t.bodyless && t.usedElsewhere != "":
+		return found(RetriedWithoutBody, t.usedElsewhere).advise(adviceAskElsewhere)
 	case t.bodyless:
 		return found(RetriedWithoutBody, "the body had been read for the attempt before")
 	case t.text() == textCannotRewind:
@@ -420,10 +453,11 @@ var RetriedWithoutBody = &Row{
 	Summary:      "The request could not be sent whole again to {upstream}: its body had been used up.",
 	Advice:       "Set request_buffers to more than such a body's size beside lb_retries and lb_retry_match: only a body that is buffered can be sent again.",
 	Meaning:      "A first attempt failed after some of the request's body had been read. The request was tried again, and what had been read could not be: the repeat had no body, or only the rest of it. What the upstream answered to that is no answer to the client's request.",
-	RecognisedBy: "An attempt of the same reverse_proxy had read from the body before, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",
+	RecognisedBy: "An attempt had read from the body before, of the same reverse_proxy or of one whose error another was asked to replace, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",
 	Witnesses:    []Witness{WitnessPast, WitnessError},
 	UsualReasons: []string{
 		"lb_retry_match with method POST or PUT, without request_buffers",
+		"a second reverse_proxy in handle_response or handle_errors, for a request with a body",
 		"request_buffers that is smaller than the body",
 		"an upstream that ends HTTP/2 connections after a number of requests, so that Go's transport changes to another",
 	},

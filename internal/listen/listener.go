@@ -251,6 +251,9 @@ func (l *Listener) finish(next *failure.Limits) {
 	if a.HasAnswer() && a.Limits == next && next != nil && next.RetriesAnswers {
 		l.troubled = true // the answer was thrown away
 	}
+	if a.Limits != next && a.Status >= http.StatusBadRequest && a.RequestBytes > 0 {
+		l.troubled = true // another is asked instead, and the request's body is used up
+	}
 	l.keep(a.freeze())
 	l.current = nil
 }
