@@ -219,3 +219,13 @@ func TestCredentialsThatComeBack(t *testing.T) {
 		})
 	}
 }
+
+// What a client says of the connection is no secret, and stays in what is quoted of it.
+func TestWhatIsAskedOfTheConnectionStays(t *testing.T) {
+	const protocol = "proxmox-backup-protocol-h2"
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Blabbing(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: "+protocol+"\r\n\r\n"))
+	c.Get("/", "Connection: Upgrade", "Upgrade: "+protocol)
+	if f := c.Failure(); !strings.Contains(fmt.Sprint(f.Evidence), `asked for "`+protocol+`"`) {
+		t.Errorf("%s: %q", f.Cause, f.Evidence)
+	}
+}

@@ -50,7 +50,7 @@ func (s *Sent) addSaidBack(f *failure.Failure) {
 	for _, value := range c.credentials {
 		add(&s.words, value)
 	}
-	for _, value := range c.values {
+	for _, value := range c.asked {
 		add(&s.quoted, value)
 	}
 	longestFirst(s.words)
@@ -79,6 +79,22 @@ func credentialsOf(fields http.Header) []string {
 	}
 	if user, password, ok := (&http.Request{Header: fields}).BasicAuth(); ok {
 		all = append(all, password, user+":"+password)
+	}
+	return all
+}
+
+// askedOf are the values in the query and the path's parameters, in cookies and in the
+// Referer. What is said of a connection in other fields, Upgrade's protocol or what is
+// expected, is no secret.
+func askedOf(came Came) []string {
+	texts := append([]string{came.Request.RequestURI}, came.Fields["Cookie"]...)
+	texts = append(texts, came.Fields["Referer"]...)
+	var all []string
+	for _, text := range texts {
+		all = append(all, strings.FieldsFunc(text, endsValue)...)
+		if decoded, err := url.QueryUnescape(text); err == nil && decoded != text {
+			all = append(all, strings.FieldsFunc(decoded, endsValue)...)
+		}
 	}
 	return all
 }

@@ -34,10 +34,11 @@ type Came struct {
 // client is what a client sent, and what the record shows of it, both in lower case.
 type client struct {
 	sent, shown string
-	values      []string // that were sent
-	words       []string // the values, and the words in them
-	credentials []string // as they came
-	tooMuch     bool
+	words       []string // the values that were sent, and the words in them
+	// credentials and asked may come back: the one wherever a credential can stand, the
+	// other in the query, in cookies and in where the client came from.
+	credentials, asked []string
+	tooMuch            bool
 }
 
 func clientOf(came Came) *client {
@@ -76,11 +77,8 @@ func clientOf(came Came) *client {
 				c.words = append(c.words, word)
 			}
 		}
-		if c.values == nil {
-			c.values = c.words[:len(c.words):len(c.words)]
-		}
 	}
-	c.credentials = credentialsOf(came.Fields)
+	c.credentials, c.asked = credentialsOf(came.Fields), askedOf(came)
 
 	kept := came.Kept
 	shown := []string{c.shown, kept.Method, kept.Host, kept.URI, kept.RemoteIP, kept.ClientIP}
