@@ -130,7 +130,7 @@ func notArrived(t *try) finding {
 		f = f.advise(adviceHello)
 	}
 	if f.advice == "" && idle < leastForgotten {
-		f = f.advise(adviceLost)
+		f = f.advise(adviceLost).leavesOpen(ConnectionLost.Undecided)
 	}
 	f.evidence = lines
 	return f

@@ -123,7 +123,7 @@ func askIt(t *try, likely ...string) string {
 	if nothingSent(t.Attempt) {
 		answers = "if it is answered, look for a restart, or for a list of addresses that it takes connections from."
 	}
-	return "ask it from " + thisMachine + " (" + ask + "): if that is ended, too, most likely " + strings.Join(likely, ", or ") + "; " + answers
+	return "ask it from " + thisMachine + " (" + ask + "): if that is ended, too, most likely " + strings.Join(likely, ", or ") + " (which, can't be told from here); " + answers
 }
 
 // capital begins a sentence.

@@ -229,6 +229,7 @@ var ResponseStalled = &Row{
 	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
 	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked, WitnessKernel},
+	Undecided:    "what the application waits for can't be told from here",
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",

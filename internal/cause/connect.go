@@ -225,6 +225,7 @@ var ConnectionRefused = &Row{
 	Meaning:      "The upstream's machine answered at once that nothing accepts connections at this port or socket. The request was not sent.",
 	RecognisedBy: "connect said ECONNREFUSED, over TCP or on a unix socket that exists. The evidence has the address that was tried and the time it took.",
 	Witnesses:    []Witness{WitnessKernel},
+	Undecided:    "whether the application is down, or listens elsewhere, can't be told from here: its own machine tells",
 	UsualReasons: []string{
 		"the application has not started, has crashed, or is restarting",
 		"it listens on another port, or on 127.0.0.1 of another machine or container",
@@ -254,6 +255,7 @@ var SocketBacklogFull = &Row{
 	Meaning:      "Somebody listens at the unix socket, or at a port of this machine, but its queue of waiting connections is full: the application accepts too slowly.",
 	RecognisedBy: "connect on a unix socket said EAGAIN; or a connect to an address of this machine was not answered, or nothing that was sent over it ever acknowledged, while as many connections waited there as may (Linux): the evidence has how many.",
 	Witnesses:    []Witness{WitnessKernel, WitnessError, WitnessPast},
+	Undecided:    "a process that hangs, and one that is only too busy, look the same from here: its state and its log tell",
 	UsualReasons: []string{
 		"all workers of php-fpm or gunicorn are busy, and the queue behind them has filled up",
 		"the backlog is small (net.core.somaxconn bounds it)",
@@ -280,6 +282,7 @@ var ConnectTimeout = &Row{
 	Meaning:      "The connection did not come about in time: nothing at all was answered. The request was not sent.",
 	RecognisedBy: "The connect timed out by dial_timeout, or the system gave it up (ETIMEDOUT). The evidence has each address that was tried, and the limit. Over HTTP/3, a port that stays silent is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessAsked},
+	Undecided:    "a firewall that drops packets, a machine that is down, and a wrong address look the same from here",
 	UsualReasons: []string{
 		"a firewall or a security group drops the packets",
 		"the address is wrong, or its machine is down",
@@ -310,6 +313,7 @@ var HostUnreachable = &Row{
 	Meaning:      "The network, or this machine's own kernel, reported that the upstream's host cannot be reached.",
 	RecognisedBy: "connect said EHOSTUNREACH. The time in the evidence tells who said it: within 100 ms a router or firewall, after 1 to 3 s the kernel, because the host did not answer on the local network.",
 	Witnesses:    []Witness{WitnessKernel, WitnessError},
+	Undecided:    "a machine that is down, and a wrong address, look the same from here",
 	UsualReasons: []string{
 		"the host is down, or its address has changed",
 		"a firewall that rejects with an ICMP message",

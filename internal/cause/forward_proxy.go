@@ -86,7 +86,7 @@ func proxyStopped(t *try, err error) finding {
 		if step, known := socksStep(t); known && step != stepConnect {
 			advice = "Check that {address} is the port of a SOCKS proxy, which takes connections from " + thisMachine + " (else correct network_proxy), and look at its log at this time: it ended the connection before it was told where to connect to."
 		}
-		return f.advise(advice)
+		return f.advise(advice).leavesOpen("which of these it was can't be told from here: the forward proxy's log tells")
 	}
 	return f
 }

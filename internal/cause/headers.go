@@ -479,6 +479,7 @@ var ResponseCutInHeaders = &Row{
 	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
 	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Undecided:    "a crash, and a server in between that gave up, look the same from here: their logs tell",
 	UsualReasons: []string{
 		"the application crashed or was killed while it answered",
 		"a server in front of it that gave up in between",
@@ -659,6 +660,7 @@ var UpstreamStatus = &Row{
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
+	Undecided:    "whether the application, or something behind it, made this answer can't be told from here: its log tells",
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",

@@ -110,9 +110,10 @@ func refusedTestimony(dialled, address string) finding {
 	f.evidence = append(f.evidence, "nobody listened on port "+strconv.Itoa(int(refused.Port()))+" of "+here())
 	if near != "" {
 		f.evidence = append(f.evidence, near)
+		f = f.leavesOpen("whether that is the application can't be told from here")
 	}
 	if f.advice == "" && host.InContainer() {
-		f.advice = adviceContainer
+		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container can't be told from here")
 	}
 	return f
 }

@@ -58,7 +58,11 @@ func http3Cause(t *try) finding {
 		if t.Connection == nil { // a port that is silent
 			return found(ConnectTimeout)
 		}
-		return found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
+		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
+		if t.Connection == nil || t.Connection.Idle < leastForgotten {
+			f = f.advise(adviceLost).leavesOpen(ConnectionLost.Undecided)
+		}
+		return f
 	}
 	if layer(t.err, textQUICStatelessReset) != "" {
 		f := found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase).

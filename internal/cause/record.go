@@ -462,6 +462,9 @@ func evidence(h *listen.Heard, v verdict) []string {
 	lines = append(lines, notAgain(h, v)...)
 	lines = append(lines, sentBefore(h, v)...)
 	lines = append(lines, sentElsewhere(h, v.attempt)...)
+	if undecided := v.undecided(); undecided != "" {
+		lines = append(lines, undecided)
+	}
 	if len(lines) > maxLines {
 		lines = lines[:maxLines]
 	}
@@ -469,6 +472,15 @@ func evidence(h *listen.Heard, v verdict) []string {
 		lines[i] = cut(failure.Visible(line), maxEvidence)
 	}
 	return lines
+}
+
+// undecided is what looks the same from here. Who advises something of its own has seen
+// more than the row knows.
+func (v verdict) undecided() string {
+	if v.finding.advice != "" {
+		return v.finding.undecided
+	}
+	return orText(v.finding.undecided, v.finding.row.Undecided)
 }
 
 // way adds what was seen of an attempt up to the phase that it reached.

@@ -303,6 +303,7 @@ var RequestWriteFailed = &Row{
 	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
 	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessPast},
+	Undecided:    "a limit for the size of a request, and a crash, look the same from here: an answer such as 413 can be lost; the upstream's log tells",
 	UsualReasons: []string{
 		"the body is larger than the upstream allows, and it closes instead of answering 413",
 		"the application crashed on the first part of it",

@@ -60,7 +60,7 @@ func waitCause(t *try) finding {
 		f := found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
 		if t.protocol == protocolFastCGI {
 			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
-			return f.advise(adviceScriptSlow)
+			return f.advise(adviceScriptSlow).leavesOpen("a script that waits, and one that no worker has begun, look the same from here: php-fpm's status page tells")
 		}
 		return f
 	case diedIdle(t, t.err):
@@ -263,6 +263,7 @@ var ClosedBeforeResponse = &Row{
 	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
 	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
 	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
+	Undecided:    "a crash, a killed worker, and a limit of the upstream's own look the same from here: its log tells",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
 		"nginx's return 444 for a Host that it does not know, an application that wants X-Forwarded-Proto https, or a firewall in its own server",
@@ -299,6 +300,7 @@ var ResetBeforeResponse = &Row{
 	Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
 	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessPast, WitnessReceived},
+	Undecided:    "a crash, a killed worker, and a limit of the upstream's own look the same from here: its log tells",
 	UsualReasons: []string{
 		"the application's process was killed with the request unread",
 		"a published Docker port, a tunnel or a balancer whose target has gone",
@@ -332,6 +334,7 @@ var ConnectionLost = &Row{
 	Meaning:      "The connection had worked, and then nothing came through any more. Nobody closed it: this machine gave it up, or a limit of Caddy's ran out or the client left before that.",
 	RecognisedBy: "ETIMEDOUT or EHOSTUNREACH after the connect had worked, \"http2: client connection lost\", or QUIC's idle timeout; or bytes that were sent at least three times and never acknowledged (Linux): the evidence has how many, and how often they were sent again; or packets of an answer came without those in front of them.",
 	Witnesses:    []Witness{WitnessKernel, WitnessError},
+	Undecided:    "where on the way it was lost can't be told from here",
 	UsualReasons: []string{
 		"a NAT, balancer or firewall that forgot the idle connection",
 		"the upstream's machine lost its power or its network",
@@ -364,6 +367,7 @@ var ResponseTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
+	Undecided:    "a slow query, a lock, and a queue in front of the application look the same from here: the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -392,6 +396,7 @@ var ReadTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
+	Undecided:    "a slow query, a lock, and a queue in front of the application look the same from here: the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",
