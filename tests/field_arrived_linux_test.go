@@ -87,7 +87,7 @@ func TestAddressInNoNetworkOfOurs(t *testing.T) {
 	const outside = "172.19.0.3 is in none of the networks of "
 	behindRouter(t, "true")
 	f := askAddress(t, "172.19.0.3:8080", "network_unreachable")
-	says(t, f, outside, "Connect Caddy to the network of 172.19.0.3")
+	says(t, f, outside, "onnect Caddy to the network of 172.19.0.3")
 	says(t, f, "(172.20.0.0/16): it goes over the gateway 172.20.0.1", "")
 	says(t, f, " has a route to it: a router on the way answered that it has none", "")
 	if strings.Contains(f.Summary, "his machine") {
@@ -104,7 +104,7 @@ func TestAddressBehindASilentRouter(t *testing.T) {
 	}
 	behindRouter(t, "ip route add 172.19.0.0/16 dev lo; ip route add blackhole 172.19.0.3")
 	f := askAddress(t, "172.19.0.3:8080", "connect_timeout")
-	says(t, f, "172.19.0.3 is in none of the networks of ", "Connect Caddy to the network of 172.19.0.3")
+	says(t, f, "172.19.0.3 is in none of the networks of ", "onnect Caddy to the network of 172.19.0.3")
 }
 
 // What a container asks of its own host is often dropped by the host's firewall.

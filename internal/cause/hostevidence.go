@@ -142,7 +142,10 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 	} else if line := outsideWords(addr); line != "" {
 		f.evidence = append(f.evidence, line)
 		if addr.IsPrivate() && row != ConnectionLost {
-			f.advice = adviceOtherNetwork
+			f.advice = adviceRouted
+			if host.InContainer() {
+				f.advice = adviceOtherNetwork
+			}
 		}
 	}
 	switch row {
@@ -182,7 +185,9 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 const unanswered = 500 * time.Millisecond
 
 const (
-	// adviceOtherNetwork is for a private address in a network that this machine isn't in.
+	// adviceRouted is for a private address in a network that this machine isn't in, and
+	// adviceOtherNetwork for where that is a container, which mostly has no way there.
+	adviceRouted       = "Check the address, whether its machine is up, and the routers and firewalls on the way; if it is a container's address, connect Caddy to the network of {address}, or use one of the upstream's in a network that Caddy is in."
 	adviceOtherNetwork = "Connect Caddy to the network of {address}, or use an address of the upstream's in a network that Caddy is in; in Docker, put both containers on one network and write the service's name."
 	// adviceRouter is for where the route ends elsewhere.
 	adviceRouter = "Look at the routes of the router on the way to {address}, or correct the address: Caddy's own machine has a route."
