@@ -173,3 +173,27 @@ func TestReportsOfOurOwnEnd(t *testing.T) {
 		})
 	}
 }
+
+// An answer such as 401 or 413 can be lost where an upstream ends a connection on which more
+// comes (apisix#13366, tinyproxy#79): that comes before a port that works for nobody.
+func TestALargeUploadThatIsEndedUnread(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.CopyN(io.Discard, conn, 1<<20)
+			_ = conn.(*net.TCPConn).SetLinger(0) // a reset destroys what was answered
+			_ = conn.Close()
+		}
+	}()
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+ln.Addr().String())
+	c.Do("POST", "/", strings.NewReader(strings.Repeat("x", 64<<20)))
+	wantRecord(t, c, "request_write_failed failed send upstream", "its limit for the size of a request", "If it takes such a size, ask it from", "can be lost")
+}

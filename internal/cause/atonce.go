@@ -44,14 +44,23 @@ func endedUnanswered(t *try, f finding) finding {
 }
 
 // endedUnread says the same of a connection that was ended while the request was being
-// sent: where nothing has ever worked, it was not for the request's size.
+// sent: where nothing has ever worked, it was not for the request's size, unless that is a
+// large one.
 func endedUnread(t *try, f finding) finding {
 	if t.Interim != 0 || t.Before == nil || t.Before.Answers > 0 || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
 		return f
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
+	if t.RequestBytes >= largeBody {
+		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(RequestWriteFailed.Undecided)
+	}
 	return otherThere(t, f)
 }
+
+// largeBody is how much of a body must have been read for its size to be a reason: Go's
+// servers end a connection on which so much is left unread (net/http's
+// maxPostHandlerReadBytes), others have limits that are larger.
+const largeBody = 256 << 10
 
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
