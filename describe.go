@@ -60,7 +60,13 @@ func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen
 	if fields == nil {
 		fields = r.Header
 	}
-	sent := h.redact.Sent(redact.Came{Request: r, Fields: fields, ClientIP: clientIP(r), Kept: &f.Request}, value)
+	came := redact.Came{Request: r, Fields: fields, ClientIP: clientIP(r), Kept: &f.Request}
+	for i := range heard.Attempts {
+		if asked := heard.Attempts[i].Request; asked != nil {
+			came.SentOn = append(came.SentOn, asked.Header)
+		}
+	}
+	sent := h.redact.Sent(came, value)
 	source := heard.Selection.Source
 	_, name, named := strings.Cut(source, " ")
 	sent.Add(name, "", "")

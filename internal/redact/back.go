@@ -2,19 +2,29 @@ package redact
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// What a client sent can come back: an upstream that answers with something else than
-// HTTP may send the request's credentials in it, and a record quotes some of that.
+// What a client sent can come back: an upstream that answers with something else than HTTP
+// may send the request's credentials in it, and a record quotes some of that. It is found
+// by what both have in common, whatever stands around it and wherever it was cut.
 
-// minBackBytes is the shortest value of the client's that is looked for in what came
-// back: shorter ones are words of any sentence.
-const minBackBytes = 8
+// minCommonBytes is the shortest part of what the client sent that is looked for in what
+// came back: shorter ones are in any sentence.
+const minCommonBytes = 8
+
+// back is what must not come back, folded.
+type back struct {
+	// credentials are looked for everywhere, asked where an upstream is quoted: the
+	// query, cookies and where the client came from have words of ours in them, too.
+	credentials, asked string
+	// shown is what the record has of the request anyway.
+	shown string
+}
 
 // mayQuote says that a record may have texts of an upstream's: in quotes, as fields of
 // its answer, or as what HTTP/2 and HTTP/3 say in their errors.
@@ -26,75 +36,172 @@ func mayQuote(f *failure.Failure) bool {
 	})
 }
 
-// addSaidBack adds what the client sent, the record doesn't show of the request and may
-// say of the upstream: credentials wherever they stand, other values where they stand in
-// quotes.
-func (s *Sent) addSaidBack(f *failure.Failure) {
+// back is what of the request the record doesn't have.
+func (s *Sent) back() *back {
 	c := s.client()
-	var said strings.Builder
-	eachText(f, func(text *string, _ bool) {
-		said.WriteString(strings.ToLower(*text))
-		said.WriteByte('\n')
-	})
-	add := func(words *[]word, text string) {
-		if len(text) < minBackBytes || len(text) > maxWordBytes || strings.Contains(c.shown, strings.ToLower(text)) {
-			return
-		}
-		for _, form := range []string{text, failure.Visible(text), inQuotes(text), url.QueryEscape(text), url.PathEscape(text)} {
-			// What is cut off after less than this tells nothing.
-			if strings.Contains(said.String(), strings.ToLower(form[:min(len(form), minWordBytes)])) {
-				addWord(words, form, failure.Redacted)
-			}
+	credentials := credentialsOf(c.came.Fields)
+	for _, header := range c.came.SentOn {
+		credentials = append(credentials, credentialsOf(header)...)
+	}
+	asked := append(credentials, c.came.Fields["Cookie"]...)
+	asked = append(asked, c.came.Fields["Referer"]...)
+	for _, sign := range []string{"?", ";"} {
+		if _, behind, ok := strings.Cut(c.came.Request.RequestURI, sign); ok {
+			asked = append(asked, behind)
 		}
 	}
-	for _, value := range c.credentials {
-		add(&s.words, value)
+	if s.found { // then any field may be a secret: one was taken for an address
+		for _, values := range c.came.Fields {
+			asked = append(asked, values...)
+		}
 	}
-	for _, value := range c.asked {
-		add(&s.quoted, value)
-	}
-	longestFirst(s.words)
-	longestFirst(s.quoted)
+	return &back{foldAll(credentials), foldAll(asked), c.shown}
 }
 
-// credentialsOf are the client's credentials: what stands in fields that are called so,
-// each part of it, and the password of Basic authentication (RFC 7617).
-func credentialsOf(fields http.Header) []string {
+// credentialsOf are the credentials in a header: what stands in fields that are called so,
+// without the scheme of authentication, and the password of the Basic one (RFC 7617).
+func credentialsOf(header http.Header) []string {
 	var all []string
-	for field, values := range fields {
+	for field, values := range header {
 		if field == "Cookie" || !failure.IsCredential(field) {
 			continue
 		}
 		for _, value := range values {
+			if _, credentials, ok := strings.Cut(value, " "); ok && strings.HasSuffix(field, "Authorization") {
+				value = credentials
+			}
 			all = append(all, value)
-			all = append(all, strings.FieldsFunc(value, endsValue)...)
 		}
 	}
-	if cookies := fields["Cookie"]; len(cookies) > 0 {
-		for _, cookie := range (&http.Request{Header: http.Header{"Cookie": cookies}}).Cookies() {
+	if len(header["Cookie"]) > 0 {
+		for _, cookie := range (&http.Request{Header: header}).Cookies() {
 			if failure.IsCredential(cookie.Name) {
 				all = append(all, cookie.Value)
 			}
 		}
 	}
-	if user, password, ok := (&http.Request{Header: fields}).BasicAuth(); ok {
-		all = append(all, password, user+":"+password)
+	if user, password, ok := (&http.Request{Header: header}).BasicAuth(); ok {
+		all = append(all, user+":"+password)
 	}
 	return all
 }
 
-// askedOf are the values in the query and the path's parameters, in cookies and in the
-// Referer. What is said of a connection in other fields, Upgrade's protocol or what is
-// expected, is no secret.
-func askedOf(came Came) []string {
-	texts := append([]string{came.Request.RequestURI}, came.Fields["Cookie"]...)
-	texts = append(texts, came.Fields["Referer"]...)
-	var all []string
-	for _, text := range texts {
-		all = append(all, strings.FieldsFunc(text, endsValue)...)
-		if decoded, err := url.QueryUnescape(text); err == nil && decoded != text {
-			all = append(all, strings.FieldsFunc(decoded, endsValue)...)
+// takeOut takes out of a text what came back; quoted says that all of it is an upstream's.
+func (b *back) takeOut(text *string, quoted bool) {
+	if quoted {
+		*text = b.without(*text, b.asked)
+		return
+	}
+	*text = inQuotesOf(*text, func(said string) string { return b.without(said, b.asked) })
+	*text = b.without(*text, b.credentials)
+}
+
+// without takes out of a text what it has in common with these secrets.
+func (b *back) without(text, secrets string) string {
+	if len(secrets) < minCommonBytes || len(text) < minCommonBytes {
+		return text
+	}
+	folded, at := fold(text)
+	var kept strings.Builder
+	done := 0
+	for i := 0; i+minCommonBytes <= len(folded); i++ {
+		n := minCommonBytes
+		if !strings.Contains(secrets, folded[i:i+n]) {
+			continue
+		}
+		for i+n < len(folded) && strings.Contains(secrets, folded[i:i+n+1]) {
+			n++
+		}
+		if !strings.Contains(b.shown, folded[i:i+n]) {
+			kept.WriteString(text[done:at[i]])
+			kept.WriteString(failure.Redacted)
+			done = at[i+n]
+		}
+		i += n - 1
+	}
+	if done == 0 {
+		return text
+	}
+	return kept.String() + text[done:]
+}
+
+// maxEncoded is how often a text may have been percent-encoded and still is found.
+const maxEncoded = 3
+
+// fold makes equal what is the same in capitals or not, and percent-encoded or not; at is
+// where each byte of it begins in text, and where the last one ends.
+func fold(text string) (folded string, at []int) {
+	b, at := []byte(text), make([]int, len(text)+1)
+	for i := range at {
+		at[i] = i
+	}
+	for range maxEncoded {
+		n := 0
+		for i := 0; i < len(b); i, n = i+1, n+1 {
+			from := at[i]
+			letter := b[i]
+			if letter == '%' && i+2 < len(b) {
+				if code, err := strconv.ParseUint(string(b[i+1:i+3]), 16, 8); err == nil {
+					letter = byte(code)
+					i += 2
+				}
+			}
+			b[n], at[n] = letter, from
+		}
+		at[n] = len(text)
+		if n == len(b) {
+			break
+		}
+		b, at = b[:n], at[:n+1]
+	}
+	for i, letter := range b {
+		if b[i] = lower(letter); letter == '+' { // a blank in a query
+			b[i] = ' '
 		}
 	}
-	return all
+	return string(b), at
+}
+
+func foldAll(texts []string) string {
+	var all strings.Builder
+	for _, text := range texts {
+		if all.Len()+len(text) > maxSentBytes {
+			text = text[:max(0, maxSentBytes-all.Len())]
+		}
+		folded, _ := fold(text)
+		all.WriteString(folded)
+		all.WriteByte(0)
+	}
+	return all.String()
+}
+
+// inQuotesOf changes what stands in quotes, as Go writes them, in a text.
+func inQuotesOf(text string, change func(said string) string) string {
+	var b strings.Builder
+	for {
+		before, _, quotes := strings.Cut(text, `"`)
+		b.WriteString(before)
+		if !quotes {
+			return b.String()
+		}
+		text = text[len(before):]
+		quoted, err := strconv.QuotedPrefix(text)
+		whole := err == nil
+		if !whole {
+			quoted = text // it was cut
+		}
+		said, err := strconv.Unquote(quoted)
+		if err != nil {
+			said = quoted[1:]
+		}
+		switch changed := change(said); {
+		case changed == said:
+			b.WriteString(quoted)
+		case whole:
+			b.WriteString(strconv.Quote(changed))
+		default:
+			b.WriteString(`"` + failure.Visible(changed))
+		}
+		text = text[len(quoted):]
+	}
 }

@@ -26,6 +26,9 @@ type Came struct {
 	// Request has method and URI as the client sent them, Fields has its header so.
 	Request *http.Request
 	Fields  http.Header
+	// SentOn are the headers that were sent on to upstreams: the owner's own credentials
+	// are in them.
+	SentOn []http.Header
 	// ClientIP is the client's address, which is not the peer's where that is a proxy.
 	ClientIP string
 	Kept     *failure.Request
@@ -35,14 +38,12 @@ type Came struct {
 type client struct {
 	sent, shown string
 	words       []string // the values that were sent, and the words in them
-	// credentials and asked may come back: the one wherever a credential can stand, the
-	// other in the query, in cookies and in where the client came from.
-	credentials, asked []string
-	tooMuch            bool
+	tooMuch     bool
+	came        Came
 }
 
 func clientOf(came Came) *client {
-	c := &client{shown: ofBrowsers}
+	c := &client{shown: ofBrowsers, came: came}
 	var sent strings.Builder
 	add := func(text string) {
 		if sent.Len()+len(text) > maxSentBytes {
@@ -78,7 +79,6 @@ func clientOf(came Came) *client {
 			}
 		}
 	}
-	c.credentials, c.asked = credentialsOf(came.Fields), askedOf(came)
 
 	kept := came.Kept
 	shown := []string{c.shown, kept.Method, kept.Host, kept.URI, kept.RemoteIP, kept.ClientIP}

@@ -18,15 +18,12 @@ import (
 // Sent is what the client sent that a placeholder made a part of where a request was
 // led to, and that is not kept.
 type Sent struct {
-	rules  *Rules
-	client func() *client
-	value  func(placeholder string) string
-	looked []string // what was looked at already
-	words  []word
-	found  bool // also where it can't be read again, and there are no words of it
-	// quoted are the values that came, which are looked for in quotes alone: elsewhere
-	// they may be words of ours.
-	quoted   []word
+	rules    *Rules
+	client   func() *client
+	value    func(placeholder string) string
+	looked   []string // what was looked at already
+	words    []word
+	found    bool // also where it can't be read again, and there are no words of it
 	unparsed bool // a URL was made of it that is none
 }
 
@@ -94,7 +91,7 @@ func (s *Sent) made(literal string, texts ...string) bool {
 
 func (s *Sent) added() {
 	s.found = true
-	longestFirst(s.words)
+	slices.SortStableFunc(s.words, func(a, b word) int { return len(b.text) - len(a.text) })
 }
 
 // expansion is what a configured text became.
@@ -206,17 +203,11 @@ func (s *Sent) add(text, instead string) {
 // maxSocketPath is more than a unix socket's path can have.
 const maxSocketPath = 256
 
-func (s *Sent) addWord(text, instead string) { addWord(&s.words, text, instead) }
-
-func addWord(words *[]word, text, instead string) {
+func (s *Sent) addWord(text, instead string) {
 	w := word{text, instead}
-	if len(text) >= minWordBytes && !slices.Contains(*words, w) {
-		*words = append(*words, w)
+	if len(text) >= minWordBytes && !slices.Contains(s.words, w) {
+		s.words = append(s.words, w)
 	}
-}
-
-func longestFirst(words []word) {
-	slices.SortStableFunc(words, func(a, b word) int { return len(b.text) - len(a.text) })
 }
 
 func inQuotes(text string) string {
@@ -256,11 +247,11 @@ func (rules *Rules) keeps(placeholder string) bool {
 
 // TakeOutOf takes it out of what a record says of the upstream.
 func (s *Sent) TakeOutOf(f *failure.Failure) {
-	if mayQuote(f) {
-		s.addSaidBack(f)
+	if s.found || s.unparsed {
+		eachText(f, func(text *string, _ bool) { s.takeOut(text) })
 	}
-	if s.found || s.unparsed || len(s.words)+len(s.quoted) > 0 {
-		eachText(f, s.takeOut)
+	if mayQuote(f) {
+		eachText(f, s.back().takeOut)
 	}
 }
 
@@ -294,14 +285,9 @@ func eachText(f *failure.Failure, do func(text *string, quoted bool)) {
 // What follows takes it apart.
 var invalidAddresses = []string{"invalid dial address ", "dial address must represent precisely one socket: "}
 
-func (s *Sent) takeOut(text *string, quoted bool) {
+func (s *Sent) takeOut(text *string) {
 	for _, w := range s.words {
-		*text = replaceWord(*text, w, false)
-	}
-	if quoted || strings.Contains(*text, `"`) {
-		for _, w := range s.quoted {
-			*text = replaceWord(*text, w, !quoted)
-		}
+		*text = replaceWord(*text, w)
 	}
 	if s.found {
 		for _, before := range invalidAddresses {
@@ -321,8 +307,8 @@ func cutBehind(text *string, words string) {
 }
 
 // replaceWord replaces whole words only, in capitals or not, and what is left of one where
-// a text was cut; of one with quotes in it those in quotes only, if so wanted.
-func replaceWord(text string, w word, inQuotes bool) string {
+// a text was cut.
+func replaceWord(text string, w word) string {
 	for from := 0; ; {
 		i := indexFold(text, from, w.text[0])
 		if i < 0 {
@@ -333,7 +319,7 @@ func replaceWord(text string, w word, inQuotes bool) string {
 		after := text[i+n:]
 		whole := n == len(w.text) && !(endsInWord(w.text) && beginsWithWord(after))
 		cutOff := n < len(w.text) && (strings.HasPrefix(after, cutMark) || strings.HasPrefix(after, `"`+cutMark))
-		if !whole && !cutOff || beginsWithWord(w.text) && endsInWord(text[:i]) || inQuotes && !endsInQuote(text[:i]) {
+		if !whole && !cutOff || beginsWithWord(w.text) && endsInWord(text[:i]) {
 			continue
 		}
 		instead := w.instead
@@ -343,19 +329,6 @@ func replaceWord(text string, w word, inQuotes bool) string {
 		text = text[:i] + instead + after
 		from = i + len(instead)
 	}
-}
-
-// endsInQuote says that what comes next stands in quotes, as Go writes them.
-func endsInQuote(text string) (within bool) {
-	for i := 0; i < len(text); i++ {
-		switch {
-		case within && text[i] == '\\':
-			i++
-		case text[i] == '"':
-			within = !within
-		}
-	}
-	return within
 }
 
 func indexFold(text string, from int, letter byte) int {
