@@ -3,6 +3,7 @@ package tests
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -98,6 +99,11 @@ func TestIndirectionsTellNoSecret(t *testing.T) {
 		{name: "a forward proxy that is no URL, with a name", site: byProxy("{query.t}"), path: "/?t=http://" + secret + ":x%20y@h/", cause: "request_not_sendable"},
 		{name: "a forward proxy of a scheme that is none", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: " + secret + "://127.0.0.1:1"}},
 		{name: "a forward proxy of the owner's that is no URL", site: "vars tgt \"http://127.0.0.1:port\"\n" + byProxy("{vars.tgt}"), path: "/?t=" + secret, cause: "request_not_sendable", keeps: "127.0.0.1"},
+		{name: "a forward proxy's zone", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://[::1%25" + secret + "]:80"}},
+		{name: "a forward proxy's zone, by the query", site: byProxy("{query.p}"), path: "/?p=http://%5B::1%2525" + secret + "%5D:80"},
+		{name: "a forward proxy's name in letters of its own", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://" + secret + "é.invalid"}},
+		{name: "a name in letters of its own", site: "reverse_proxy {header.X-Up}:80", fields: []string{"X-Up: " + secret + "é.invalid"}},
+		{name: "a forward proxy that sends its user back", site: byProxy("{header.X-Up}"), fields: []string{"X-Up: http://" + secret + "u:" + secret + "p@" + testcaddy.Blabbing(t, "HTTP/1.1 "+secret+"u:"+secret+"p x\r\nVia: "+secret+"u:"+secret+"p\r\n\r\n")}},
 		{name: "a variable that is no address", site: "vars tgt \"{query.t}:{query.t}:{query.t}\"\nreverse_proxy {vars.tgt}", path: "/?t=" + secret},
 		{name: "a variable for a port", site: "vars tgt {query.t}\nreverse_proxy 127.0.0.1:{vars.tgt}", path: "/?t=" + secret},
 		{name: "a match of a cookie", site: "@rc header_regexp up Cookie t=([^;]+)\nreverse_proxy @rc {re.up.1}.invalid:80", fields: []string{"Cookie: a=1; t=" + secret + "; b=2"}},
@@ -227,5 +233,25 @@ func TestWhatIsAskedOfTheConnectionStays(t *testing.T) {
 	c.Get("/", "Connection: Upgrade", "Upgrade: "+protocol)
 	if f := c.Failure(); !strings.Contains(fmt.Sprint(f.Evidence), `asked for "`+protocol+`"`) {
 		t.Errorf("%s: %q", f.Cause, f.Evidence)
+	}
+}
+
+// What a client sends where a trailer belongs is of its body, and in no error.
+func TestABodyIsNotQuoted(t *testing.T) {
+	const secret = "SECRET1234"
+	for name, end := range map[string]string{
+		"a line without a colon": "0\r\nuser=joe&pin=" + secret + "\r\n\r\n",
+		"a trailer's value":      "0\r\nX-Foo: " + secret + "\x01\r\n\r\n",
+		"JSON":                   "0\r\n{\"card\":\"" + secret + "\"}\r\n\r\n",
+		"a line with a blank":    "0\r\n " + secret + "\r\n\r\n",
+		"a chunk's length":       secret + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.StartWith(t, l.OfOurs(), "@operator header X-Operator yes\nupstream_diagnostics {\ndetails @operator\n}\nreverse_proxy "+testcaddy.Upstream(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+			a := c.Raw("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Operator: yes\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + end)
+			f := showsNothingOf(t, c, l, a, secret)
+			t.Logf("%s: %s %q", f.Cause, f.Error, f.Evidence)
+		})
 	}
 }

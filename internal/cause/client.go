@@ -24,7 +24,7 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
 		return verdict{}, false
 	}
-	f := found(ClientUploadFailed, "reading the request's body: "+errorWords(h.Client.BodyErr))
+	f := found(ClientUploadFailed, "reading the request's body: "+ClientError(h.Client.BodyErr))
 	if lost := notArrived(tryOf(h, last)); lost.is() && h.Client.Left && !uploadMalformed(h.Client.BodyErr) {
 		f = lost // it could not go on
 	}

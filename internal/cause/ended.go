@@ -340,7 +340,7 @@ func bodylessCause(t *try) finding {
 		return nothing
 	case t.client != nil && uploadExplains(t.client) && t.WriteErr != nil &&
 		(isOfBody(t.WriteErr, t.client.BodyErr) || isOfBody(t.err, t.client.BodyErr)):
-		return found(ClientUploadFailed, "reading the request's body: "+errorWords(t.client.BodyErr))
+		return found(ClientUploadFailed, "reading the request's body: "+ClientError(t.client.BodyErr))
 	case !bodyless(t):
 		return nothing
 	case t.bodyless && t.usedElsewhere != "":

@@ -69,8 +69,25 @@ func ofClient(h *listen.Heard, err error) bool {
 }
 
 // ClientError is what is kept of an error of the client's side: the innermost alone,
-// because the others name the client's address.
-func ClientError(err error) string { return errorWords(err) }
+// because the others name the client's address, and nothing of what it quotes, which is of
+// the request's body.
+func ClientError(err error) string {
+	var b strings.Builder
+	for text := errorWords(err); ; {
+		before, _, quotes := strings.Cut(text, `"`)
+		b.WriteString(before)
+		if !quotes {
+			return b.String()
+		}
+		text = text[len(before):]
+		quoted, err := strconv.QuotedPrefix(text)
+		if err != nil {
+			quoted = text
+		}
+		b.WriteString(strconv.Quote(failure.Redacted))
+		text = text[len(quoted):]
+	}
+}
 
 // proxyPhrase is a forward proxy's own where it opened no tunnel: net/http makes an
 // error of the reason phrase alone.

@@ -19,8 +19,8 @@ const minCommonBytes = 8
 
 // back is what must not come back, folded.
 type back struct {
-	// credentials are looked for everywhere, asked where an upstream is quoted: the
-	// query, cookies and where the client came from have words of ours in them, too.
+	// credentials are looked for everywhere, asked where an upstream is quoted: queries,
+	// cookies and fields have words of ours in them, too.
 	credentials, asked string
 	// shown is what the record has of the request anyway.
 	shown string
@@ -43,19 +43,35 @@ func (s *Sent) back() *back {
 	for _, header := range c.came.SentOn {
 		credentials = append(credentials, credentialsOf(header)...)
 	}
-	asked := append(credentials, c.came.Fields["Cookie"]...)
-	asked = append(asked, c.came.Fields["Referer"]...)
+	asked := slices.Clone(credentials)
 	for _, sign := range []string{"?", ";"} {
 		if _, behind, ok := strings.Cut(c.came.Request.RequestURI, sign); ok {
 			asked = append(asked, behind)
 		}
 	}
-	if s.found { // then any field may be a secret: one was taken for an address
-		for _, values := range c.came.Fields {
+	if s.rules.clientIP != ClientIPFull {
+		asked = append(asked, hostOnly(c.came.Request.RemoteAddr), c.came.ClientIP)
+	}
+	for field, values := range c.came.Fields {
+		if !isOpen(field) {
 			asked = append(asked, values...)
 		}
 	}
 	return &back{foldAll(credentials), foldAll(asked), c.shown}
+}
+
+// openFields are those that say what is asked for and how, and openBeginnings how others
+// begin: what an upstream says of them is no secret.
+var (
+	openFields = []string{
+		"Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Date", "Dnt", "Expect", "Host", "Keep-Alive", "Origin", "Pragma",
+		"Priority", "Range", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Upgrade-Insecure-Requests", "User-Agent", "Via", "X-Requested-With",
+	}
+	openBeginnings = []string{"Accept", "Access-Control-Request-", "If-", "Sec-Ch-", "Sec-Fetch-", "Sec-Websocket-Version", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto"}
+)
+
+func isOpen(field string) bool {
+	return slices.Contains(openFields, field) || slices.ContainsFunc(openBeginnings, func(begins string) bool { return strings.HasPrefix(field, begins) })
 }
 
 // credentialsOf are the credentials in a header: what stands in fields that are called so,

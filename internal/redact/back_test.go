@@ -59,7 +59,7 @@ func TestWhatComesBack(t *testing.T) {
 		{"a cookie that is no credential, outside", "theme=dark; is how it began", "theme=dark; is how it began"},
 		{"two", quoted(key + " and " + session), quoted("REDACTED and REDACTED")},
 		{"two quotes", quoted(key) + ", " + quoted("x"), quoted("REDACTED") + ", " + quoted("x")},
-		{"a quote that was cut", `it says "` + key, `it says "REDACTED"`},
+		{"a quote that was cut", `it says "` + key, `it says "REDACTED`},
 		{"a percent sign at the end", quoted(key + "%2"), quoted("REDACTED%2")},
 	} {
 		t.Run(test.name, func(t *testing.T) {

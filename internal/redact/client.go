@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/net/idna"
+
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
@@ -115,7 +117,10 @@ func (c *client) made(text, literal string) bool {
 	}
 	came := func(word string) bool { return secret(word) && strings.Contains(c.sent, word) }
 	within := func(word string) bool { return strings.Contains(host, word) && secret(word) }
-	if _, err := netip.ParseAddr(host); err == nil { // the numbers in it are in many texts
+	if name, err := idna.ToUnicode(host); err == nil && name != host && c.made(name, literal) { // it was sent in letters of its own
+		return true
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() == "" { // the numbers in it are in many texts
 		return came(host) || slices.ContainsFunc(c.words, func(word string) bool { return strings.ContainsAny(word, ".:") && within(word) })
 	}
 	return came(host) || slices.ContainsFunc(strings.FieldsFunc(host, notInWord), came) || slices.ContainsFunc(c.words, within)

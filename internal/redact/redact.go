@@ -108,7 +108,7 @@ func originOf(s string) string {
 		return ""
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" {
+	if err != nil || u.Host == "" || u.Scheme == "" {
 		return ""
 	}
 	return u.Scheme + "://" + u.Host

@@ -12,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
+
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
@@ -168,6 +170,7 @@ func (s *Sent) addAddress(address, configured string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		s.add(address, failure.Redacted)
+		s.addName(address)
 		return
 	}
 	instead := failure.Redacted
@@ -179,10 +182,18 @@ func (s *Sent) addAddress(address, configured string) {
 		return
 	}
 	s.add(host, failure.Redacted)
+	s.addName(host)
 	s.words = append(s.words, word{"lookup " + host, "lookup " + failure.Redacted})
 	if ip, err := netip.ParseAddr(host); err == nil { // as what was connected to is written
 		s.add(ip.String(), failure.Redacted)
 		s.add(ip.Unmap().WithZone("").String(), failure.Redacted)
+	}
+}
+
+// addName adds a host's name as it is looked up.
+func (s *Sent) addName(host string) {
+	if name, err := idna.Lookup.ToASCII(host); err == nil && name != host {
+		s.add(name, failure.Redacted)
 	}
 }
 

@@ -34,7 +34,7 @@ func (rules *Rules) writePair(b *strings.Builder, pair string) {
 	known := err == nil && slices.Contains(rules.keepQuery, key)
 	switch {
 	case pair == "":
-	case err != nil, strings.ContainsAny(key, "=&;"):
+	case err != nil, strings.ContainsAny(decoded(key), "=&;"):
 		// Something else than a name and a value: some upstreams take what is behind a
 		// semicolon for another pair (Go doesn't, golang/go#25192).
 		b.WriteString(failure.Redacted)
@@ -51,6 +51,18 @@ func (rules *Rules) writePair(b *strings.Builder, pair string) {
 	default:
 		b.WriteString(failure.Redacted) // the key may be the secret itself; base64 ends in equals signs
 	}
+}
+
+// decoded is a key in which percent signs stand for no more signs, however often they do.
+func decoded(key string) string {
+	for range maxEncoded {
+		again, err := url.PathUnescape(key)
+		if err != nil || again == key {
+			break
+		}
+		key = again
+	}
+	return key
 }
 
 // writePath writes a path without the values of its parameters, in which some servers
