@@ -105,6 +105,8 @@ func headersCause(t *try) finding {
 		return f
 	}
 	switch {
+	case text == textUnsolicited && t.Connection != nil && !t.Connection.Reused:
+		return unasked(t).at(failure.PhaseHeaders)
 	case strings.HasSuffix(text, textManyInterim):
 		return manyInterim()
 	case isAwaitingTimeout(t):
@@ -243,7 +245,7 @@ func firstLineCause(t *try, line string) finding {
 		return otherProtocol(line, evidence)
 	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
 		return found(ResponseCutInHeaders, evidence)
-	case greeted(t):
+	case greeted(t) && !strings.HasPrefix(line, "HTTP/"): // an answer of HTTP's to nobody is one, too
 		return found(NotHTTP, evidence)
 	}
 	return found(ResponseMalformed, evidence)

@@ -43,9 +43,7 @@ func waitCause(t *try) finding {
 		if f := saidOther(t); f.is() {
 			return f
 		}
-		f := found(Unknown, "it sent something before the request was written")
-		f.summary = "{upstream} sent something before it was asked: it speaks HTTP/2 alone, or another protocol that greets first; nothing tells which."
-		return f.advise("If {upstream} speaks HTTP/2 alone, set versions 2 in the transport, or write h2c:// without TLS; else correct the port: a mail, SSH or database server greets first.")
+		return unasked(t)
 	case strings.HasSuffix(text, textManyInterim):
 		return manyInterim()
 	case isAwaitingTimeout(t):
@@ -90,6 +88,16 @@ func waitCause(t *try) finding {
 // adviceScriptSlow is for a script that doesn't answer, or that nobody has begun: the
 // system takes the connection, whether a worker is free or not.
 const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
+
+// unasked is all that is known of an answer to nobody.
+func unasked(t *try) finding {
+	f := found(Unknown, "it sent something before the request was written")
+	f.summary = "{upstream} sent something before it was asked: it speaks HTTP/2 alone, or another protocol that greets first; nothing tells which."
+	if head := t.head(); head != "" {
+		f.evidence = append(f.evidence, "what came begins with "+said(head))
+	}
+	return f.advise("If {upstream} speaks HTTP/2 alone, set versions 2 in the transport, or write h2c:// without TLS; else correct the port: a mail, SSH or database server greets first.")
+}
 
 // adviceScriptEnded is for FastCGI, where php-fpm ends a worker without a word.
 const adviceScriptEnded = "Look at the log of php-fpm at this time: a script that ran longer than request_terminate_timeout, a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."

@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"bufio"
 	"bytes"
 	"net"
 	"net/http"
@@ -30,6 +31,9 @@ type want struct {
 	tell func(a *listen.Attempt, f finding) finding
 	// unprocessed says that no application was asked.
 	unprocessed bool
+	// lost says that the status tells it of an answer, too, that could not be read to its
+	// end, or at all: how it began was heard.
+	lost bool
 }
 
 // over is what a request went over.
@@ -82,8 +86,9 @@ var wants = []want{
 	{status: 400, says: "Unsupported upgrade request.", row: UpstreamStatus, tell: wantsNoWebSocket}, // uvicorn without a library for WebSocket
 
 	// A PROXY protocol header that was not expected: nginx, Apache, HAProxy, Node, Go,
-	// gunicorn and uvicorn answer 400, and close.
-	{status: 400, row: UpstreamStatus, tell: wantsNoPROXY},
+	// gunicorn, uvicorn, lighttpd and Puma answer 400, and close. They may do so before the
+	// request is there, or with it unread, which resets the connection.
+	{status: 400, row: UpstreamStatus, tell: wantsNoPROXY, lost: true},
 }
 
 // wantedBy finds what the upstream's own answer wants. Without a sentence a status says so
@@ -95,7 +100,7 @@ func wantedBy(a *listen.Attempt) (finding, *want) {
 	}
 	for i := range wants {
 		w := &wants[i]
-		if w.status != status || !w.over.fits(a) || w.says == "" && a.Status != status {
+		if w.status != status || !w.over.fits(a) || w.says == "" && a.Status != status && !w.lost {
 			continue
 		}
 		evidence := "the upstream answered " + strconv.Itoa(status)
@@ -115,10 +120,10 @@ func wantedBy(a *listen.Attempt) (finding, *want) {
 	return nothing, nil
 }
 
-// portSays finds the cause where the answer says in a sentence how it is to be asked:
-// whatever comes after that, it was heard.
+// portSays finds the cause where the answer says how it is to be asked: whatever comes
+// after that, it was heard.
 func portSays(a *listen.Attempt) finding {
-	if f, w := wantedBy(a); w != nil && w.says != "" {
+	if f, w := wantedBy(a); w != nil && (w.says != "" || w.lost) {
 		return f
 	}
 	return nothing
@@ -308,15 +313,32 @@ func wantsNoWebSocket(a *listen.Attempt, f finding) finding {
 // wantsNoPROXY is for a 400 that is the first answer on a connection which began with a
 // PROXY header, and the last. An application's own 400 leaves it open.
 func wantsNoPROXY(a *listen.Attempt, f finding) finding {
-	if a.Limits == nil || a.Limits.ProxyProtocol == "" || !a.Closes() || a.Connection == nil || a.Connection.Reused {
+	if a.Limits == nil || a.Limits.ProxyProtocol == "" || a.Connection == nil || a.Connection.Reused || !answersLast(a) {
 		return nothing
 	}
 	if a.Before != nil && a.Before.Worked > 0 {
 		return nothing // a connection served a second request: the header is expected
 	}
 	f.side = failure.SideProxy
+	if !a.HasAnswer() {
+		f.proxyError = "proxy_configuration_error" // the client got another status
+	}
 	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
 	return f.advise(adviceNoPROXY)
+}
+
+// answersLast says that an answer is its connection's last, be it one that was only heard
+// on it. One that came before the request was sent ends it, too: the transport takes it for
+// nobody's.
+func answersLast(a *listen.Attempt) bool {
+	if a.HasAnswer() {
+		return a.Closes()
+	}
+	if link := a.Connection.Link; link != nil && link.Shared {
+		return false // HTTP/2's preface may be what was not understood
+	}
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(a.Connection.Carried.Final())), nil)
+	return err == nil && (res.Close || nothingSent(a))
 }
 
 // wrongName is for a server name and a Host that don't fit.

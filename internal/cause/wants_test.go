@@ -8,7 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -380,5 +383,83 @@ func TestConnectionFieldsOverHTTP2(t *testing.T) {
 		if f == nil || f.Cause != RequestNotSendable.Name || f.RequestSent != failure.SentNo || f.Side != failure.SideProxy || f.Advice != test.advice {
 			t.Errorf("%s: %+v", test.text, f)
 		}
+	}
+}
+
+// An upstream that does not expect the PROXY header may answer before the request is there,
+// or leave it unread, so that its answer breaks off or sending the request fails.
+func TestPROXYThatIsNotExpected(t *testing.T) {
+	const (
+		closing = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request"
+		open    = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"
+	)
+	limits := &failure.Limits{Transport: "http", ProxyProtocol: "v2"}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	unwritten := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)}
+	heardBack := func(a *listen.Attempt, head string, sent int64) {
+		a.Limits, a.Connection.Carried = limits, &listen.Carried{Sent: sent, Received: int64(len(head)), Head: []byte(head)}
+	}
+	unasked := func(head string) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			heardBack(a, head, 0)
+			a.Wrote, a.Err = 0, errors.New(textUnsolicited)
+		})
+	}
+	crossed := func(head string) listen.Attempt {
+		a := unasked(head)
+		a.FirstByte, a.Wrote = 3*millisecond, 4*millisecond
+		return a
+	}
+	unread := func(head string) listen.Attempt {
+		return sentAttempt(func(a *listen.Attempt) {
+			heardBack(a, head, 100)
+			a.FirstByte, a.RequestBytes, a.WriteErr, a.Err = 4*millisecond, 5, unwritten, unwritten
+		})
+	}
+	brokenOff := answered200(func(a *listen.Attempt) {
+		heardBack(a, closing, 100)
+		a.Status, a.Header, a.Body.Err, a.Body.Expected = http.StatusBadRequest, http.Header{":close": nil}, reset, -1
+	})
+	plain := crossed(closing)
+	plain.Limits = handler
+	shared := unread(closing)
+	shared.Connection.Link = &listen.Link{Shared: true}
+	for _, test := range []struct {
+		name    string
+		attempt listen.Attempt
+		want    *Row
+		sent    failure.Sent
+		outcome failure.Outcome
+	}{
+		{"before the request", unasked(closing), UpstreamStatus, failure.SentNo, failure.Failed},
+		{"before the request, with a length", unasked(open), UpstreamStatus, failure.SentNo, failure.Failed},
+		{"crossing with the request", crossed(closing), UpstreamStatus, failure.SentMaybe, failure.Failed},
+		{"the request could not be written", unread(closing), UpstreamStatus, failure.SentYes, failure.Failed},
+		{"its end was reset", brokenOff, UpstreamStatus, failure.SentYes, failure.Truncated},
+		{"an application's own that leaves the connection open", unread(open), RequestWriteFailed, failure.SentYes, failure.Failed},
+		{"another status", unasked(strings.Replace(closing, "400", "503", 1)), Unknown, failure.SentNo, failure.Failed},
+		{"without a header", plain, Unknown, failure.SentMaybe, failure.Failed},
+		{"over a connection of HTTP/2", shared, RequestWriteFailed, failure.SentYes, failure.Failed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(heard(func(h *listen.Heard) {
+				if test.outcome == failure.Truncated {
+					h.Panicked, h.Response.Status = true, http.StatusBadRequest
+				}
+			}, test.attempt))
+			if f == nil || f.Cause != test.want.Name || f.Outcome != test.outcome || f.RequestSent != test.sent {
+				t.Fatalf("%+v", f)
+			}
+			asked := f.Side == failure.SideProxy && strings.HasPrefix(f.Advice, "Remove proxy_protocol") &&
+				slices.ContainsFunc(f.Evidence, func(line string) bool {
+					return strings.HasPrefix(line, "a PROXY protocol header (v2) was sent before the request")
+				})
+			if asked != (test.want == UpstreamStatus) {
+				t.Errorf("side %s, %q, advice %q", f.Side, f.Evidence, f.Advice)
+			}
+			if test.want == Unknown && !slices.ContainsFunc(f.Evidence, func(line string) bool { return strings.HasPrefix(line, `what came begins with "HTTP/1.1 `) }) {
+				t.Errorf("%q", f.Evidence)
+			}
+		})
 	}
 }
