@@ -111,13 +111,6 @@ SSLSessionCache none
 			%[7]s
 		}
 	}
-	handle /proxy_to_plain {
-		reverse_proxy %[1]s {
-			transport http {
-				proxy_protocol v1
-			}
-		}
-	}
 	handle /proxy_to_tls {
 		reverse_proxy https://%[2]s {
 			%[8]s
@@ -136,8 +129,6 @@ SSLSessionCache none
 			outcome: failure.UpstreamAnswered, sent: failure.SentNo, evidence: evidence,
 		}
 	}
-	parser := answered(400, "upstream_status", `^a PROXY protocol header \(v1\) was sent before the request: an upstream that does not expect one answers so`)
-	parser.sent = failure.SentYes
 	runAll(t, c, []scenario{
 		{
 			name: "plain HTTP to its TLS port", visit: visit{path: "/plain_to_tls"},
@@ -181,7 +172,6 @@ SSLSessionCache none
 				outcome: failure.Failed, sent: failure.SentMaybe, evidence: []string{`HTTP_1_1_REQUIRED`},
 			},
 		},
-		{name: "a PROXY header to its plain port", visit: visit{path: "/proxy_to_plain"}, wanted: parser},
 		{
 			name: "a PROXY header to its TLS port", visit: visit{path: "/proxy_to_tls"},
 			wanted: want{

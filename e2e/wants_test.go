@@ -27,7 +27,7 @@ require("http").createServer(fine).listen(Number(plain), "127.0.0.1");
 func TestWhatServersWant(t *testing.T) {
 	t.Parallel()
 	haproxy, node := program(t, "haproxy", "haproxy"), program(t, "nodejs", "node", "nodejs")
-	gunicorn, uvicorn, openssl := program(t, "gunicorn", "gunicorn"), program(t, "uvicorn", "uvicorn"), program(t, "openssl", "openssl")
+	uvicorn, openssl := program(t, "uvicorn", "uvicorn"), program(t, "openssl", "openssl")
 	dir := workDir(t)
 	cert, key, both := writeCertificate(t, dir)
 	address := func() string { return freeAddress(t) }
@@ -43,7 +43,7 @@ func TestWhatServersWant(t *testing.T) {
 	server { listen %[6]s proxy_protocol; return 200 fine; }
 	server { listen %[7]s http2; return 200 fine; }`, cert, key, nginxPlain, nginxTLS, nginxNames, nginxPROXY, nginxH2))
 
-	haproxyPlain, haproxyNames, haproxyTLS := address(), address(), address()
+	haproxyNames, haproxyTLS := address(), address()
 	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
 global
 	maxconn 64
@@ -52,25 +52,20 @@ defaults
 	timeout client 5s
 	timeout server 5s
 	timeout connect 1s
-frontend plain
-	bind %[1]s
-	http-request return status 200
 frontend names
-	bind %[2]s ssl crt %[4]s strict-sni
+	bind %[1]s ssl crt %[3]s strict-sni
 	http-request return status 200
 frontend tls
-	bind %[3]s ssl crt %[4]s
+	bind %[2]s ssl crt %[3]s
 	http-request return status 200
-`, haproxyPlain, haproxyNames, haproxyTLS, both))).listening(t, "tcp", haproxyTLS)
+`, haproxyNames, haproxyTLS, both))).listening(t, "tcp", haproxyTLS)
 
 	nodeH2, nodeTLS, nodeResets, nodePlain := address(), address(), address(), address()
 	startPart(t, dir, node, write(t, filepath.Join(dir, "secure.js"), secureNode), port(nodeH2), port(nodeTLS), port(nodeResets), port(nodePlain), cert, key).
 		listening(t, "tcp", nodePlain)
 
-	write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
 	write(t, filepath.Join(dir, "asgi.py"), fmt.Sprintf(asgiApplication, 0))
-	gunicornPlain, uvicornPlain, uvicornTLS := address(), address(), address()
-	startPart(t, dir, gunicorn, "--bind", gunicornPlain, "wsgi:application").listening(t, "tcp", gunicornPlain)
+	uvicornPlain, uvicornTLS := address(), address()
 	startPart(t, dir, uvicorn, "--port", port(uvicornPlain), "--lifespan", "off", "--ws", "none", "asgi:application").listening(t, "tcp", uvicornPlain)
 	startPart(t, dir, uvicorn, "--port", port(uvicornTLS), "--lifespan", "off", "--ssl-certfile", cert, "--ssl-keyfile", key, "asgi:application").listening(t, "tcp", uvicornTLS)
 
@@ -98,16 +93,12 @@ https://app.example.test {
 	insecure := func(lines string) string {
 		return "{\n header_up Host app.example.test\n transport http {\n tls_insecure_skip_verify\n" + lines + "\n}\n}"
 	}
-	proxied := "{\n transport http {\n proxy_protocol v2\n}\n}"
 	site := "upstream_diagnostics\n"
 	handle := func(path, to, block string) {
 		site += "handle " + path + " {\n reverse_proxy " + to + " " + block + "\n}\n"
 	}
 	for name, to := range map[string]string{"haproxy": haproxyTLS, "node": nodeTLS, "uvicorn": uvicornTLS, "openssl": opensslTLS} {
 		handle("/tls_port/"+name, "http://"+to, "")
-	}
-	for name, to := range map[string]string{"nginx": nginxPlain, "haproxy": haproxyPlain, "node": nodePlain, "gunicorn": gunicornPlain, "uvicorn": uvicornPlain} {
-		handle("/proxy_header/"+name, to, proxied)
 	}
 	for name, to := range map[string]string{"nginx": nginxPlain, "node": nodePlain, "uvicorn": uvicornPlain} {
 		handle("/tls_to_plain/"+name, "https://"+to, "")
@@ -138,12 +129,6 @@ https://app.example.test {
 	}
 	for _, name := range []string{"haproxy", "node", "uvicorn", "openssl"} { // without a word
 		add("/tls_port/"+name, failed("closed_before_response|reset_before_response", failure.PhaseWait, failure.SideUpstream, "no|maybe"))
-	}
-	for _, name := range []string{"nginx", "haproxy", "node", "gunicorn", "uvicorn"} {
-		add("/proxy_header/"+name, want{
-			status: 400, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideProxy, outcome: failure.UpstreamAnswered, sent: failure.SentYes,
-			evidence: []string{`^a PROXY protocol header \(v2\) was sent before the request`},
-		})
 	}
 	for _, name := range []string{"nginx", "node", "uvicorn"} {
 		add("/tls_to_plain/"+name, failed("tls_not_spoken", failure.PhaseTLS, failure.SideProxy, failure.SentNo, `^the first bytes that came back: `))

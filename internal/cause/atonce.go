@@ -29,7 +29,7 @@ func endedUnanswered(t *try, f finding) finding {
 		return streamUnanswered(f)
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
-	case atOnce && fresh && t.Before != nil && t.Before.Answers == 0 && t.Interim == 0: // who sends 103 speaks HTTP
+	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP
 		return otherThere(t, f)
 	case atOnce && fresh && nothingSent(t.Attempt):
 		return f.advise(adviceAtAccept)
@@ -47,11 +47,14 @@ func endedUnanswered(t *try, f finding) finding {
 // sent: where nothing has ever worked, it was not for the request's size, unless that is a
 // large one.
 func endedUnread(t *try, f finding) finding {
-	if t.Interim != 0 || t.Before == nil || t.Before.Answers > 0 || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
+	if t.Interim != 0 || t.Before == nil || t.Before.Answers > 0 && !mayRefusePROXY(t) || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
 		return f
 	}
+	if !t.TLS {
+		f.evidence = append(f.evidence, sentPROXY(t)...)
+	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
-	if t.RequestBytes >= largeBody {
+	if t.RequestBytes >= largeBody && len(sentPROXY(t)) == 0 {
 		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(RequestWriteFailed.Undecided)
 	}
 	return otherThere(t, f)
@@ -61,6 +64,12 @@ func endedUnread(t *try, f finding) finding {
 // servers end a connection on which so much is left unread (net/http's
 // maxPostHandlerReadBytes), others have limits that are larger.
 const largeBody = 256 << 10
+
+// mayRefusePROXY says that the answers that came before may all be those of a server that
+// does not expect the PROXY header: none came over a connection that had served a request.
+func mayRefusePROXY(t *try) bool {
+	return t.Limits != nil && t.Limits.ProxyProtocol != "" && !t.TLS && t.Before.Worked == 0
+}
 
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."

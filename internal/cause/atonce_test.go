@@ -69,6 +69,19 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			name: "a PROXY header went before", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Limits = proxied }, cause: ClosedBeforeResponse,
 			says: []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"}, not: []string{"a PROXY header first"},
 		},
+		{
+			name: "a PROXY header went before, and was refused before", took: millisecond, before: before, change: func(a *listen.Attempt) { a.Limits = proxied }, cause: ClosedBeforeResponse,
+			says: []string{"remove proxy_protocol", "it had given 12 answers before"},
+		},
+		{
+			name: "a PROXY header went before, which is expected", took: millisecond, before: &listen.Before{Answers: 12, Worked: time.Second}, change: func(a *listen.Attempt) { a.Limits = proxied }, cause: ClosedBeforeResponse,
+			says: []string{"crash"}, not: []string{"remove proxy_protocol"},
+		},
+		{
+			name: "a PROXY header went before, and the request was being written", took: millisecond, before: before, err: &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}, cause: RequestWriteFailed,
+			change: func(a *listen.Attempt) { a.Limits, a.WriteErr, a.RequestBytes = proxied, a.Err, 4 },
+			says:   []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"}, not: []string{"413"},
+		},
 		{name: "over TLS", took: millisecond, before: never, change: func(a *listen.Attempt) { a.TLS = true }, cause: ClosedBeforeResponse, says: []string{"tls_client_auth", "(curl -vk https://10.0.0.7:8080/)"}, not: []string{"Docker"}},
 		{
 			name: "a socket", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Network, a.Address = "unix", "/run/app.sock" }, cause: ClosedBeforeResponse,
