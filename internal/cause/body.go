@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -105,10 +107,22 @@ func brokenBody(t *try) finding {
 		return found(ContentCodingInvalid, "the answer came to its end, its gzip stream did not")
 	case ours(t):
 		return endedByUs(t)
+	case died(t.err) && t.Status >= http.StatusBadRequest && uploadUnfinished(t):
+		// What ended the sending of the upload ended the answer that refused it.
+		return found(RequestWriteFailed, "an answer had begun before the upload was sent: "+strconv.Itoa(t.Status)).advise(adviceRefusedUnread)
 	case died(t.err), t.text() == textTrailerCut:
 		return slowDownload(t, truncatedCause(t))
 	}
 	return nothing
+}
+
+// uploadUnfinished says that the upstream ended the connection with some of an upload still
+// to be sent.
+func uploadUnfinished(t *try) bool {
+	if t.RequestBytes < 0 || isHTTP2(t) || t.protocol == protocolHTTP3 {
+		return false
+	}
+	return t.WriteErr != nil && died(t.WriteErr) || t.Request != nil && t.RequestBytes < t.Request.ContentLength
 }
 
 // judgeStalled: the client left during an answer. That is its own affair, unless nothing

@@ -215,7 +215,9 @@ func givenUpCause(t *try) finding {
 		again.err = err
 		return headersCause(&again)
 	case err == nil && reset:
-		return found(RequestWriteFailed, "an answer had come before it was sent: "+strconv.Itoa(res.StatusCode))
+		return found(RequestWriteFailed, "an answer had come before it was sent: "+strconv.Itoa(res.StatusCode)).advise(adviceRefusedUnread)
+	case reset && t.TLS:
+		return found(RequestWriteFailed, "an answer began while the request was still being sent, and was not read: an upload that is refused unread looks like this (413, 401)").advise(adviceRefusedUnread)
 	case err != nil && t.headWhole() && (reset || died(t.readErr()) && !errors.Is(t.readErr(), net.ErrClosed)):
 		return found(ResponseCutInHeaders)
 	}

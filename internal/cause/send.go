@@ -207,7 +207,7 @@ func sendCause(t *try) finding {
 	case diedIdle(t, err):
 		return keepaliveCause(t)
 	case reset && alertMayBeLost(t):
-		return afterHandshake().at(phase)
+		return closedUnread(t).at(phase)
 	case whole || nothingSent(t.Attempt) || t.text() == textServerClosed:
 		return nothing // it was over before, or after
 	case died(err) && t.protocol == protocolH2C && !spokeHTTP2(t):
@@ -218,6 +218,8 @@ func sendCause(t *try) finding {
 		return nothing // without a body only what ends a request can be missing: the script may have run
 	case died(err) && !byPeer(t, err):
 		return endedByUs(t).at(phase)
+	case died(err) && beyondAlert(t):
+		return slowUpload(t, found(RequestWriteFailed, "it had accepted the handshake: more than an alert had come over TLS since, and no answer was read; an upload that is refused unread looks like this (413, 401)"))
 	case died(err):
 		return slowUpload(t, endedUnread(t, found(RequestWriteFailed, peersEnd(t, err)...)))
 	}
@@ -227,6 +229,16 @@ func sendCause(t *try) finding {
 // closedAfterHandshake is all that is known where an alert may have been lost.
 const closedAfterHandshake = "the connection was closed right after the TLS handshake: a missing or refused client certificate looks like this, and so does a crash"
 
+// closedUnread is the finding of that, where an answer may have been lost as well.
+func closedUnread(t *try) finding {
+	if t.RequestBytes <= 0 {
+		return afterHandshake()
+	}
+	f := found(Unknown, closedAfterHandshake+", or an upload that is refused unread (413, 401)")
+	f.summary = "{upstream} closed the connection right after the TLS handshake: for want of a client certificate, for what was uploaded, or because it crashed; nothing tells which."
+	return f.advise(adviceClosedUnread)
+}
+
 // afterHandshake is the finding of that.
 func afterHandshake() finding {
 	f := found(Unknown, closedAfterHandshake)
@@ -234,13 +246,30 @@ func afterHandshake() finding {
 	return f.advise("Look at the TLS log of {upstream} at this time: if it wants a client certificate, set tls_client_auth in the transport; else look for a crash.")
 }
 
+const adviceClosedUnread = "Look at the log of {upstream} at this time for what it refused: the client's certificate, the size of the upload (which request_body max_size can refuse before it is sent on), or its credentials."
+
 // alertMayBeLost says that writing failed on a TLS connection that had just been
 // made. In TLS 1.3 a server refuses a client's certificate after the handshake, and
 // closes; who writes before the alert was read sees nothing but a closed connection.
 func alertMayBeLost(t *try) bool {
 	c := t.Connection
-	return t.TLS && c != nil && !c.Reused && t.FirstByte == 0 && t.Interim == 0 && elapsed(c.At, t.end) <= roundTrip
+	return t.TLS && c != nil && !c.Reused && t.FirstByte == 0 && t.Interim == 0 && elapsed(c.At, t.end) <= roundTrip && !beyondAlert(t)
 }
+
+// beyondAlert says that more came over TLS since the handshake than an alert: the tickets
+// of a session, which a server sends when it has accepted the client (RFC 8446 section
+// 4.6.1), or an answer.
+func beyondAlert(t *try) bool {
+	if t.Connection == nil || t.Connection.Reused {
+		return false
+	}
+	c := t.Connection.Carried
+	return c != nil && c.Encrypted && max(c.Received, c.Arrived) > mostAlert
+}
+
+// adviceRefusedUnread is for an answer that came while the upload was being sent, to which
+// the upstream did not listen any more.
+const adviceRefusedUnread = "Let {upstream} read on for a while when it has answered an upload before its end (lingering_close of nginx does), for closing at once destroys the answer; what is too large is best refused before it is sent on (request_body max_size), and its limit for the size of a request is in its log."
 
 // isWriteError says that err comes from writing to the upstream's connection.
 // Copying a body into it is called "readfrom".

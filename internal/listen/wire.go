@@ -47,6 +47,8 @@ type Wire struct {
 	// when nobody has it.
 	opened, received, sent, ended, idle time.Duration
 	tcp                                 *host.TCPInfo
+	// read counts the bytes that were, begun those of them that the request found.
+	read, begun int64
 
 	now    Carried
 	answer lastAnswer
@@ -60,6 +62,9 @@ type Carried struct {
 	// Head are the first bytes received, Tail the last ones.
 	Head []byte
 	Tail [len(lastChunk)]byte
+	// Arrived counts the bytes that had come when writing found the connection ended,
+	// whether they were read or not; 0 where that can't be told. It is asked over TLS alone.
+	Arrived int64
 	// ReadErr is the error that ended reading: io.EOF where the peer closed.
 	ReadErr error
 	// Encrypted says that Head and Tail can't be read.
@@ -159,6 +164,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 			w.now.Head = append(w.now.Head, p[:min(n, missing)]...)
 		}
 		w.now.Received += int64(n)
+		w.read += int64(n)
 		last := p[max(0, n-len(w.now.Tail)):n]
 		copy(w.now.Tail[:], w.now.Tail[len(last):])
 		copy(w.now.Tail[len(w.now.Tail)-len(last):], last)
@@ -231,8 +237,11 @@ func (w *Wire) wrote(n int64, err error) {
 		w.now.Sent += n
 		w.sent = time.Since(began)
 	}
-	if err != nil {
-		w.endedBy(err)
+	if err == nil || !w.endedBy(err) || !w.encrypted || w.shared {
+		return
+	}
+	if info := tcpInfo(w.Conn); info != nil {
+		w.now.Arrived = max(0, info.Received-w.begun)
 	}
 }
 
@@ -318,6 +327,7 @@ func (w *Wire) begin(fresh, encrypted, shared bool) int32 {
 	w.requests++
 	w.idle, w.encrypted, w.shared = 0, encrypted, w.shared || shared
 	w.answer.end, w.writing = 0, false
+	w.begun = w.read
 	if (!fresh || encrypted) && !w.shared {
 		w.now = Carried{Head: w.now.Head[:0]}
 	}

@@ -212,3 +212,55 @@ func TestDiedIdle(t *testing.T) {
 		})
 	}
 }
+
+// What had come when writing found the connection reset counts, though nobody has read it.
+func TestArrivedUnread(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux's kernel says how much has come")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	ours, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewWire(ours, nil)
+	defer w.Close()
+	say := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(theirs, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say("handshake")
+	if _, err := io.ReadFull(w, make([]byte, len("handshake"))); err != nil {
+		t.Fatal(err)
+	}
+	w.begin(true, true, false)
+	say("unread")
+	if err := theirs.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err := w.Write([]byte("request")); err != nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("writing goes on")
+		}
+	}
+	if c := w.carried(); c.Arrived != int64(len("unread")) || c.Received != 0 {
+		t.Errorf("arrived %d, received %d", c.Arrived, c.Received)
+	}
+	if w.begin(false, true, false); w.carried().Arrived != 0 {
+		t.Error("begin forgets nothing")
+	}
+}
