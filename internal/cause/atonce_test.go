@@ -1,11 +1,13 @@
 package cause
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -377,6 +379,43 @@ func TestBodyTakenForARequest(t *testing.T) {
 			}
 			if f == nil || f.Cause != UpstreamStatus.Name || !strings.Contains(strings.Join(f.Evidence, "\n"), test.want) || !strings.Contains(f.Advice, "read the body of each request") {
 				t.Errorf("%+v", f)
+			}
+		})
+	}
+}
+
+// A port that was waited for, and has never answered, may wait for something else.
+func TestNeverSpoke(t *testing.T) {
+	awaiting := timeoutError("net/http: " + textAwaiting)
+	const never, hint = "this upstream has not answered anything since this Caddy began", "speaks TLS (https://)"
+	for _, test := range []struct {
+		name   string
+		before *listen.Before
+		change func(*listen.Attempt)
+		hinted bool
+	}{
+		{"never answered", &listen.Before{}, nil, true},
+		{"answered before", &listen.Before{Answers: 1}, nil, false},
+		{"not known", nil, nil, false},
+		{"over TLS", &listen.Before{}, func(a *listen.Attempt) { a.TLS = true }, false},
+		{"over HTTP/2", &listen.Before{}, func(a *listen.Attempt) { a.Protocol = "h2c" }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			attempt := func(err error) listen.Attempt {
+				return sentAttempt(func(a *listen.Attempt) {
+					a.Before, a.Err = test.before, err
+					if test.change != nil {
+						test.change(a)
+					}
+				})
+			}
+			for _, f := range []*failure.Failure{
+				Diagnose(heard(nil, attempt(awaiting))),
+				Diagnose(heard(func(h *listen.Heard) { h.Err, h.ErrStatus, h.Client.Left, h.Response.Status = nil, 0, true, 499 }, attempt(context.Canceled))),
+			} {
+				if hinted := strings.Contains(f.Advice, hint) && slices.Contains(f.Evidence, never); hinted != test.hinted {
+					t.Errorf("%s: %q, advice %q", f.Cause, f.Evidence, f.Advice)
+				}
 			}
 		})
 	}

@@ -109,6 +109,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 		v.finding.advice = adviceNoLimit
 	}
 	if underWay(h, last) {
+		if phase == failure.PhaseWait {
+			v.finding = neverSpoke(tryOf(h, last), v.finding)
+		}
 		v.finding = misdirectedCause(last, v.finding)
 	}
 	if last != nil && last.Protocol == protocolFastCGI {

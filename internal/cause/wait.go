@@ -47,7 +47,7 @@ func waitCause(t *try) finding {
 	case strings.HasSuffix(text, textManyInterim):
 		return manyInterim()
 	case isAwaitingTimeout(t):
-		return found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
+		return neverSpoke(t, found(ResponseTimeout).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end)))
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH, errno == syscall.ENETUNREACH,
 		text == textConnectionLost:
 		return found(ConnectionLost)
@@ -88,6 +88,19 @@ func waitCause(t *try) finding {
 // adviceScriptSlow is for a script that doesn't answer, or that nobody has begun: the
 // system takes the connection, whether a worker is free or not.
 const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
+
+// neverSpoke adds to a wait for an answer that this upstream has never given any: what is
+// waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.
+func neverSpoke(t *try, f finding) finding {
+	switch {
+	case t.Before == nil, t.Interim != 0, t.Before.Answers > 0, t.TLS, t.FirstByte > 0, !written(t.Attempt), isHTTP2(t):
+		return f
+	case t.protocol == protocolFastCGI, t.protocol == protocolHTTP3:
+		return f
+	}
+	f.evidence = append(f.evidence, beforeWords(t)...)
+	return f.advise(orText(f.advice, f.row.Advice) + " It has never answered: if it never does, look whether this port speaks TLS (https://) or another protocol, and waits for more of it.").leavesOpen(f.row.Undecided)
+}
 
 // unasked is all that is known of an answer to nobody.
 func unasked(t *try) finding {
