@@ -27,6 +27,9 @@ func endedUnanswered(t *try, f finding) finding {
 	switch {
 	case t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF):
 		return streamUnanswered(f)
+	case t.protocol == protocolH2C && atOnce && t.Before != nil && t.Before.Answers == 0 && t.Connection != nil && len(t.Connection.Opening) == 0:
+		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
+		return f.advise(adviceNoHTTP2)
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
 	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP
@@ -75,6 +78,9 @@ const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
 	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, for workers that end after a number of requests (max_requests), and for a rule that refuses this one without a word (nginx's return 444)."
 )
+
+// adviceNoHTTP2 is for one of h2c:// that may not speak it: most answer in HTTP/1.1 then.
+const adviceNoHTTP2 = "Check that {upstream} speaks HTTP/2 without TLS on this port: one that speaks HTTP/1.1 alone may close without a word (Tomcat does), and wants http:// instead of h2c:// in reverse_proxy. Else look at the application's log for a crash at this time."
 
 // beforeWords tell what the upstream did before, as far as that is known.
 func beforeWords(t *try) []string {

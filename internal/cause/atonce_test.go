@@ -109,6 +109,21 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 		{name: "FastCGI, at once", took: millisecond, before: never, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"listen.allowed_clients", "reverse_proxy without FastCGI", "log of php-fpm"}, not: []string{"no script ran"}},
 		{name: "FastCGI, at once, answered before", took: millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{adviceScriptEnded}},
 		{name: "FastCGI, after seconds", took: 5300 * millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"request_terminate_timeout, if it is set to less than 5.3 s", "memory_limit"}},
+		{
+			name: "HTTP/2 in the clear, of which nothing came", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol = "h2c" }, cause: ClosedBeforeResponse,
+			says: []string{"wants http:// instead of h2c://", "nothing of HTTP/2 had come"},
+		},
+		{
+			name: "HTTP/2 in the clear, which had begun", took: millisecond, before: never, cause: ClosedBeforeResponse,
+			change: func(a *listen.Attempt) {
+				a.Protocol, a.Connection.Opening = "h2c", []byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64")
+			},
+			says: []string{ClosedBeforeResponse.Advice},
+		},
+		{
+			name: "HTTP/2 in the clear, which had answered before", took: millisecond, before: before, change: func(a *listen.Attempt) { a.Protocol = "h2c" }, cause: ClosedBeforeResponse,
+			says: []string{ClosedBeforeResponse.Advice},
+		},
 		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

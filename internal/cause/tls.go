@@ -177,6 +177,16 @@ func alertName(alert uint8) string {
 
 // alertCause is that of an alert which the upstream sent.
 func alertCause(a *listen.Attempt, alert uint8) finding {
+	f := alertSays(a, alert)
+	if f.row != TLSAlert || a.Limits == nil || a.Limits.ProxyProtocol == "" || a.Dialing == nil || a.Dialing.TLSErr == nil {
+		return f
+	}
+	// Tomcat answers so to what is no TLS.
+	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent: a TLS port that does not expect one may answer so")
+	return f.advise(adviceExpectPROXY)
+}
+
+func alertSays(a *listen.Attempt, alert uint8) finding {
 	evidence := fmt.Sprintf("alert %d: %s", alert, alertName(alert))
 	if ofOurCertificate(alert) {
 		return wantsCertificate(a, found(ClientCertificateRejected, evidence))

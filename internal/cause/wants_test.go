@@ -137,6 +137,15 @@ func TestWants(t *testing.T) {
 			return serve(t, greet("HTTP/1.1 400 Bad Request\r\n\r\n"))
 		}, options: []func(*proxy){trusting(""), sendsPROXY},
 			want: TLSNotSpoken, side: failure.SideProxy, says: []string{"a PROXY protocol header (v1) was sent", "Remove proxy_protocol"}},
+		{name: "a PROXY header to a TLS port that answers with an alert", server: func(t *testing.T) string {
+			t.Helper()
+			return serve(t, greet("\x15\x03\x03\x00\x02\x02\x50"))
+		}, options: []func(*proxy){trusting("app.example.test"), sendsPROXY},
+			want: TLSAlert, side: failure.SideUpstream, sent: failure.SentNo, says: []string{"a PROXY protocol header (v1) was sent", "expects a PROXY header"}},
+		{name: "the same alert without a PROXY header", server: func(t *testing.T) string {
+			t.Helper()
+			return serve(t, greet("\x15\x03\x03\x00\x02\x02\x50"))
+		}, options: []func(*proxy){trusting("app.example.test")}, want: TLSAlert, side: failure.SideUpstream, sent: failure.SentNo, not: "PROXY"},
 
 		{name: "400 after a PROXY header", server: plain("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n" + empty), options: []func(*proxy){sendsPROXY},
 			want: UpstreamStatus, side: failure.SideProxy, sent: failure.SentYes, says: []string{"a PROXY protocol header (v1) was sent before the request", "Remove proxy_protocol"}},
