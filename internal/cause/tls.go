@@ -178,7 +178,7 @@ func alertName(alert uint8) string {
 // alertCause is that of an alert which the upstream sent.
 func alertCause(a *listen.Attempt, alert uint8) finding {
 	f := alertSays(a, alert)
-	if f.row != TLSAlert || a.Limits == nil || a.Limits.ProxyProtocol == "" || a.Dialing == nil || a.Dialing.TLSErr == nil {
+	if f.row != TLSAlert || a.Limits == nil || a.Limits.ProxyProtocol == "" || a.Connection != nil {
 		return f
 	}
 	// Tomcat answers so to what is no TLS.
