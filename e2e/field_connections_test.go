@@ -47,7 +47,7 @@ func TestOpenSSLRenegotiates(t *testing.T) {
 		}
 	}`, address))
 	status := make(chan int, 1)
-	go func() { status <- c.visit(t, visit{path: "/secure", body: strings.NewReader("x=1")}).status }()
+	go func() { status <- statusOf(client.Post(c.url+"/secure", "text/plain", strings.NewReader("x=1"))) }()
 	server.await(t, "has the request", func() bool {
 		printed, _ := os.ReadFile(server.log)
 		return strings.Contains(string(printed), "POST /secure")
@@ -258,7 +258,7 @@ func TestNodeWorkerKilledAtWork(t *testing.T) {
 	}
 	c.idle(t)
 	status := make(chan int, 1)
-	go func() { status <- c.visit(t, visit{path: "/slow"}).status }()
+	go func() { status <- statusOf(client.Get(c.url + "/slow")) }()
 	held.wait(t)
 	<-time.After(6 * roundTripMS * time.Millisecond) // within a round trip nobody works on it
 	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
@@ -271,4 +271,14 @@ func TestNodeWorkerKilledAtWork(t *testing.T) {
 		status: 200, cause: "closed_before_response|reset_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
 		outcome: failure.Rescued, sent: failure.SentYes, evidence: []string{`^reused a connection that had been idle`, `no byte of an answer came`},
 	}.check(t, c.recorded(t, "/slow"))
+}
+
+// statusOf is the status of an answer of which nothing else is asked, 0 for none.
+func statusOf(res *http.Response, err error) int {
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
 }

@@ -77,13 +77,6 @@ func TestPuma(t *testing.T) {
 				outcome: failure.Failed, sent: "no|maybe|yes",
 			},
 		},
-		{
-			name: "FastCGI to it", visit: visit{path: "/fastcgi"},
-			wanted: want{
-				status: 502, cause: "fastcgi_malformed", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-				outcome: failure.Failed, sent: failure.SentYes,
-			},
-		},
 		{name: "an exception", visit: visit{path: "/raise"}, wanted: want{status: 500}},
 	})
 }

@@ -220,6 +220,8 @@ func sendCause(t *try) finding {
 		return endedByUs(t).at(phase)
 	case died(err) && beyondAlert(t):
 		return slowUpload(t, found(RequestWriteFailed, "it had accepted the handshake: more than an alert had come over TLS since, and no answer was read; an upload that is refused unread looks like this (413, 401)"))
+	case died(err) && cameUnread(t):
+		return slowUpload(t, found(RequestWriteFailed, "bytes had come that were not read: an upload that is refused unread looks like this (413, 401)").advise(adviceRefusedUnread))
 	case died(err):
 		return slowUpload(t, endedUnread(t, found(RequestWriteFailed, peersEnd(t, err)...)))
 	}
@@ -270,6 +272,16 @@ func beyondAlert(t *try) bool {
 // adviceRefusedUnread is for an answer that came while the upload was being sent, to which
 // the upstream did not listen any more.
 const adviceRefusedUnread = "Let {upstream} read on for a while when it has answered an upload before its end (lingering_close of nginx does), for closing at once destroys the answer; what is too large is best refused before it is sent on (request_body max_size), and its limit for the size of a request is in its log."
+
+// cameUnread says that something came back in the clear which nobody has read: an answer, as
+// it is not HTTP/2's. Where a PROXY header was sent it is rather one to that.
+func cameUnread(t *try) bool {
+	if t.Connection == nil || t.Connection.Carried == nil || isHTTP2(t) || t.Limits != nil && t.Limits.ProxyProtocol != "" {
+		return false
+	}
+	c := t.Connection.Carried
+	return !c.Encrypted && c.Arrived > c.Received
+}
 
 // isWriteError says that err comes from writing to the upstream's connection.
 // Copying a body into it is called "readfrom".

@@ -33,6 +33,11 @@ func TestUploadRefusedUnread(t *testing.T) {
 			a.Request = &http.Request{ContentLength: 1 << 20}
 		}
 	}
+	inTheClear := func(arrived int64, limits *failure.Limits) listen.Attempt {
+		return overTLS(listen.Carried{Arrived: arrived}, func(a *listen.Attempt) {
+			a.TLS, a.Connection.Carried.Encrypted, a.Before, a.Limits = false, false, &listen.Before{}, limits
+		})
+	}
 	withoutBody := func(a *listen.Attempt) { a.RequestBytes = -1 }
 	for _, test := range []struct {
 		name    string
@@ -49,6 +54,9 @@ func TestUploadRefusedUnread(t *testing.T) {
 		{"an answer began", overTLS(listen.Carried{Received: 300}, func(a *listen.Attempt) { a.FirstByte = 4 * millisecond }), RequestWriteFailed, "an answer began while the request was still being sent"},
 		{"an answer broke off", overTLS(listen.Carried{Received: 300}, answered(http.StatusRequestEntityTooLarge)), RequestWriteFailed, "an answer had begun before the upload was sent: 413"},
 		{"an answer that is none to the upload broke off", overTLS(listen.Carried{Received: 300}, answered(http.StatusOK)), ResponseTruncated, "0 of 9 bytes"},
+		{"an answer came in the clear, unread", inTheClear(200, handler), RequestWriteFailed, "bytes had come that were not read"},
+		{"nothing came in the clear", inTheClear(0, handler), RequestWriteFailed, "this upstream has not answered anything"},
+		{"an answer to a PROXY header", inTheClear(200, &failure.Limits{Transport: "http", ProxyProtocol: "v1"}), RequestWriteFailed, "a PROXY protocol header (v1) was sent"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := Diagnose(heard(func(h *listen.Heard) { h.Panicked, h.Response.Status = test.attempt.Status != 0, test.attempt.Status }, test.attempt))

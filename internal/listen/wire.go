@@ -63,7 +63,7 @@ type Carried struct {
 	Head []byte
 	Tail [len(lastChunk)]byte
 	// Arrived counts the bytes that had come when writing found the connection ended,
-	// whether they were read or not; 0 where that can't be told. It is asked over TLS alone.
+	// whether they were read or not; 0 where that can't be told.
 	Arrived int64
 	// ReadErr is the error that ended reading: io.EOF where the peer closed.
 	ReadErr error
@@ -237,7 +237,7 @@ func (w *Wire) wrote(n int64, err error) {
 		w.now.Sent += n
 		w.sent = time.Since(began)
 	}
-	if err == nil || !w.endedBy(err) || !w.encrypted || w.shared {
+	if err == nil || !w.endedBy(err) || w.shared {
 		return
 	}
 	if info := tcpInfo(w.Conn); info != nil {
