@@ -29,7 +29,7 @@ func beyondCause(t *try) finding {
 		if start := string(before.Beyond.Start); isGreeting(start) || isHTTP2Settings(start) {
 			return nothing // somebody else answers there now
 		}
-		f := found(ResponseLengthExceeded, beforeLine(before)+"; "+beyondWords(before.Beyond)).at(phase)
+		f := found(ResponseLengthExceeded, beforeLine(before)+"; "+beyondWords(before.Beyond, saidToAnother)).at(phase)
 		switch answerStatus(string(before.Beyond.Start)) {
 		case 0:
 			return f
@@ -39,7 +39,7 @@ func beyondCause(t *try) finding {
 		return f.advise(adviceSecondAnswer)
 	}
 	if junk, ok := beforeStatusLine(t); ok {
-		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+said(junk)).at(phase)
+		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+saidToAnother(junk)).at(phase)
 		if before != nil {
 			f.evidence = append(f.evidence, beforeLine(before))
 		}
@@ -116,10 +116,10 @@ func beforeLine(p *listen.Previous) string {
 	return fmt.Sprintf("the answer before on this connection: %s, %d, %s", p.Method, p.Status, what)
 }
 
-func beyondWords(b *listen.Beyond) string {
+func beyondWords(b *listen.Beyond, quote func(text string) string) string {
 	words := counted(b.Bytes, "byte") + " more came after its end"
 	if len(b.Start) > 0 {
-		words += ": " + said(string(b.Start))
+		words += ": " + quote(string(b.Start))
 	}
 	return words
 }
@@ -136,9 +136,9 @@ func overlongCause(a *listen.Attempt) finding {
 	if a.Body.Beyond == nil {
 		return nothing
 	}
-	f := found(ResponseLengthExceeded, fmt.Sprintf("%d bytes of the answer came, as announced; %s", a.Body.Bytes, beyondWords(a.Body.Beyond)))
+	f := found(ResponseLengthExceeded, fmt.Sprintf("%d bytes of the answer came, as announced; %s", a.Body.Bytes, beyondWords(a.Body.Beyond, said)))
 	if a.Body.Expected < 0 {
-		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to its end; %s", a.Body.Bytes, beyondWords(a.Body.Beyond))
+		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to its end; %s", a.Body.Bytes, beyondWords(a.Body.Beyond, said))
 	}
 	if status := answerStatus(string(a.Body.Beyond.Start)); status != 0 {
 		return f.advise(adviceSecondAnswer)

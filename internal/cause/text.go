@@ -21,6 +21,7 @@ const (
 	maxAddress      = 512     // an upstream's name, an address
 	maxLines        = 16      // lines of evidence
 	maxQuoted       = 64      // bytes quoted of what an upstream sent
+	maxToAnother    = 8       // bytes quoted of what may have been sent to another client
 	maxName         = 32      // a credential's name: what is longer is more than that
 )
 
@@ -47,7 +48,11 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 		}
 		text = asked(text, resolversOf(a), looked)
 	}
-	return withoutSecrets(strings.TrimSuffix(text, textForProgrammers))
+	text = withoutSecrets(strings.TrimSuffix(text, textForProgrammers))
+	if a != nil && beyondCause(tryOf(h, a)).is() {
+		return eachQuote(text, saidToAnother)
+	}
+	return text
 }
 
 // textForProgrammers is what Go's transport of HTTP/2 adds for who wrote the program: it
@@ -72,8 +77,13 @@ func ofClient(h *listen.Heard, err error) bool {
 // because the others name the client's address, and nothing of what it quotes, which is of
 // the request's body.
 func ClientError(err error) string {
+	return eachQuote(errorWords(err), func(string) string { return strconv.Quote(failure.Redacted) })
+}
+
+// eachQuote puts something else in the place of all that a text quotes.
+func eachQuote(text string, instead func(said string) string) string {
 	var b strings.Builder
-	for text := errorWords(err); ; {
+	for {
 		before, _, quotes := strings.Cut(text, `"`)
 		b.WriteString(before)
 		if !quotes {
@@ -84,7 +94,11 @@ func ClientError(err error) string {
 		if err != nil {
 			quoted = text
 		}
-		b.WriteString(strconv.Quote(failure.Redacted))
+		said, err := strconv.Unquote(quoted)
+		if err != nil {
+			said = quoted[1:]
+		}
+		b.WriteString(instead(said))
 		text = text[len(quoted):]
 	}
 }
@@ -103,6 +117,15 @@ func proxyPhrase(err error) string {
 // name stands before.
 func said(text string) string {
 	return quote([]byte(withoutCredentials(withoutURLSecrets(text, true))))
+}
+
+// saidToAnother quotes less of it: what came over a connection that another client had
+// before may be that one's.
+func saidToAnother(text string) string {
+	if len(text) > maxToAnother {
+		return strconv.Quote(text[:maxToAnother]) + "…"
+	}
+	return said(text)
 }
 
 // withoutSecrets takes out of an error's text what is not kept: passwords and queries
