@@ -309,6 +309,7 @@ func TestDetailsForwardAuth(t *testing.T) {
 	for name, tc := range map[string]struct {
 		front   string // what stands between ours and the application
 		options string // global ones
+		outside string // beside the site
 		matcher string // header Remote-Groups *admins* by default
 		fields  []string
 		want    bool
@@ -316,6 +317,9 @@ func TestDetailsForwardAuth(t *testing.T) {
 	}{
 		"the auth server is down":              {front: byCaddy(down), fields: []string{forged}},
 		"it answers an error":                  {front: byCaddy(unwell), fields: []string{forged}},
+		"it is down, set in front":             {options: "order request_header first", front: "request_header Remote-Groups {header.X-G}\n" + byCaddy(down), fields: []string{"X-G: users,admins"}},
+		"it says user, set in front":           {options: "order request_header first", front: "request_header Remote-Groups {header.X-G}\n" + byCaddy(user), fields: []string{"X-G: users,admins"}},
+		"copied of what the client says":       {front: "reverse_proxy " + user + " {\nmethod GET\n@good status 2xx\nhandle_response @good {\nrequest_header Remote-Groups {header.X-G}\n}\n}", fields: []string{"X-G: users,admins"}},
 		"it says admin":                        {front: byCaddy(admin), want: true},
 		"it says admin, so does the client":    {front: byCaddy(admin), fields: []string{forged}, want: true},
 		"it says user, the client admin":       {front: byCaddy(user), fields: []string{forged}},
@@ -332,6 +336,7 @@ func TestDetailsForwardAuth(t *testing.T) {
 		"by a placeholder, and so":             {front: byCaddy(admin), matcher: "vars_regexp {header.Remote-Groups} admins", want: true},
 		"by an expression":                     {front: byCaddy(down), matcher: "expression `{header.Remote-Groups}.contains(\"admins\")`", fields: []string{forged}},
 		"nobody walked the config":             {options: "admin off", front: byCaddy(down), fields: []string{forged}},
+		"nobody walked the config, invoking":   {options: "admin off", front: "invoke named", outside: "&(named) {\nheader X-A b\n}\n", matcher: "header X-Token secret", fields: []string{"X-Token: secret"}, want: true, warns: true},
 		"nobody walked the config, a user":     {options: "admin off", front: byCaddy(user), fields: []string{forged}},
 		"a field that it doesn't copy":         {front: byCaddy(user), matcher: "header X-Token secret", fields: []string{"X-Token: secret"}, want: true, warns: true},
 		"a field, nobody walked the config":    {options: "admin off", front: byCaddy(user), matcher: "header X-Token secret", fields: []string{"X-Token: secret"}, want: true, warns: true},
@@ -346,7 +351,7 @@ func TestDetailsForwardAuth(t *testing.T) {
 			}
 			l := testcaddy.NewLogFile(t)
 			c := testcaddy.New(t)
-			config := c.Caddyfile(tc.options+"\n"+l.OfOurs(), "@ops "+matcher+"\nupstream_diagnostics {\ndetails @ops\n}\n"+tc.front+"\nreverse_proxy "+none)
+			config := c.Caddyfile(tc.options+"\n"+l.OfOurs(), "@ops "+matcher+"\nupstream_diagnostics {\ndetails @ops\n}\n"+tc.front+"\nreverse_proxy "+none) + tc.outside
 			if err := testcaddy.Load(config); err != nil {
 				t.Fatal(err)
 			}

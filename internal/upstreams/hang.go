@@ -49,7 +49,7 @@ func Hang(app *caddyhttp.App, learnt *Learnt) *Checks {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := &walk{hang: func(h *reverseproxy.Handler) { hangOn(h, learnt, checks) }, invoked: make(map[string][]way)}
+		w := newWalk(func(h *reverseproxy.Handler) { hangOn(h, learnt, checks) })
 		w.walk(server)
 		w.tell(name)
 	}
@@ -59,7 +59,7 @@ func Hang(app *caddyhttp.App, learnt *Learnt) *Checks {
 // SiteOf is the site of one of our handlers in a server that was not walked: it
 // reads the server's routes and changes nothing.
 func SiteOf(server *caddyhttp.Server, handler Placed) string {
-	w := &walk{hang: func(*reverseproxy.Handler) {}, invoked: make(map[string][]way)}
+	w := newWalk(func(*reverseproxy.Handler) {})
 	w.walk(server)
 	for _, m := range w.ours {
 		if m.handler == handler && m.way.site != "" {
@@ -102,6 +102,10 @@ type walk struct {
 	// through a named route, which the walk is in while inNamed.
 	invoked        map[string][]way
 	named, inNamed bool
+}
+
+func newWalk(hang func(*reverseproxy.Handler)) *walk {
+	return &walk{hang: hang, invoked: make(map[string][]way)}
 }
 
 type met struct {
