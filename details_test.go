@@ -48,6 +48,7 @@ func TestDetailsStrangers(t *testing.T) {
 		inside  = `details[0] lets a stranger in: `
 	)
 	expression := func(text string) string { return "expression `" + text + "`" }
+	t.Setenv("UPSTREAM_DIAGNOSTICS_WIDE", "1.0.0.0/8")
 	for name, tc := range map[string]struct {
 		matcher string
 		servers string // the servers' options
@@ -126,6 +127,25 @@ func TestDetailsStrangers(t *testing.T) {
 		"a registry's range":            {matcher: `remote_ip 2a00::/12`, wantErr: `which proves nothing`},
 		"a provider's range":            {matcher: `remote_ip 2600::/28`, wantErr: `which proves nothing`},
 		"a range of a list":             {matcher: `remote_ip 10.20.0.0/16 1.0.0.0/8`, wantErr: `which proves nothing`},
+		"the IPv4 internet by NAT64":    {matcher: `remote_ip 64:ff9b::/96`, wantErr: `which proves nothing`},
+		"some of it":                    {matcher: `remote_ip 64:ff9b::c000:0/104`, wantErr: `which proves nothing`},
+		"NAT64 and what is around it":   {matcher: `client_ip 64:ff9b::/32`, wantErr: `which proves nothing`},
+		"NAT64 of one's own":            {matcher: `remote_ip 64:ff9b:1::/48`, wantErr: `which proves nothing`},
+		"all of Teredo":                 {matcher: `remote_ip 2001::/32`, wantErr: `which proves nothing`},
+		"a Teredo server's clients":     {matcher: `remote_ip 2001:0:c000:201::/64`, wantErr: `which proves nothing`},
+		"Teredo that looks private":     {matcher: `remote_ip 2001::a00:0/104`, wantErr: `which proves nothing`},
+		"all of 6to4":                   {matcher: `remote_ip 2002::/16`, wantErr: `which proves nothing`},
+		"a part of 6to4":                {matcher: `remote_ip 2002:c000::/31`, wantErr: `which proves nothing`},
+		"IPv4 mapped":                   {matcher: `remote_ip ::ffff:0:0/96`, wantErr: `which proves nothing`},
+		"IPv4 mapped, looks private":    {matcher: `remote_ip ::ffff:10.0.0.0/96`, wantErr: `which proves nothing`},
+		"IPv4 translated":               {matcher: `remote_ip ::ffff:0:0:0/96`, wantErr: `which proves nothing`},
+		"IPv4 compatible":               {matcher: `remote_ip ::/96`, wantErr: `which proves nothing`},
+		"a wide range of no zone":       {matcher: `remote_ip 1.0.0.0/8%`, wantErr: `which proves nothing`},
+		"a wide range by a variable":    {matcher: `remote_ip {env.UPSTREAM_DIAGNOSTICS_WIDE}`, wantErr: `which proves nothing`},
+		"NAT64 by a masked address":     {matcher: `vars {http.request.remote.host/16,96} 64:ff9b::/96`, wantErr: `which proves nothing`},
+		"NAT64 by an expression":        {matcher: expression(`ph(req, "http.request.remote.host/16,96") == "64:ff9b::/96"`), wantErr: `which proves nothing`},
+		"NAT64 of a list":               {matcher: expression(`ph(req, "http.request.remote.host/16,96") in ["10.20.0.0/16", "64:ff9b::/96"]`), wantErr: `which proves nothing`},
+		"NAT64 by an expression's call": {matcher: expression(`remote_ip("64:ff9b::/96")`), wantErr: `which proves nothing`},
 		"a field by a variable not set": {matcher: `header X-Token {env.UPSTREAM_DIAGNOSTICS_NOT_SET}`, wantErr: inside + `GET http://example.com/ from 192.0.2.1 with the header of Firefox and X-Token: `},
 
 		// client_ip is what the client says where proxies are trusted without strict.
@@ -146,6 +166,9 @@ func TestDetailsStrangers(t *testing.T) {
 		"an address or another":   {matcher: expression(`remote_ip("10.20.0.0/16") || {remote_host} == "10.30.0.1"`)},
 		"a private network":       {matcher: `remote_ip 10.0.0.0/8 fd00::/8`},
 		"an organisation's":       {matcher: `remote_ip 198.51.0.0/16 2a02:6b8::/32`},
+		"a network by NAT64":      {matcher: `remote_ip 64:ff9b::c633:6400/120 ::1 ::ffff:10.0.0.0/104`},
+		"a network by 6to4":       {matcher: `remote_ip 2002:c633:6407::/48`},
+		"a masked address":        {matcher: `vars {http.request.remote.host/24,64} 198.51.100.0/24`},
 		"an address of a list":    {matcher: expression(`["10.20.0.1", "10.20.0.2"].exists(a, a == {remote_host})`)},
 		"an address, not a field": {matcher: "{\nremote_ip 10.20.0.0/16\nheader !X-Public\n}"},
 		"a user":                  {matcher: `vars {http.auth.user.id} ops`},

@@ -162,7 +162,7 @@ func (w witness) vars(config any) testimony {
 func (w witness) wanted(t testimony, wanted any) testimony {
 	switch wanted := wanted.(type) {
 	case string:
-		if strings.Trim(wanted, "*") == "" {
+		if strings.Trim(wanted, "*") == "" || t.address && !ownAddresses([]any{wanted}) {
 			return t.atMost(noProof)
 		}
 		// What a value is compared to may itself be the client's to say.
@@ -173,7 +173,7 @@ func (w witness) wanted(t testimony, wanted any) testimony {
 		}
 		return t
 	case []any:
-		if len(wanted) == 0 {
+		if len(wanted) == 0 || t.address && !ownAddresses(wanted) {
 			return t.atMost(noProof)
 		}
 		result := t
@@ -303,13 +303,50 @@ var privateRanges = []netip.Prefix{
 	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::1/128"), // RFC 4193, 4291
 }
 
+// translated are the ranges of IPv6 addresses that have an IPv4 address in them, and
+// at which of their bits: so much of the IPv4 internet may come by them.
+var translated = []struct {
+	in       netip.Prefix
+	at       int
+	inverted bool
+}{
+	{in: netip.MustParsePrefix("::/96"), at: 96},                     // RFC 4291, IPv4-compatible
+	{in: netip.MustParsePrefix("::ffff:0:0/96"), at: 96},             // RFC 4291, IPv4-mapped
+	{in: netip.MustParsePrefix("::ffff:0:0:0/96"), at: 96},           // RFC 2765, IPv4-translated
+	{in: netip.MustParsePrefix("64:ff9b::/96"), at: 96},              // RFC 6052, NAT64
+	{in: netip.MustParsePrefix("64:ff9b:1::/48"), at: 96},            // RFC 8215, NAT64 of one's own
+	{in: netip.MustParsePrefix("2001::/32"), at: 96, inverted: true}, // RFC 4380, Teredo
+	{in: netip.MustParsePrefix("2002::/16"), at: 16},                 // RFC 3056, 6to4
+}
+
+// ipv4In is the range of IPv4 addresses that are in those of an IPv6 range.
+func ipv4In(p netip.Prefix) (netip.Prefix, bool) {
+	for _, t := range translated {
+		if !t.in.Overlaps(p) {
+			continue
+		}
+		all := p.Addr().As16()
+		address := [4]byte(all[t.at/8:])
+		for i := range address {
+			if t.inverted {
+				address[i] = ^address[i]
+			}
+		}
+		return netip.PrefixFrom(netip.AddrFrom4(address), min(max(p.Bits()-t.at, 0), 32)).Masked(), true
+	}
+	return netip.Prefix{}, false
+}
+
 // isWide says that a range has more public addresses than most have to themselves, tooWide
-// that nobody has it.
+// that nobody has it. Bits behind the range's are 0.
 func isWide(p netip.Prefix) (wide, tooWide bool) {
 	for _, private := range privateRanges {
-		if private.Contains(p.Addr().Unmap()) && p.Bits() >= private.Bits() {
+		if private.Contains(p.Addr()) && p.Bits() >= private.Bits() {
 			return false, false
 		}
+	}
+	if ipv4, ok := ipv4In(p); ok {
+		return isWide(ipv4)
 	}
 	most := mostIPv6Bits
 	if p.Addr().Is4() {
@@ -322,29 +359,36 @@ func isWide(p netip.Prefix) (wide, tooWide bool) {
 // them, or a part of the internet is in them that nobody has to themselves.
 func ownRanges(config any) proof {
 	fields, _ := config.(map[string]any)
-	if !looksFor(fields["ranges"]) {
+	ranges, _ := fields["ranges"].([]any)
+	if !looksFor(fields["ranges"]) || !ownAddresses(ranges) {
 		return noProof
 	}
-	ranges, _ := fields["ranges"].([]any)
+	return proven
+}
+
+// ownAddresses says whether somebody can have all these addresses and ranges to themselves.
+func ownAddresses(ranges []any) bool {
 	wideRanges := 0
 	for _, r := range ranges {
 		text, _ := r.(string)
 		if slices.ContainsFunc(placeholdersIn(text), func(name string) bool { return !isConstant(name) }) {
-			return noProof
+			return false
 		}
+		// As Caddy reads it: an address's zone is apart.
+		text, _, _ = strings.Cut(caddy.NewReplacer().ReplaceAll(text, ""), "%")
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
 			continue // one address, or Caddy says what is wrong with it
 		}
-		wide, tooWide := isWide(prefix)
+		wide, tooWide := isWide(prefix.Masked())
 		if wide {
 			wideRanges++
 		}
 		if tooWide || wideRanges > mostWideRanges {
-			return noProof
+			return false
 		}
 	}
-	return proven
+	return true
 }
 
 // looksFor reports whether a matcher was given something to look for.
@@ -432,7 +476,7 @@ func (w witness) compared(e ast.Expr) testimony {
 	t := c.testimony
 	ownWord := len(t.fields)+len(t.cookies) > 0
 	switch {
-	case !c.reads, c.indefinite, t.address && c.inPart, slices.ContainsFunc(c.patterns, t.fitting):
+	case !c.reads, c.indefinite, t.address && (c.inPart || !ownAddresses(c.texts)), slices.ContainsFunc(c.patterns, t.fitting):
 		return t.atMost(noProof)
 	case ownWord && t.proof == wordOnly && (!c.definite || c.proven):
 		return t.atMost(noProof) // what a proof is compared to may itself be the client's to say
@@ -449,6 +493,8 @@ type comparison struct {
 	// values would do; patterns are those that must fit.
 	definite, indefinite bool
 	patterns             []string
+	// texts are what there is to compare to.
+	texts []any
 	// inPart says that something else than the whole of a value is looked at: its
 	// beginning, its size.
 	inPart bool
@@ -460,6 +506,7 @@ func (c *comparison) read(e ast.Expr, compared bool) {
 	case ast.LiteralKind:
 		switch value := e.AsLiteral().Value().(type) {
 		case string:
+			c.texts = append(c.texts, value)
 			c.definite = c.definite || value != ""
 			c.indefinite = c.indefinite || value == ""
 		case bool:
