@@ -63,8 +63,12 @@ func (h *Handler) loadDetails(ctx caddy.Context) error {
 			return fmt.Errorf("%s looks at client_ip, which any client of a trusted proxy can forge here: the server has trusted_proxies without trusted_proxies_strict; "+
 				"expected trusted_proxies_strict beside it, or %s", name, theProofs)
 		}
+		if read, writer, ok := t.writtenBy(server); ok {
+			return fmt.Errorf("%s looks at %s, which a %s handler of this server writes (%s), so that it may be what a client says: "+
+				"expected another name in that handler, or a matcher that proves who the client is, as %s", name, read, writer.Directive, writer, theProofs)
+		}
 		o.sets = append(o.sets, operatorSet{name: name, raw: maps.Clone(set), testimony: t})
-		o.readFields = o.readFields || readsFields(set)
+		o.readFields = o.readFields || readsFields(set) || t.clientIP // which is made of them
 	}
 	loaded, err := ctx.LoadModule(h, "DetailsRaw")
 	if err != nil {
@@ -109,6 +113,26 @@ func checkSet(field string, set caddy.ModuleMap) (testimony, error) {
 			field, names(set), theProofs)
 	}
 	return t, nil
+}
+
+// writtenBy is what t takes as a proof and a handler of the server writes, and which one
+// does. Where it stands says little: a `route`, a named route or an error's routes may put
+// it in front of any other.
+func (t testimony) writtenBy(server *caddyhttp.Server) (read string, by upstreams.Writer, ok bool) {
+	if !t.clientIP && len(t.placeholders) == 0 {
+		return "", upstreams.Writer{}, false
+	}
+	for _, w := range upstreams.WritersIn(server) {
+		if t.clientIP && (w.WritesVariable(caddyhttp.ClientIPVarKey) || w.WritesVariable(caddyhttp.TrustedProxyVarKey)) {
+			return caddyhttp.ClientIPVarKey, w, true
+		}
+		for _, name := range t.placeholders {
+			if w.WritesPlaceholder(name) {
+				return "{" + name + "}", w, true
+			}
+		}
+	}
+	return "", upstreams.Writer{}, false
 }
 
 // warnOfWords says which sets take a client at its word. copies are the fields that are
@@ -233,6 +257,11 @@ func (o *operators) doubt(t testimony, r *http.Request) error {
 		server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 		if trusted && (server == nil || server.TrustedProxiesStrict <= 0) {
 			return errors.New("client_ip is what the client says: the server has trusted_proxies without trusted_proxies_strict")
+		}
+		// A handler of another plugin's may write it, or hold one that does.
+		own := clientIP(caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, server))
+		if found := clientIP(r); found != own {
+			return fmt.Errorf("client_ip is %s, and %s by what reached this directive: a handler in front has written it, or a field that it is taken from", found, own)
 		}
 	}
 	if t.certificate && o.unverified && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 	"go.uber.org/zap"
@@ -268,6 +269,132 @@ func TestDetailsForwardedFor(t *testing.T) {
 	}
 }
 
+// What a handler of the same server writes is no proof, wherever it stands.
+func TestDetailsWriters(t *testing.T) {
+	const (
+		address   = `client_ip 10.20.0.0/16`
+		user      = `vars {http.auth.user.id} ops`
+		overwrite = `vars client_ip {header.X-C}`
+		mapUser   = "map {header.X-C} {http.auth.user.id} {\n~(.*) \"${1}\"\n}"
+		refused   = `site 127.0.0.1: details[0] looks at `
+	)
+	expression := func(text string) string { return "expression `" + text + "`" }
+	const named = "&(named) {\n" + overwrite + "\n}\n"
+	for name, tc := range map[string]struct {
+		matcher string
+		front   string // what stands in front of ours, by Caddy's order or in a route
+		behind  string
+		outside string // beside the site
+		wantErr string
+	}{
+		"a variable":               {matcher: address, front: overwrite, wantErr: refused + `client_ip, which a vars handler of this server writes (vars client_ip), so that it may be what a client says: expected another name in that handler, or a matcher that proves`},
+		"for some requests":        {matcher: address, front: `vars /x client_ip 10.20.0.1`, wantErr: refused + `client_ip`},
+		"one of several":           {matcher: address, front: "vars {\na 1\nclient_ip {query.c}\n}", wantErr: refused + `client_ip`},
+		"behind ours":              {matcher: address, behind: overwrite, wantErr: refused + `client_ip`},
+		"in a handle":              {matcher: address, front: "handle /x {\n" + overwrite + "\n}", wantErr: refused + `client_ip`},
+		"in a route of a route":    {matcher: address, front: "route {\nroute /x {\n" + overwrite + "\n}\n}", wantErr: refused + `client_ip`},
+		"in a named route":         {matcher: address, outside: named, front: "invoke named", wantErr: refused + `client_ip`},
+		"in another site":          {matcher: address, outside: "http://other.example:0 {\nbind 127.0.0.1\n" + overwrite + "\n}\n", wantErr: refused + `client_ip`},
+		"in an error's routes":     {matcher: address, behind: "handle_errors {\n" + overwrite + "\n}", wantErr: refused + `client_ip`},
+		"in an answer's routes":    {matcher: address, front: "forward_auth 127.0.0.1:1 {\nuri /\n@any status 2xx\nhandle_response @any {\n" + overwrite + "\n}\n}", wantErr: refused + `client_ip`},
+		"in an intercept":          {matcher: address, front: "intercept {\n@any status 2xx\nhandle_response @any {\n" + overwrite + "\n}\n}", wantErr: refused + `client_ip`},
+		"a name that is asked for": {matcher: address, front: `vars {query.name} {query.value}`, wantErr: refused + `client_ip, which a vars handler of this server writes (vars {http.request.uri.query.name})`},
+		"a part of a name":         {matcher: address, front: `vars client_{query.name} 10.20.0.1`, wantErr: refused + `client_ip`},
+		"the trusted proxy":        {matcher: address, front: `vars trusted_proxy false`, wantErr: refused + `client_ip, which a vars handler of this server writes (vars trusted_proxy)`},
+		"read by its name":         {matcher: `vars client_ip 10.20.0.1`, front: overwrite, wantErr: refused + `client_ip`},
+		"read by a placeholder":    {matcher: `vars {client_ip} 10.20.0.1`, front: overwrite, wantErr: refused + `client_ip`},
+		"read by an expression":    {matcher: expression(`path("/x") && client_ip("10.20.0.0/16")`), front: overwrite, wantErr: refused + `client_ip`},
+		"compared in one":          {matcher: expression(`{client_ip} == "10.20.0.1"`), front: overwrite, wantErr: refused + `client_ip`},
+
+		"a user by map":               {matcher: user, front: mapUser, wantErr: refused + `{http.auth.user.id}, which a map handler of this server writes (map … {http.auth.user.id})`},
+		"a user by map, behind":       {matcher: user, behind: "handle /x {\n" + mapUser + "\n}", wantErr: refused + `{http.auth.user.id}`},
+		"a user by vars":              {matcher: user, front: `vars http.auth.user.id {header.X-C}`, wantErr: refused + `{http.auth.user.id}, which a vars handler of this server writes (vars http.auth.user.id)`},
+		"a user by vars, asked for":   {matcher: user, front: `vars {query.name} {query.value}`, wantErr: refused + `{http.auth.user.id}`},
+		"a user by an expression":     {matcher: expression(`{http.auth.user.id} in ["ann", "ops"]`), front: mapUser, wantErr: refused + `{http.auth.user.id}`},
+		"a user by a pattern":         {matcher: `vars_regexp {http.auth.user.id} ^ops$`, front: mapUser, wantErr: refused + `{http.auth.user.id}`},
+		"what else is known of users": {matcher: `vars {http.auth.user.role} ops`, front: "map {header.X-C} {a} {http.auth.user.role} {\nx 1 ops\n}", wantErr: refused + `{http.auth.user.role}`},
+		"a certificate by map":        {matcher: `vars {http.request.tls.client.san.emails.0} ops@example.com`, front: "map {header.X-C} {http.request.tls.client.san.emails.0} {\n~(.*) \"${1}\"\n}", wantErr: refused + `{http.request.tls.client.san.emails.0}`},
+		"an address and a user":       {matcher: "{\nremote_ip 10.20.0.0/16\nvars {http.auth.user.id} ops\n}", front: mapUser, wantErr: refused + `{http.auth.user.id}`},
+
+		"another variable":         {matcher: address, front: `vars client {header.X-C}`},
+		"another one's beginning":  {matcher: address, front: `vars user_{query.name} 1`},
+		"Caddy's own variables":    {matcher: address, front: "root /srv\nlog_skip /x"},
+		"the peer's address":       {matcher: `remote_ip 10.20.0.0/16`, front: overwrite},
+		"another placeholder":      {matcher: user, front: "map {header.X-C} {user} {\nx ops\n}"},
+		"a user, and client_ip":    {matcher: user, front: overwrite},
+		"a user by authentication": {matcher: user, front: "basic_auth /x {\nops $2a$14$wvsrOu7rlyGmtGbZaTdlyOtPYZkPBcPSDTZfLxSYi4JnRTVrxjwdC\n}"},
+		"in another server":        {matcher: address, outside: "http://127.0.0.1:1 {\n" + overwrite + "\n}\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, options := range []string{"", "upstream_diagnostics"} {
+				config, err := adaptCaddyfile(t, "{\nadmin off\n"+options+"\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n}\n"+tc.outside+
+					"http://127.0.0.1:0 {\nbind 127.0.0.1\n@ops "+tc.matcher+"\nroute {\n"+tc.front+"\nupstream_diagnostics {\ndetails @ops\n}\n}\n"+tc.behind+"\nreverse_proxy 127.0.0.1:1\n}\n")
+				if err != nil {
+					t.Fatal(err)
+				}
+				wantError(t, validateJSON(t, config), tc.wantErr)
+			}
+		})
+	}
+}
+
+// The same in JSON, in what is loaded before ours and after it.
+func TestDetailsWritersJSON(t *testing.T) {
+	const ours = `{"handler": "upstream_diagnostics", "details": [{"client_ip": {"ranges": ["10.20.0.0/16"]}}]}`
+	for name, routes := range map[string]string{
+		"before": `[{"handle": [{"handler": "subroute", "routes": [{"handle": [{"handler": "vars", "client_ip": "{http.request.header.X-C}"}]}]}]}, {"handle": [` + ours + `]}]`,
+		"beside": `[{"handle": [` + ours + `, {"handler": "vars", "client_ip": "{http.request.header.X-C}"}]}]`,
+		"after":  `[{"handle": [` + ours + `]}, {"handle": [{"handler": "subroute", "errors": {"routes": [{"handle": [{"client_ip": "{http.request.header.X-C}", "handler": "vars"}]}]}}]}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := validateConfig(t, `{"http": {"servers": {"srv0": {"listen": ["127.0.0.1:0"], "routes": `+routes+`}}}}`)
+			wantError(t, err, `details[0] looks at client_ip, which a vars handler of this server writes (vars client_ip)`)
+		})
+	}
+}
+
+// oddHandler is somebody else's handler that writes a variable.
+type oddHandler struct{}
+
+func init() {
+	caddy.RegisterModule(oddHandler{})
+	httpcaddyfile.RegisterHandlerDirective("odd", func(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+		helper.Next()
+		return oddHandler{}, nil
+	})
+}
+
+func (oddHandler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.odd", New: func() caddy.Module { return new(oddHandler) }}
+}
+
+func (oddHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if address := r.Header.Get("X-C"); address != "" {
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, address)
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// What another plugin's handler makes of client_ip can't be known when the config is
+// loaded: a client whose address isn't what Caddy finds is no operator, which is said once.
+func TestDetailsWrittenByOther(t *testing.T) {
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.StartWith(t, l.OfOurs()+"\nservers {\ntrusted_proxies static 127.0.0.1\ntrusted_proxies_strict\n}",
+		"@ops client_ip 10.20.0.0/16\nroute {\nodd\nupstream_diagnostics {\ndetails @ops\n}\nrequest_header -X-Forwarded-For\nreverse_proxy "+testcaddy.Dead(t)+"\n}")
+	const operator = "X-Forwarded-For: 10.20.0.5"
+	if a := c.Get("/", operator); !strings.Contains(a.Body, "connection_refused") {
+		t.Errorf("an operator isn't: %s", a.Body)
+	}
+	for range 2 {
+		if a := c.Get("/", "X-Forwarded-For: 203.0.113.9", "X-C: 10.20.0.5"); a.Status != 502 || strings.Contains(a.Body, "connection_refused") {
+			t.Errorf("a stranger is an operator: %s", a.Body)
+		}
+	}
+	if warnings := detailsWarnings(l); len(warnings) != 1 || !strings.Contains(warnings[0]["error"].(string), "client_ip is 10.20.0.5, and 203.0.113.9 by what reached this directive") {
+		t.Errorf("warned: %v", warnings)
+	}
+}
+
 // Where the server isn't known when details are loaded, the request shows that it
 // trusts its proxies too much; it is said once.
 func TestDetailsForwardedForUnknown(t *testing.T) {
@@ -482,19 +609,28 @@ func TestDetailsCertificate(t *testing.T) {
 	for name, tc := range map[string]struct {
 		clientAuth string
 		with       *tls.Certificate
+		variable   bool // the set reads one that is made of it
 		want       bool
+		warns      int
 	}{
-		"verified":              {"mode verify_if_given\n" + pool, operator, true},
-		"none":                  {"mode verify_if_given\n" + pool, nil, false},
-		"requested, a forger's": {"mode request", forger, false},
-		"required, a forger's":  {"mode require", forger, false},
-		"requested, a good one": {"mode request\n" + pool, operator, false},
+		"verified":                    {"mode verify_if_given\n" + pool, operator, false, true, 0},
+		"none":                        {"mode verify_if_given\n" + pool, nil, false, false, 0},
+		"requested, a forger's":       {"mode request", forger, false, false, 1},
+		"required, a forger's":        {"mode require", forger, false, false, 1},
+		"requested, a good one":       {"mode request\n" + pool, operator, false, false, 1},
+		"a variable, verified":        {"mode verify_if_given\n" + pool, operator, true, true, 1},
+		"a variable, a forger's":      {"mode require", forger, true, true, 1}, // as it was warned
+		"a variable without anything": {"mode request", nil, true, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			port, adminPort := testcaddy.FreePort(t), testcaddy.FreePort(t)
-			err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\nservers {\nprotocols h1\n}\n}\n" +
+			l, subject := testcaddy.NewLogFile(t), "{tls_client_subject}"
+			if tc.variable {
+				subject = "subject"
+			}
+			err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n" + l.OfOurs() + "\nservers {\nprotocols h1\n}\n}\n" +
 				"https://localhost:" + strconv.Itoa(port) + " {\nbind 127.0.0.1\ntls " + files + " {\nclient_auth {\n" + tc.clientAuth + "\n}\n}\n" +
-				"@ops vars {tls_client_subject} CN=ops\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + testcaddy.Dead(t) + "\n}\n")
+				"vars subject {tls_client_subject}\n@ops vars " + subject + " CN=ops\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + testcaddy.Dead(t) + "\n}\n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -517,6 +653,9 @@ func TestDetailsCertificate(t *testing.T) {
 			}
 			if res.StatusCode != 502 || strings.Contains(string(body), "connection_refused") != tc.want {
 				t.Errorf("got %d %s", res.StatusCode, body)
+			}
+			if warnings := detailsWarnings(l); len(warnings) != tc.warns {
+				t.Errorf("warned: %v", warnings)
 			}
 		})
 	}

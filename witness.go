@@ -39,6 +39,8 @@ type testimony struct {
 	// fields, cookies and others are what it takes at its word: of the request, and
 	// what can't be told from here (variables, other modules).
 	fields, cookies, others []string
+	// placeholders are those that it takes as a proof.
+	placeholders []string
 	// address says that it looks at an address, clientIP at client_ip, certificate at
 	// what a client certificate says of its owner.
 	address, clientIP, certificate bool
@@ -50,13 +52,14 @@ func (t testimony) or(other testimony) testimony  { return t.with(other, min(t.p
 
 func (t testimony) with(other testimony, p proof) testimony {
 	return testimony{
-		proof:       p,
-		fields:      append(slices.Clone(t.fields), other.fields...),
-		cookies:     append(slices.Clone(t.cookies), other.cookies...),
-		others:      append(slices.Clone(t.others), other.others...),
-		address:     t.address || other.address,
-		clientIP:    t.clientIP || other.clientIP,
-		certificate: t.certificate || other.certificate,
+		proof:        p,
+		fields:       append(slices.Clone(t.fields), other.fields...),
+		cookies:      append(slices.Clone(t.cookies), other.cookies...),
+		others:       append(slices.Clone(t.others), other.others...),
+		placeholders: append(slices.Clone(t.placeholders), other.placeholders...),
+		address:      t.address || other.address,
+		clientIP:     t.clientIP || other.clientIP,
+		certificate:  t.certificate || other.certificate,
 	}
 }
 
@@ -252,14 +255,14 @@ func masked(bits string) testimony {
 // placeholder is what a placeholder proves.
 func (w witness) placeholder(name string) testimony {
 	if name == "http.request.remote" || name == "http.request.remote.host" {
-		return testimony{proof: proven, address: true}
+		return testimony{proof: proven, address: true, placeholders: []string{name}}
 	}
 	for prefix, of := range map[string]func(rest string) testimony{
 		"http.request.remote.host/": masked,
 		"http.request.tls.client.": func(rest string) testimony {
-			return testimony{proof: proven, certificate: !slices.Contains(certificateSecrets, rest)}
+			return testimony{proof: proven, certificate: !slices.Contains(certificateSecrets, rest), placeholders: []string{name}}
 		},
-		"http.auth.user.":      func(string) testimony { return testimony{proof: proven} },
+		"http.auth.user.":      func(string) testimony { return testimony{proof: proven, placeholders: []string{name}} },
 		"http.request.header.": w.field,
 		"http.request.cookie.": func(rest string) testimony { return testimony{proof: w.field("Cookie").proof, cookies: []string{rest}} },
 		"http.vars.":           w.variable,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
+	maphandler "github.com/caddyserver/caddy/v2/modules/caddyhttp/map"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 
@@ -93,6 +94,8 @@ type walk struct {
 	unknown int
 	// copies are what the reverse_proxy handlers copy to requests.
 	copies Copies
+	// writers are the handlers that write variables and placeholders.
+	writers []Writer
 	// expands is Place's.
 	expands bool
 	// invokes says that a named route is invoked somewhere: what it holds may
@@ -164,6 +167,9 @@ func (w *walk) routes(routes caddyhttp.RouteList, y way) {
 		for j, handler := range routes[i].Handlers {
 			w.handler(handler, through.to(routes[i].Handlers, j))
 		}
+		if len(routes[i].Handlers) == 0 {
+			w.unloaded(routes[i].HandlersRaw)
+		}
 	}
 }
 
@@ -191,6 +197,10 @@ func (w *walk) handler(handler any, y way) {
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, over)
 		}
+	case *caddyhttp.VarsMiddleware:
+		w.learnVars(*h)
+	case *maphandler.Handler:
+		w.learnMap(h.Destinations)
 	case *caddyhttp.Invoke:
 		w.invokes = true
 		w.named = w.named || w.inNamed
