@@ -18,7 +18,7 @@ func wantRecord(t *testing.T, c *testcaddy.Caddy, want string, words ...string) 
 	t.Helper()
 	if want == "" {
 		for _, f := range c.Failures() {
-			t.Errorf("recorded as %s: %s %q", f.Cause, f.Summary, f.Evidence)
+			t.Errorf("%s %d recorded as %s: %s %q", f.Request.Method, f.Status, f.Cause, f.Summary, f.Evidence)
 		}
 		return
 	}

@@ -276,6 +276,11 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	if f := unreadBefore(last); f.is() && last.Status == h.Response.Status {
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, f, nil}, true
 	}
+	if last.Body.Ended && last.Body.Err != nil && last.Status == h.Response.Status {
+		t := tryOf(h, last)
+		t.err = last.Body.Err
+		return verdict{failure.Truncated, h.Response.Status, last, bodyCause(t), last.Body.Err}, true
+	}
 	if overlong(h, last) {
 		return verdict{failure.Truncated, h.Response.Status, last, overlongCause(last), nil}, true
 	}

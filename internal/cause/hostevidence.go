@@ -56,6 +56,7 @@ func (f finding) with(known finding) finding {
 	f.evidence = append(f.evidence[:len(f.evidence):len(f.evidence)], known.evidence...)
 	if f.advice == "" {
 		f.advice = known.advice
+		f.undecided = orText(known.undecided, f.undecided)
 	}
 	if f.side == "" {
 		f.side = known.side

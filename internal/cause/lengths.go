@@ -262,6 +262,12 @@ func (f finding) ofEnd(t *try) finding {
 // truncatedCause tells what is known of an answer that its connection's end cut off, or
 // that of its stream.
 func truncatedCause(t *try) finding {
+	if t.Status == http.StatusNotModified && isHTTP2(t) {
+		// x/net waits for the body unless the header itself ends the stream.
+		f := found(ResponseTruncated, "a 304 has no body; its Content-Length is that of what has not changed (RFC 9110 section 8.6)")
+		f.side, f.summary = failure.SideProxy, "Caddy's transport of HTTP/2 took the Content-Length of a 304 of {upstream} for that of a body, and broke the answer off."
+		return f.advise("Set versions 1.1 in the transport, or let {upstream} leave Content-Length out of a 304.")
+	}
 	f := found(ResponseTruncated).ofEnd(t)
 	if ended, _ := streamEnded(t); ended && t.Body.Expected > 0 {
 		return f.advise(adviceEndedStream)

@@ -91,6 +91,8 @@ func fastCGIFaults() []Fault {
 
 		truncated("fastcgi_body_cut", "response_truncated", overTCP(responds(cutsOut(part)), fastCGI())),
 		truncated("fastcgi_body_reset", "response_truncated", overTCP(responds(resetsOut(part)), fastCGI())),
+		// The script ended in good order, and Caddy does not count.
+		truncated("fastcgi_body_shorter_than_said", "response_truncated", overTCP(responds(saysOut(part)), fastCGI())),
 		truncated("fastcgi_body_stalled", "response_stalled", overTCP(responds(stallsOut(part)), fastCGI("read_timeout 200ms"))),
 	}
 	for i := range faults {

@@ -103,6 +103,8 @@ func http3Faults() []Fault {
 		truncated("h3_body_stream_reset", "stream_reset", overH3(h3Server{protocols: alpn, answer: h3Resets(h3Length1000+h3Part, h3InternalError)})),
 		truncated("h3_body_connection_closed", "response_truncated", overH3(h3Server{protocols: alpn, answer: h3Closes(h3Length1000+h3Part, h3InternalError)})),
 		truncated("h3_body_longer_than_said", "response_length_exceeded", overH3(h3Server{protocols: alpn, answer: h3Ends(h3Length5 + h3Part)})),
+		// QUIC's stream ends in good order: no transport finds fault with it.
+		truncated("h3_body_shorter_than_said", "response_truncated", overH3(h3Server{protocols: alpn, answer: h3Ends(h3Length1000 + h3Part)})),
 		truncated("h3_body_lost", "connection_lost", overH3(h3Server{protocols: alpn, idle: 500 * time.Millisecond, answer: h3Vanishes(h3Length1000 + h3Part)})),
 	}
 	for i := range faults {

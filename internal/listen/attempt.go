@@ -709,6 +709,12 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		a.Body.Ended = true
 		a.End = a.l.now()
 		a.rest()
+		if a.Body.Bytes < a.Body.Expected && !hasNoBody(a.method(), a.Status) {
+			// HTTP/3's transport takes the end of a stream for that of an answer: the
+			// client alone finds out.
+			a.Body.Err = io.ErrUnexpectedEOF
+			a.l.troubled = true
+		}
 	case err != nil && a.Body.Err == nil:
 		a.Body.Err = err
 		a.End = a.l.now()
