@@ -1,6 +1,8 @@
 package redact
 
 import (
+	"iter"
+	"math/bits"
 	"net/http"
 	"slices"
 	"strconv"
@@ -21,7 +23,7 @@ const minCommonBytes = 8
 type back struct {
 	// credentials are looked for everywhere, asked where an upstream is quoted: queries,
 	// cookies and fields have words of ours in them, too.
-	credentials, asked string
+	credentials, asked *grams
 	// shown is what the record has of the request anyway.
 	shown string
 }
@@ -57,7 +59,7 @@ func (s *Sent) back() *back {
 			asked = append(asked, values...)
 		}
 	}
-	return &back{foldAll(credentials), foldAll(asked), c.shown}
+	return &back{gramsOf(foldAll(credentials)), gramsOf(foldAll(asked)), c.shown}
 }
 
 // openFields are those that say what is asked for and how, and openBeginnings how others
@@ -113,32 +115,96 @@ func (b *back) takeOut(text *string, quoted bool) {
 }
 
 // without takes out of a text what it has in common with these secrets.
-func (b *back) without(text, secrets string) string {
-	if len(secrets) < minCommonBytes || len(text) < minCommonBytes {
+func (b *back) without(text string, secrets *grams) string {
+	if len(secrets.text) < minCommonBytes || len(text) < minCommonBytes {
 		return text
 	}
 	folded, at := fold(text)
 	var kept strings.Builder
 	done := 0
-	for i := 0; i+minCommonBytes <= len(folded); i++ {
-		n := minCommonBytes
-		if !strings.Contains(secrets, folded[i:i+n]) {
+	for i, seen := range secrets.seen(folded) {
+		if at[i] < done || !seen {
 			continue
 		}
-		for i+n < len(folded) && strings.Contains(secrets, folded[i:i+n+1]) {
-			n++
+		n := secrets.common(folded[i:])
+		if n == 0 || strings.Contains(b.shown, folded[i:i+n]) {
+			continue
 		}
-		if !strings.Contains(b.shown, folded[i:i+n]) {
+		if at[i] > done || done == 0 { // else it goes on elsewhere in the secrets
 			kept.WriteString(text[done:at[i]])
 			kept.WriteString(failure.Redacted)
-			done = at[i+n]
 		}
-		i += n - 1
+		done = at[i+n]
 	}
 	if done == 0 {
 		return text
 	}
 	return kept.String() + text[done:]
+}
+
+// grams are the parts of minCommonBytes that a text has, as a set that may have more: who
+// sends much must not make the search in it dear.
+type grams struct {
+	text string
+	bits []uint64
+}
+
+// bitsOfGram keeps the set so thin that a few parts in a hundred are in it by chance.
+const bitsOfGram = 16
+
+func gramsOf(text string) *grams {
+	g := &grams{text: text}
+	if len(text) < minCommonBytes {
+		return g
+	}
+	g.bits = make([]uint64, max(1, 1<<bits.Len(uint(len(text)*bitsOfGram))/64))
+	for _, gram := range eachGram(text) {
+		at := g.place(gram)
+		g.bits[at/64] |= 1 << (at % 64)
+	}
+	return g
+}
+
+func (g *grams) place(gram uint64) uint64 {
+	return gram * 0x9e3779b97f4a7c15 >> 20 % uint64(len(g.bits)*64) // the golden ratio spreads well
+}
+
+// seen says for each part of a text, by where it begins, whether it may be one of them.
+func (g *grams) seen(text string) iter.Seq2[int, bool] {
+	return func(yield func(int, bool) bool) {
+		for i, gram := range eachGram(text) {
+			at := g.place(gram)
+			if !yield(i, g.bits[at/64]&(1<<(at%64)) != 0) {
+				return
+			}
+		}
+	}
+}
+
+// common is how many bytes of a text stand in this one, 0 where fewer than count.
+func (g *grams) common(text string) int {
+	at := strings.Index(g.text, text[:minCommonBytes])
+	if at < 0 {
+		return 0
+	}
+	n := minCommonBytes
+	for n < len(text) && at+n < len(g.text) && g.text[at+n] == text[n] {
+		n++
+	}
+	return n
+}
+
+// eachGram gives each part of a text as a number.
+func eachGram(text string) iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		var gram uint64
+		for i := range len(text) {
+			gram = gram>>8 | uint64(text[i])<<56
+			if begins := i + 1 - minCommonBytes; begins >= 0 && !yield(begins, gram) {
+				return
+			}
+		}
+	}
 }
 
 // maxEncoded is how often a text may have been percent-encoded and still is found.

@@ -109,3 +109,23 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkBack measures what looking for what came back costs: with what a browser sends,
+// and with the most that is looked at.
+func BenchmarkBack(b *testing.B) {
+	for _, size := range []int{40, maxSentBytes} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			r := httptest.NewRequest(http.MethodGet, "/order?token=abcdefgh", nil)
+			r.Header.Set("Authorization", "Bearer "+strings.Repeat("the connection was closed; ", size/26))
+			r.Header.Set("Cookie", "sid=0123456789abcdef; theme=dark")
+			rules := New(nil, nil, ClientIPFull)
+			kept := rules.Request(r, "")
+			text := strings.Repeat("the answer is not what was expected of it, ", 20) + `"quoted, and the rest"`
+			b.ReportAllocs()
+			for b.Loop() {
+				f := &failure.Failure{Error: text, Evidence: []string{text[:200], text[:200]}, Attempts: []failure.Attempt{{Error: text[:250]}}}
+				rules.Sent(Came{Request: r, Fields: r.Header, Kept: &kept}, func(string) string { return "" }).TakeOutOf(f)
+			}
+		})
+	}
+}
