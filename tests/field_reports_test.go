@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -32,32 +31,6 @@ func wantRecord(t *testing.T, c *testcaddy.Caddy, want string, words ...string) 
 			t.Errorf("lacks %q:\n%s", word, all)
 		}
 	}
-}
-
-// silentAfter is an upstream that says something, and then nothing more.
-func silentAfter(t *testing.T, says string) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, says)
-					_, _ = io.Copy(io.Discard, conn)
-				}
-			}()
-		}
-	}()
-	return ln.Addr().String()
 }
 
 // Interim answers that people met behind other proxies; an upstream that sends one has the
@@ -105,7 +78,7 @@ func TestReportsOfInterimAnswers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			to := testcaddy.Blabbing
 			if test.silent {
-				to = silentAfter
+				to = testcaddy.Silent
 			}
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+to(t, test.says)+" {\ntransport http {\nresponse_header_timeout 200ms\n}\n}")
 			var fields []string
@@ -177,23 +150,11 @@ func TestReportsOfOurOwnEnd(t *testing.T) {
 // An answer such as 401 or 413 can be lost where an upstream ends a connection on which more
 // comes (apisix#13366, tinyproxy#79): that comes before a port that works for nobody.
 func TestALargeUploadThatIsEndedUnread(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.CopyN(io.Discard, conn, 1<<20)
-			_ = conn.(*net.TCPConn).SetLinger(0) // a reset destroys what was answered
-			_ = conn.Close()
-		}
-	}()
-	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+ln.Addr().String())
+	to := testcaddy.Peer(t, func(conn net.Conn) {
+		_, _ = io.CopyN(io.Discard, conn, 1<<20)
+		_ = conn.(*net.TCPConn).SetLinger(0) // a reset destroys what was answered
+	})
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+to)
 	c.Do("POST", "/", strings.NewReader(strings.Repeat("x", 64<<20)))
 	wantRecord(t, c, "request_write_failed failed send upstream", "its limit for the size of a request", "If it takes such a size, ask it from", "can be lost")
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/fcgi"
 	"net/http/httptest"
 	"path/filepath"
 	"runtime"
@@ -178,17 +177,7 @@ func TestLeavingBlamesNobody(t *testing.T) {
 			return server.Listener.Addr().String() + " {\ntransport http {\nversions h2c\n}\n"
 		}},
 		{name: "FastCGI", unnoticed: true, site: func(t *testing.T, l *leavers) string {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				fcgi.Serve(ln, l)
-			}()
-			t.Cleanup(func() { ln.Close(); <-ended })
-			return ln.Addr().String() + " {\ntransport fastcgi\nflush_interval -1\n"
+			return testcaddy.FastCGI(t, l) + " {\ntransport fastcgi\nflush_interval -1\n"
 		}},
 		{name: "retries", uploads: true, site: func(t *testing.T, l *leavers) string {
 			return plain(t, l) + " " + plain(t, l) + " {\nlb_policy round_robin\nlb_retries 3\nlb_try_duration 5s\nlb_try_interval 1ms\nfail_duration 30s\nmax_fails 1000\n"

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/http/fcgi"
 	"net/http/httptest"
 	"testing"
 
@@ -35,19 +34,13 @@ func TestAnswersThatHaveNoBody(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = quic.Serve(datagrams) }()
 	t.Cleanup(func() { _ = quic.Close(); _ = datagrams.Close(); <-ended })
-	scripts, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { scripts.Close() })
-	go func() { _ = fcgi.Serve(scripts, answers) }()
 
 	const overTLS = " {\ntransport http {\ntls\ntls_insecure_skip_verify\nversions "
 	for name, upstream := range map[string]string{
 		"HTTP/1.1": serveHTTP(t, answers.ServeHTTP),
 		"HTTP/2":   secure.Listener.Addr().String() + overTLS + "2\n}\n}",
 		"HTTP/3":   datagrams.LocalAddr().String() + overTLS + "3\n}\n}",
-		"FastCGI":  scripts.Addr().String() + " {\ntransport fastcgi\n}",
+		"FastCGI":  testcaddy.FastCGI(t, answers) + " {\ntransport fastcgi\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/fcgi"
 	"net/http/httptest"
 	"testing"
 )
@@ -31,8 +32,8 @@ func Cutting(t *testing.T) string {
 // Dead is an address where nobody listens.
 func Dead(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", FreePort(t)) }
 
-// Blabbing is an upstream that answers with what is given.
-func Blabbing(t *testing.T, answer string) string {
+// Peer is a server that does what is given with each connection, and then closes it.
+func Peer(t *testing.T, do func(net.Conn)) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,11 +46,48 @@ func Blabbing(t *testing.T, answer string) string {
 			if err != nil {
 				return
 			}
-			if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				_, _ = io.WriteString(conn, answer)
-			}
-			conn.Close()
+			go func() {
+				defer conn.Close()
+				do(conn)
+			}()
 		}
 	}()
+	return ln.Addr().String()
+}
+
+// Blabbing is an upstream that answers with what is given, and closes.
+func Blabbing(t *testing.T, answer string) string {
+	t.Helper()
+	return Peer(t, func(conn net.Conn) { blab(conn, answer) })
+}
+
+// Silent is an upstream that says something, and then nothing more.
+func Silent(t *testing.T, says string) string {
+	t.Helper()
+	return Peer(t, func(conn net.Conn) {
+		blab(conn, says)
+		_, _ = io.Copy(io.Discard, conn)
+	})
+}
+
+func blab(conn net.Conn, answer string) {
+	if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+		_, _ = io.WriteString(conn, answer)
+	}
+}
+
+// FastCGI serves scripts until the test ends.
+func FastCGI(t *testing.T, scripts http.Handler) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = fcgi.Serve(ln, scripts) // always returns an error
+	}()
+	t.Cleanup(func() { ln.Close(); <-ended })
 	return ln.Addr().String()
 }
