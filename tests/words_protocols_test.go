@@ -18,7 +18,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		{
 			fault: "cut_after_interim",
 			says:  []string{"sent the interim answer 103 (Early Hints), and then closed the connection without a final one", "Look at the application's log", "has the request", "no byte of a final answer came"},
-			not:   []string{"Docker", "curl", "has not answered anything", "no byte of an answer", "no answer came back"},
+			not:   []string{"Docker", "curl", "had not answered anything", "no byte of an answer", "no answer came back"},
 		},
 		{
 			fault: "cut_after_interim_reused",
@@ -28,10 +28,10 @@ func TestWordsOfProtocols(t *testing.T) {
 		{
 			fault: "closed_after_100",
 			says:  []string{"sent the interim answer 100 (Continue)", "has the request's header", "Look at the upstream's log"},
-			not:   []string{"has not answered anything", "no byte of an answer", "no answer came back"},
+			not:   []string{"had not answered anything", "no byte of an answer", "no answer came back"},
 		},
-		{fault: "closed_after_100_tls", says: []string{"sent the interim answer 100 (Continue)"}, not: []string{"has not answered anything"}},
-		{fault: "reset_after_103", says: []string{"103 (Early Hints), and then reset the connection"}, not: []string{"has not answered anything"}},
+		{fault: "closed_after_100_tls", says: []string{"sent the interim answer 100 (Continue)"}, not: []string{"had not answered anything"}},
+		{fault: "reset_after_103", says: []string{"103 (Early Hints), and then reset the connection"}, not: []string{"had not answered anything"}},
 		{fault: "cut_in_headers_after_100", says: []string{"a final answer began after it"}, not: []string{"the first byte of an answer"}},
 		{fault: "response_header_timeout_after_100", says: []string{"no byte of a final answer came"}, not: []string{"no answer came back"}},
 
@@ -72,7 +72,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		// sent is known.
 		{
 			fault: "tls_closed",
-			says:  []string{"openssl s_client -connect 127.0.0.1:", "none was sent", "http:// in reverse_proxy", "published Docker port", "PROXY header", "these look alike"},
+			says:  []string{"openssl s_client -connect 127.0.0.1:", "none was sent", "http:// in reverse_proxy", "published Docker port", "PROXY header", "look the same from here: asking it by hand tells"},
 			not:   []string{"TLS log", "a name it does not serve", "ms: EOF"},
 		},
 		{
@@ -88,7 +88,7 @@ func TestWordsOfProtocols(t *testing.T) {
 			says:  []string{"ended its answer before it was complete", "stream was ended in good order, and the connection was not", "Compare the Content-Length"},
 			not:   []string{"closed the connection", "crash or"},
 		},
-		{fault: "h2c_body_closed", says: []string{"closed the connection before its answer was complete", "for a crash while it was sending", "both look the same"}, not: []string{"stream was ended"}},
+		{fault: "h2c_body_closed", says: []string{"closed the connection before its answer was complete", "for a crash while it was sending", "look the same from here"}, not: []string{"stream was ended"}},
 		{fault: "h2c_body_reset", says: []string{"the connection before its answer was complete"}, not: []string{"stream was ended"}},
 		{fault: "h3_stream_ended_unanswered", says: []string{"ended the request's stream without an answer", "stream was ended in good order", "a handler that ended without an answer"}, not: []string{"closed the connection", "crash"}},
 		{fault: "h3_cut_in_headers", says: []string{"ended the request's stream in the middle of its answer's headers", "half a header", "without 3"}, not: []string{"closed the connection", "for a crash"}},
@@ -96,8 +96,8 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "h3_client_leaves_while_waiting", not: []string{"tls 0", "[::]:"}},
 
 		// An answer that breaks off: how, and what looks the same.
-		{fault: "body_without_last_chunk", says: []string{"it came in chunks, of which the last is missing", "leaves out the last one: from here both look the same"}, not: []string{"a timeout"}},
-		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "its Content-Length is larger than what it sends: from here both look the same"}, not: []string{"a timeout"}},
+		{fault: "body_without_last_chunk", says: []string{"it came in chunks, of which the last is missing", "leaves out the last one", "leaves out the last chunk look the same from here"}, not: []string{"a timeout"}},
+		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "its Content-Length is larger than what it sends", "that is too large look the same from here"}, not: []string{"a timeout"}},
 		{
 			// What the client got is whole by its length; no other request was hurt yet.
 			fault: "length_too_short",

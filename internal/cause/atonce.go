@@ -29,19 +29,19 @@ func endedUnanswered(t *try, f finding) finding {
 		return streamUnanswered(f)
 	case t.protocol == protocolH2C && atOnce && t.Before != nil && t.Before.Answers == 0 && t.Connection != nil && len(t.Connection.Opening) == 0:
 		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
-		return f.advise(adviceNoHTTP2)
+		return f.advise(adviceNoHTTP2).leavesOpen("a port that does not speak HTTP/2, and a crash, look the same from here: asking it by hand tells (curl --http2-prior-knowledge)")
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
 	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP
 		return otherThere(t, f)
 	case atOnce && fresh && nothingSent(t.Attempt):
-		return f.advise(adviceAtAccept)
+		return f.advise(adviceAtAccept).leavesOpen("a restart, a limit on connections, a list of allowed addresses, and a target that is gone look the same from here: the log there tells")
 	case took >= time.Second:
 		return ownLimit(t, f, took)
 	case t.protocol == protocolFastCGI:
-		return f.advise(adviceScriptEnded)
+		return f.advise(adviceScriptEnded).leavesOpen("a limit of php-fpm's, a crash, and a worker that was killed look the same from here: its log tells")
 	case atOnce && t.Before != nil && t.Before.Answers > 0:
-		return f.advise(adviceWorkerEnded)
+		return f.advise(adviceWorkerEnded).leavesOpen("a crash, a killed worker, the end of one after a number of requests, and a rule against this request look the same from here: its log tells")
 	}
 	return f
 }
@@ -90,7 +90,7 @@ func beforeWords(t *try) []string {
 	n := t.Before.Answers
 	switch last := t.Before.Last; {
 	case n == 0:
-		return []string{"this upstream has not answered anything since this Caddy began"}
+		return []string{"this upstream had not answered anything before this request, since this Caddy began"}
 	case last > 0:
 		return []string{"it had given " + counted(n, "answer") + " before, the last one " + ms(last) + " after this request came"}
 	default:
@@ -105,28 +105,29 @@ func otherThere(t *try, f finding) finding {
 	proxied := t.Limits != nil && t.Limits.ProxyProtocol != ""
 	if to := publishedTo(t); to != "" && !t.TLS { // a handshake is made with somebody
 		f.evidence = append(f.evidence, "docker-proxy takes the connections to this port of "+host.Here()+", for "+to)
-		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort))
+		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort)).leavesOpen(byHand(t))
 	}
 	switch {
 	case t.protocol == protocolFastCGI && strings.HasPrefix(t.Network, "unix"):
-		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).")
+		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).").
+			leavesOpen("php-fpm whose worker crashes, and a server that speaks no FastCGI, look the same from here: php-fpm's log, and what listens there (ss -xlp), tell")
 	case t.protocol == protocolFastCGI:
-		return f.advise(adviceNoFastCGI)
+		return f.advise(adviceNoFastCGI).leavesOpen("a published Docker port behind which nobody listens, php-fpm that refuses this client or crashes, and a port that speaks no FastCGI look the same from here: what listens there, and php-fpm's log, tell")
 	case proxied && !t.TLS: // else the handshake would have failed for it
-		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherTold))
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherTold)).leavesOpen(byHand(t))
 	case t.TLS:
-		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")))
+		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside"))).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
-		return f.advise(capital(askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone")))
+		return f.advise(capital(askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone"))).leavesOpen(byHand(t))
 	}
 	if kind := kindOf(t.Attempt); kind != "" {
 		f.side = failure.SideProxy
 		if kind == onTLSPort {
-			return f.advise(kind + " If that does not help, " + askIt(t, handsOn, otherPort))
+			return f.advise(kind + " If that does not help, " + askIt(t, handsOn, otherPort)).leavesOpen(byHand(t))
 		}
-		return f.advise(kind + " If it is the application's, " + askIt(t, handsOn, tlsPort))
+		return f.advise(kind + " If it is the application's, " + askIt(t, handsOn, tlsPort)).leavesOpen(byHand(t))
 	}
-	return f.advise(capital(askIt(t, handsOn, tlsPort, otherPort)))
+	return f.advise(capital(askIt(t, handsOn, tlsPort, otherPort))).leavesOpen(byHand(t))
 }
 
 // askIt is the first step where nothing that came tells: to ask the upstream by hand. What
@@ -147,7 +148,16 @@ func askIt(t *try, likely ...string) string {
 	if nothingSent(t.Attempt) {
 		answers = "if it is answered, look for a restart, or for a list of addresses that it takes connections from."
 	}
-	return "ask it from " + thisMachine + " (" + ask + "): if that is ended, too, most likely " + strings.Join(likely, ", or ") + " (which, can't be told from here); " + answers
+	return "ask it from " + thisMachine + " (" + ask + "): if that is ended, too, most likely " + strings.Join(likely, ", or ") + "; " + answers
+}
+
+// byHand is what looks the same where askIt is advised.
+func byHand(t *try) string {
+	other := "a crash upon this request"
+	if nothingSent(t.Attempt) {
+		other = "a refusal of this client"
+	}
+	return "something else than was asked for, something that hands on to nobody, and " + other + " look the same from here: asking it by hand tells"
 }
 
 // capital begins a sentence.
@@ -170,7 +180,9 @@ func publishedTo(t *try) string {
 	return to
 }
 
-const adviceNoFastCGI = "Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a port that speaks HTTP (reverse_proxy without FastCGI), php-fpm whose listen.allowed_clients lacks this machine's address, or a published Docker port behind which nothing listens."
+// adviceNoFastCGI is for a port of FastCGI that has never answered. php-fpm logs whom it
+// refuses; a server that speaks HTTP would mostly answer something.
+const adviceNoFastCGI = "Look what listens on {address} (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too. If it is php-fpm, the log of php-fpm says whether it refused this client (listen.allowed_clients) or a worker crashed; if it is something else, correct the port (reverse_proxy without FastCGI for a server that speaks HTTP)."
 
 // What mostly ends a connection at once.
 const (
@@ -238,8 +250,11 @@ func ownLimit(t *try, f finding, took time.Duration) finding {
 	if !near {
 		limit = 0
 	}
-	return f.advise(limitAdvice(t, limit, took))
+	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit)
 }
+
+// openLimit is what looks the same where an end after a time is all that is known.
+const openLimit = "a limit of the upstream's own, one on the way, and a killed worker look the same from here: their logs tell"
 
 // endedAfter is for an answer that was cut off: after a time that is often set as a limit
 // it is that which the advice speaks of.
@@ -247,14 +262,14 @@ func endedAfter(t *try, f finding) finding {
 	took := elapsed(sent(t), t.end)
 	if t.protocol == protocolFastCGI && took >= time.Second {
 		f.evidence = append(f.evidence, "it ended "+ms(took)+" after the connect")
-		return f.advise(limitAdvice(t, 0, took))
+		return f.advise(limitAdvice(t, 0, took)).leavesOpen(openLimit)
 	}
 	limit, near := nearLimit(took)
 	if !near || limit < 2*time.Second {
 		return f
 	}
 	f.evidence = append(f.evidence, "it ended "+ms(took)+" after the request was sent: about "+ms(limit)+", a time which is often set as a limit")
-	return f.advise(limitAdvice(t, limit, took))
+	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit)
 }
 
 // limitAdvice names the limits of servers which end a request after so long; limit is 0

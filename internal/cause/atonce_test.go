@@ -59,7 +59,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 	}{
 		{
 			name: "at once, never answered", took: millisecond, before: never, cause: ClosedBeforeResponse,
-			says: []string{"Ask it from ", "(curl -v http://10.0.0.7:8080/)", "published Docker port", "https://", "php_fastcgi", "a crash upon this request", "has not answered anything since this Caddy began"}, not: []string{"nothing worked", "X-Forwarded-Proto"},
+			says: []string{"Ask it from ", "(curl -v http://10.0.0.7:8080/)", "published Docker port", "https://", "php_fastcgi", "a crash upon this request", "had not answered anything before this request, since this Caddy began"}, not: []string{"nothing worked", "X-Forwarded-Proto"},
 		},
 		{name: "the same, reset", took: millisecond, before: never, err: reset, cause: ResetBeforeResponse, says: []string{"(curl -v http://10.0.0.7:8080/)", "published Docker port"}, not: []string{"killed", "nothing worked"}},
 		{name: "a TLS port", took: millisecond, before: never, change: on("8443"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"Write https:// in front", "Docker"}, not: []string{"(https://)"}},
@@ -402,7 +402,7 @@ func TestBodyTakenForARequest(t *testing.T) {
 // A port that was waited for, and has never answered, may wait for something else.
 func TestNeverSpoke(t *testing.T) {
 	awaiting := timeoutError("net/http: " + textAwaiting)
-	const never, hint = "this upstream has not answered anything since this Caddy began", "speaks TLS (https://)"
+	const never, hint = "this upstream had not answered anything before this request, since this Caddy began", "speaks TLS (https://)"
 	for _, test := range []struct {
 		name   string
 		before *listen.Before

@@ -64,6 +64,10 @@ func bodyCause(t *try) finding {
 		f = found(Unknown)
 	}
 	f.phase = failure.PhaseBody
+	if f.row == TransferCodingInvalid {
+		f.evidence = append(f.evidence, counted(t.Body.Bytes, "byte")+" of the answer came in good order, and then what is no chunk, or not the end of one")
+		return f
+	}
 	f.evidence = append(f.evidence, received(t))
 	return f
 }
@@ -183,10 +187,11 @@ var TransferCodingInvalid = &Row{
 	Name: "transfer_coding_invalid", Category: failure.CategoryInvalidResponse, ProxyError: "http_response_transfer_coding",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The answer of {upstream} is not framed as its Transfer-Encoding says.",
-	Advice:       "Let the application's server set Transfer-Encoding and Content-Length, not the application.",
+	Advice:       "Let the application's server set Transfer-Encoding and frame the answer, not the application. If the application sets none, look at what stands between it and Caddy.",
 	Meaning:      "The answer can't be read by its Transfer-Encoding: it is one that Caddy does not support (chunked is all that it takes; HTTP/1.1 has others, such as gzip), or its chunks are none.",
 	RecognisedBy: "The header's Transfer-Encoding was refused (phase headers), or a chunk's length or a trailer could not be read (phase body, outcome truncated).",
 	Witnesses:    []Witness{WitnessError},
+	Undecided:    "an application that writes chunks by itself, and a server in between that breaks them, look the same from here: asking the application directly tells (curl --raw)",
 	UsualReasons: []string{
 		"the application writes chunks by hand, or sets Transfer-Encoding itself",
 		"something printed into the connection between two chunks",

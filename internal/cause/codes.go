@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http2"
@@ -39,7 +40,7 @@ var meanings = []meaning{
 	{
 		codes:  []string{"INTERNAL_ERROR", "H3_INTERNAL_ERROR"},
 		says:   "something failed in it",
-		advice: "Look at the log of the application at {upstream} at this time for a panic, an exception or a handler that was aborted: for these servers send this code.",
+		advice: "Look at the log of the application at {upstream} at this time for a panic, an exception or a handler that was aborted: servers send this code for those.",
 	},
 	{
 		codes:  []string{"CANCEL", "H3_REQUEST_CANCELLED"},
@@ -109,7 +110,16 @@ func (f finding) blamed(code string) finding {
 // framingCause is that of what came and breaks the protocol's rules, so that Caddy's side
 // ended the stream or the connection.
 func framingCause(t *try, evidence string) finding {
-	return found(HTTPFramingError, evidence).advise("Report it to whoever makes the server at {upstream}." + avoidance(t))
+	return found(HTTPFramingError, evidence).at(framedIn(t)).advise(strings.TrimSpace(avoidance(t)) + " Report it to whoever makes the server at {upstream}, too.")
+}
+
+// framedIn is the phase in which something came that is no part of an answer: the headers,
+// unless nothing of these is known to have begun.
+func framedIn(t *try) failure.Phase {
+	if t.FirstByte == 0 && !t.HasAnswer() {
+		return failure.PhaseWait
+	}
+	return failure.PhaseHeaders
 }
 
 // avoidance is how to do without a protocol that an upstream breaks, as far as it can.
@@ -126,12 +136,40 @@ func avoidance(t *try) string {
 // summaryBrokenHeader is for a header of HTTP/2.
 const summaryBrokenHeader = "{upstream} answered with a header that breaks the rules of HTTP/2, and Caddy refused the answer."
 
-// adviceField is for a field that may be the application's own.
-const adviceField = "Correct the field that the evidence names where {upstream} sets it, in the application or in its server: HTTP/2 takes names in lower case alone, and no line break in a value."
+// fieldAdvice is for a field that may be the application's own. What is wrong with a value
+// is so in HTTP/1.1, too.
+func fieldAdvice(t *try, text string) string {
+	field := "the field that the evidence names"
+	if i := strings.IndexByte(text, '"'); i >= 0 {
+		if quoted, err := strconv.QuotedPrefix(text[i:]); err == nil && len(quoted) <= maxName {
+			field = "the field " + quoted
+		}
+	}
+	if strings.HasPrefix(text, textFieldValue) {
+		return "Correct what {upstream} sets as value of " + field + ", in the application or in its server: HTTP takes no line break in a value, and no other control character."
+	}
+	return "Correct the name of " + field + " where {upstream} sets it, in the application or in its server: HTTP/2 takes names in lower case alone." + avoidance(t)
+}
+
+// textFieldValue is what HTTP/2's reader says of a value.
+const textFieldValue = "invalid header field value for "
+
+// ruleBroken says which rule was broken, by the code with which our side says so.
+func ruleBroken(code http2.ErrCode) string {
+	switch code {
+	case http2.ErrCodeFlowControl:
+		return ", which says that the upstream sent more than it was allowed to, or allowed more than HTTP/2 can count"
+	case http2.ErrCodeFrameSize:
+		return ", which says that a frame came whose size its kind may not have"
+	case http2.ErrCodeStreamClosed:
+		return ", which says that something came for a request that was over"
+	}
+	return ""
+}
 
 // textsField and textsPseudo are what HTTP/2's reader says of a header that it refuses.
 var (
-	textsField  = []string{"invalid header field name ", "invalid header field value for "}
+	textsField  = []string{"invalid header field name ", textFieldValue}
 	textsPseudo = []string{
 		"invalid pseudo-header ", "duplicate pseudo-header ", "mix of request and response pseudo headers",
 		"pseudo header field after regular", "malformed response from server: ",

@@ -23,7 +23,7 @@ func connectCause(t *try) finding {
 		return nothing
 	}
 	if addressIsEmpty(t.Attempt) {
-		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
+		return emptyCause(t.Attempt)
 	}
 	errno := errnoOf(c.Err)
 	if errno == 0 {
@@ -491,6 +491,7 @@ var SocketNotFound = &Row{
 	Meaning:      "There is no file at the unix socket's path.",
 	RecognisedBy: "connect on a unix socket said ENOENT, or ENOTDIR where a part of the path is a file.",
 	Witnesses:    []Witness{WitnessKernel},
+	Undecided:    "an application that does not run, one that may not make its socket there, and one that makes it elsewhere or in another container look the same from here: its log, and ss -xl there, tell",
 	UsualReasons: []string{
 		"the application has not started, and makes the socket when it does",
 		"the path has another version or name (php8.2-fpm.sock, php8.3-fpm.sock)",

@@ -193,7 +193,7 @@ func judgeError(h *listen.Heard) (verdict, bool) {
 	}
 	unsent := last.Sent == 0 || !last.Exact && last.Dialing == nil && last.Connection == nil
 	if unsent && hasText(h.Err, textMakingDialInfo) {
-		f := found(DialAddressInvalid)
+		f := dialInfoCause(last, innermost(h.Err))
 		return verdict{failure.Failed, statusOf(f.row, h.ErrStatus), last, f, returned(h.Err)}, true
 	}
 	if last.Sent == 0 {

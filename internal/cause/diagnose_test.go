@@ -208,7 +208,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "REFUSED_STREAM", heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
 			a.Err = fmt.Errorf("http2: Transport: cannot retry err [%v] after Request.Body was written; define Request.GetBody to avoid this error", http2.StreamError{StreamID: 1, Code: http2.ErrCodeRefusedStream, Cause: fromPeer})
 		})), want: StreamReset, outcome: failure.Failed, status: 502, sent: failure.SentNo},
-		{name: "a stream that we reset", heard: heard(nil, sentAttempt(func(a *listen.Attempt) { a.Err = http2.StreamError{Code: http2.ErrCodeProtocol} })), want: HTTPFramingError, outcome: failure.Failed, status: 502},
+		{name: "a stream that we reset", heard: heard(nil, sentAttempt(func(a *listen.Attempt) { a.Err = http2.StreamError{Code: http2.ErrCodeProtocol} })), want: HTTPFramingError, phase: failure.PhaseWait, outcome: failure.Failed, status: 502},
 		{name: "GOAWAY", heard: heard(nil, sentAttempt(func(a *listen.Attempt) { a.Err = http2.GoAwayError{ErrCode: http2.ErrCodeEnhanceYourCalm} })), want: Goaway, outcome: failure.Failed, status: 502},
 		{name: "COMPRESSION_ERROR", heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
 			a.FirstByte, a.Err = 5*millisecond, http2.ConnectionError(http2.ErrCodeCompression)

@@ -52,7 +52,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		return found(DialAddressInvalid, withoutSecrets(dnsError.Error()))
 	case dnsError.IsNotFound && dnsError.Name == "":
 		// HTTP/3's transport looks up even no name; the others dial this machine.
-		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
+		return emptyCause(t.Attempt)
 	case dnsError.IsNotFound:
 		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
 			return found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters")
@@ -111,7 +111,28 @@ func (t *try) askedElsewhere(f finding) finding {
 	}
 	f.evidence = append(f.evidence, "the resolvers of the dynamic source ("+strings.Join(t.source[:min(len(t.source), maxServers)], ", ")+") were not asked for it: they serve only the source's own lookup")
 	f.side = failure.SideProxy
-	return f.advise("Name the resolvers in the transport, too: transport http { resolvers " + strings.Join(t.source[:min(len(t.source), maxServers)], " ") + " }.")
+	if f.row == DNSNameNotFound {
+		f.summary = "The system's resolver has no address for a name that the dynamic source gave: {upstream}."
+	}
+	name := "<name>"
+	if d := t.Dialing; d != nil && d.Lookup != nil && len(d.Lookup.Host) <= maxQuoted && isHostName(strings.TrimSuffix(d.Lookup.Host, ".")) {
+		name = d.Lookup.Host
+	}
+	dig := digAt(t.source[0], name)
+	return f.advise("Ask the source's resolver for the name (" + dig + "). If it has an address for it, name it in the transport, too: transport http { resolvers " + strings.Join(t.source[:min(len(t.source), maxServers)], " ") + " }. If not, create the name there.").
+		leavesOpen("whether the source's resolver has an address for it can't be told from here, for it was not asked: " + dig + " tells")
+}
+
+// digAt is how to ask a name server by hand.
+func digAt(server, name string) string {
+	host, port, err := net.SplitHostPort(server)
+	switch {
+	case err != nil:
+		return "dig @" + server + " " + name
+	case port == "53":
+		return "dig @" + host + " " + name
+	}
+	return "dig @" + host + " -p " + port + " " + name
 }
 
 // systemServer names the system's resolver that answered, where no others were asked.

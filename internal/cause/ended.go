@@ -369,6 +369,10 @@ func manyInterim() finding {
 func goawayCause(t *try, evidence ...string) finding {
 	f := found(Goaway, evidence...)
 	c := t.Connection
+	if age, young := youngConnection(t); young {
+		f.evidence = append(f.evidence, "the connection was "+ms(age)+" old, and had carried no request before: no limit on its age or on its requests ended it")
+		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, and one that says so on each connection, look the same from here: its log tells")
+	}
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {
 		return f
 	}
@@ -382,6 +386,24 @@ func goawayCause(t *try, evidence ...string) finding {
 	}
 	return f.advise(adviceManyRequests)
 }
+
+// youngConnection says how old a connection of this attempt's own was, where it was too
+// young for any limit on its age, and had carried nothing.
+func youngConnection(t *try) (age time.Duration, young bool) {
+	c := t.Connection
+	if c == nil || c.Reused || c.WasIdle || c.Link != nil && c.Link.Requests > 0 {
+		return 0, false
+	}
+	opened := c.At
+	if c.Link != nil && c.Link.Opened < opened {
+		opened = c.Link.Opened
+	}
+	age = elapsed(opened, t.end)
+	return age, age < time.Second
+}
+
+// adviceGoawayAtOnce is for a connection that was ended when it was new.
+const adviceGoawayAtOnce = "Look whether {upstream} was being stopped or restarted at this time, and let it close its port before it ends connections; if it was not, look in its server's log for why it ends a connection that is new."
 
 // manyRequests is from how many requests on a connection its end is rather put down to a
 // limit of theirs than to a restart.

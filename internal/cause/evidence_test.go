@@ -163,12 +163,12 @@ func TestWhatARecordSays(t *testing.T) {
 				a.Err, a.WriteErr, a.RequestBytes = io.EOF, net.ErrClosed, 70_000
 				a.Connection.Carried = &listen.Carried{Sent: 65_536, ReadErr: io.EOF}
 			})),
-			says: []string{"70000 bytes of the request's body had been read"},
+			says: []string{"Caddy had read 70000 bytes of the request's body from the client"},
 		},
 		{
 			name: "an upload that breaks off", want: ClientUploadFailed, phase: failure.PhaseSend,
 			heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = io.ErrUnexpectedEOF }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })),
-			says:  []string{"7 bytes of the request's body had been read"},
+			says:  []string{"Caddy had read 7 bytes of the request's body from the client"},
 		},
 		{
 			name: "an idle connection that was dead", want: KeepaliveRace,
@@ -198,7 +198,7 @@ func TestWhatARecordSays(t *testing.T) {
 			not:  []string{"did not begin"},
 		},
 		{
-			name: "an answer over HTTP/2 that can't be decoded", want: HTTPFramingError, phase: failure.PhaseHeaders, sent: failure.SentMaybe,
+			name: "an answer over HTTP/2 that can't be decoded", want: HTTPFramingError, phase: failure.PhaseWait, sent: failure.SentMaybe,
 			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
 				a.Protocol, a.TLS, a.Err = protocolH2, true, http2.ConnectionError(http2.ErrCodeProtocol)
 			})),

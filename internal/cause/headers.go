@@ -157,9 +157,24 @@ func headersCause(t *try) finding {
 		if limit := t.ran(failure.ReadTimeout, t.FirstByte, t.end); limit != nil && t.is(io.ErrUnexpectedEOF) {
 			return found(ReadTimeout).at(failure.PhaseHeaders).within(limit)
 		}
-		return found(ResponseCutInHeaders)
+		f := found(ResponseCutInHeaders, cameWords(t)...)
+		if len(f.evidence) > 0 && t.headWhole() && strings.HasSuffix(t.head(), "\n") {
+			// Nothing is cut within a line: that may be all that was meant.
+			return f.advise("Look at the application's log for a crash at this time, and at that of a server in front of it; without one, let the application end its header with an empty line.").
+				leavesOpen("a crash, a server in between that gave up, and a header that lacks its empty line look the same from here: their logs tell")
+		}
+		return f
 	}
 	return nothing
+}
+
+// cameWords say what came of a header that was cut off, where it was heard.
+func cameWords(t *try) []string {
+	line, _, whole := strings.Cut(t.head(), "\n")
+	if t.lineUnheard() || !whole || !strings.HasPrefix(line, "HTTP/") || t.Interim != 0 || t.Connection.Carried.Received == 0 {
+		return nil
+	}
+	return []string{counted(t.Connection.Carried.Received, "byte") + " of it came, and its header had no end: the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
 }
 
 // firstLine is the evidence of a first line of which an error quotes a part, where it was
@@ -436,7 +451,8 @@ func answerCause(a *listen.Attempt) finding {
 	}
 	f := found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 	if after := a.Header.Get("Retry-After"); after != "" && a.Status == http.StatusServiceUnavailable {
-		return f.advise("Look whether {upstream} is in maintenance or overloaded, as its Retry-After says (" + said(after) + "); its own log tells.")
+		return f.advise("Look at the log of {upstream}: it wants to be asked again later (Retry-After " + said(after) + "), as one in maintenance or one that is overloaded does.").
+			leavesOpen("maintenance, an overload, and a failure of something behind it look the same from here: its log tells")
 	}
 	return f
 }
@@ -479,7 +495,7 @@ var ResponseCutInHeaders = &Row{
 	Name: "response_cut_in_headers", Category: failure.CategoryInterrupted, ProxyError: "http_response_incomplete",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "{upstream} closed the connection in the middle of its answer's headers.",
-	Advice:       "Look at the application's log for a crash at this time.",
+	Advice:       "Look at the application's log for a crash at this time, and at that of a server in front of it.",
 	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
 	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
@@ -613,10 +629,11 @@ var ResponseHeadersTooLarge = &Row{
 	Name: "response_headers_too_large", Category: failure.CategoryInvalidResponse, ProxyError: "http_response_header_section_size",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The headers of the answer of {upstream} are too large.",
-	Advice:       "Find the field that grows, mostly cookies; or raise max_response_header in the transport.",
+	Advice:       "Measure the headers of this answer (curl -o /dev/null -D -), and raise max_response_header in the transport if they are meant so; if not, find the field that grows, mostly Set-Cookie.",
 	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set.",
 	RecognisedBy: "The transport's own error, which names the limit in bytes.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
+	Undecided:    "whether the limit is too small or the headers are too large can't be told from here: what the application means to send tells",
 	UsualReasons: []string{
 		"cookies or debugging fields that grow with each answer",
 		"max_response_header is set too low",

@@ -1,9 +1,11 @@
 package cause
 
 import (
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,6 +66,9 @@ func (f finding) with(known finding) finding {
 	if f.summary == "" {
 		f.summary = known.summary
 	}
+	if f.undecided == "" {
+		f.undecided = known.undecided
+	}
 	return f
 }
 
@@ -111,10 +116,10 @@ func refusedTestimony(dialled, address string) finding {
 	f.evidence = append(f.evidence, "nobody listened on port "+strconv.Itoa(int(refused.Port()))+" of "+here())
 	if near != "" {
 		f.evidence = append(f.evidence, near)
-		f = f.leavesOpen("whether that is the application can't be told from here")
+		f = f.leavesOpen("whether that is the application can't be told from here: what runs there tells")
 	}
 	if f.advice == "" && host.InContainer() {
-		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container can't be told from here")
+		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container can't be told from here: your compose file tells")
 	}
 	return f
 }
@@ -249,7 +254,9 @@ func socketTestimony(row *Row, path string) finding {
 		f.advice = "Restart the application, so that it makes its socket anew, and let nothing clean up that folder; with systemd's PrivateTmp or a container's own mount, use a folder that both see (/run/app)."
 	case row == SocketNotFound && fileOnWay(path) != nil:
 		return belowAFile(fileOnWay(path))
-	case row == SocketNotFound || err != nil:
+	case row == SocketNotFound:
+		f.evidence = folderEvidence(path)
+	case err != nil:
 	case info.Mode()&os.ModeSocket == 0:
 		kind := "another file"
 		switch {
@@ -307,6 +314,69 @@ func belowAFile(file *standing) finding {
 		f.advice = "Correct the socket's path in reverse_proxy: a part of it is a socket itself, most likely the one that is meant."
 	}
 	return f
+}
+
+// folderEvidence says what is in the folder where a socket should be: another name tells of
+// a wrong path, an empty folder of an application that has not started. Whose the folder is
+// counts only where few may make a socket in it.
+func folderEvidence(path string) []string {
+	folder := filepath.Dir(path)
+	info, err := os.Stat(folder)
+	for ; err != nil; info, err = os.Stat(folder) {
+		if folder == filepath.Dir(folder) {
+			return nil
+		}
+		folder = filepath.Dir(folder)
+	}
+	shown := cut(folder, maxEvidence-maxQuoted)
+	if folder != filepath.Dir(path) {
+		return []string{"its folder is not there: the path ends for Caddy at " + shown}
+	}
+	var lines []string
+	if words := contentWords(folder); words != "" {
+		lines = append(lines, "the folder "+shown+" "+words)
+	}
+	if info.Mode().Perm()&0o022 == 0 {
+		lines = append(lines, cut("only its owner and root may make a socket in "+folder+": "+host.OwnerOf(info)+"mode "+info.Mode().String(), maxEvidence))
+	}
+	return lines
+}
+
+const (
+	maxFolder  = 256 // entries of a folder that are looked at
+	maxSockets = 3   // sockets in it that are named
+)
+
+// contentWords say which sockets a folder has, "" where it can't be read.
+func contentWords(folder string) string {
+	f, err := os.Open(folder)
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	entries, err := f.ReadDir(maxFolder)
+	if err != nil && err != io.EOF { //nolint:errorlint // ReadDir has it as it is
+		return ""
+	}
+	if len(entries) == 0 {
+		return "is empty"
+	}
+	var sockets []string
+	for _, e := range entries {
+		if e.Type()&os.ModeSocket != 0 {
+			sockets = append(sockets, cut(failure.Visible(e.Name()), maxName))
+		}
+	}
+	slices.Sort(sockets)
+	switch {
+	case len(sockets) > maxSockets:
+		return "has other sockets: " + strings.Join(sockets[:maxSockets], ", ") + ", …"
+	case len(sockets) > 0:
+		return "has other sockets: " + strings.Join(sockets, ", ")
+	case len(entries) == maxFolder:
+		return "" // there may be some among the rest
+	}
+	return "has other files, and no socket"
 }
 
 // adviceMount is for a socket in a container: a mount of a file stays that file.

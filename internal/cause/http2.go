@@ -45,10 +45,12 @@ func spokeHTTP2(t *try) bool {
 
 // http2Cause finds the cause where HTTP/2 has an error of its own.
 func http2Cause(t *try) finding {
-	phase, framing := reached(t.Attempt), failure.PhaseHeaders
+	phase, framing := reached(t.Attempt), framedIn(t)
 	switch phase {
 	case failure.PhaseSend:
-		phase = failure.PhaseWait
+		if !uploading(t) {
+			phase = failure.PhaseWait
+		}
 	case failure.PhaseBody:
 		framing = failure.PhaseBody
 	}
@@ -103,6 +105,12 @@ func http2Cause(t *try) finding {
 	return nothing
 }
 
+// uploading says that an attempt ended in the middle of the request's body. One that was
+// read whole may have been sent or not.
+func uploading(t *try) bool {
+	return t.RequestBytes > 0 && t.Request != nil && (t.Request.ContentLength < 0 || t.RequestBytes < t.Request.ContentLength)
+}
+
 // openingCause looks at how a connection of HTTP/2 in the clear began, where no
 // answer came: what speaks another protocol shows there.
 func openingCause(t *try) finding {
@@ -132,10 +140,12 @@ func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase)
 	case stream.Cause != nil && stream.Cause.Error() == textFromPeer:
 		return resetCause(t, stream.Code.String(), phase)
 	case stream.Cause != nil && stream.Cause.Error() == textH2HeadersExceeded:
-		return found(ResponseHeadersTooLarge)
+		return found(ResponseHeadersTooLarge, "Caddy's side ended the stream, for its own limit: the error code is not the upstream's")
 	case stream.Code == http2.ErrCodeCancel:
 		return nothing // of our own making
-	case stream.Cause != nil:
+	case stream.Cause == nil:
+		evidence += ruleBroken(stream.Code)
+	default:
 		evidence += ": " + withoutSecrets(stream.Cause.Error())
 	}
 	f := framingCause(t, evidence).at(framing)
@@ -143,7 +153,7 @@ func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase)
 	case framing != failure.PhaseHeaders || !ofHeader(stream.Cause):
 	case isField(stream.Cause):
 		f.summary = summaryBrokenHeader
-		f.advice = adviceField + avoidance(t)
+		f.advice = fieldAdvice(t, stream.Cause.Error())
 	default:
 		f.summary = summaryBrokenHeader
 	}
@@ -169,13 +179,14 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 		if t.Limits != nil {
 			most += " (" + counted(t.Limits.MaxResponseHeader, "byte") + ")"
 		}
-		f := found(Unknown, evidence, "broken headers, or more than "+most+": both give this error").at(framing)
+		f := found(Unknown, evidence, "broken headers, or more than "+most+": both give this error").at(failure.PhaseHeaders)
 		f.summary = "{upstream} answered in HTTP/2 with broken headers, or with far more than max_response_header allows: nothing tells which."
 		return f.advise("Measure the headers of this answer (curl -v --http2): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server (versions 1.1 in the transport avoids it).")
 	}
 	if code == http2.ErrCodeCompression {
 		evidence += ": a header came that can't be decoded (HPACK)"
 	}
+	evidence += ruleBroken(code)
 	if !alone(t.Attempt) {
 		evidence += ", upon what came for this request or for another on the same connection"
 	}
@@ -272,6 +283,7 @@ var Goaway = &Row{
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream said that it takes no more requests on the connection, and this one was not answered, or not in full.",
 	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one, and how many requests the connection had carried.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
+	Undecided:    "a restart, and a limit on a connection's requests or its age, look the same from here: its log tells",
 	UsualReasons: []string{
 		"the upstream is restarting or was deployed anew",
 		"it ends connections after a number of requests (keepalive_requests of nginx, 1000 by default) or an age",

@@ -38,10 +38,12 @@ func http3Cause(t *try) finding {
 	if t.protocol != protocolHTTP3 || t.err == nil {
 		return nothing
 	}
-	phase, framing := reached(t.Attempt), failure.PhaseHeaders
+	phase, framing := reached(t.Attempt), framedIn(t)
 	switch phase {
 	case failure.PhaseSend:
-		phase = failure.PhaseWait
+		if !uploading(t) {
+			phase = failure.PhaseWait
+		}
 	case failure.PhaseBody:
 		framing = failure.PhaseBody
 	}
@@ -71,7 +73,7 @@ func http3Cause(t *try) finding {
 		return f
 	}
 	if layer(t.err, textH3Goaway) != "" {
-		return found(Goaway, "the upstream said that this request was not processed").at(phase)
+		return goawayCause(t, "the upstream had sent GOAWAY: Caddy's side sent the request no more over this connection").at(phase)
 	}
 	if code := layer(t.err, textH3Code); code != "" {
 		return http3CodeCause(t, code, phase, framing)
@@ -105,7 +107,7 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		return nothing // of our own making
 	case name == textH3NoError:
 		// Our side ends a connection so, once GOAWAY has come and nothing is under way.
-		return found(Goaway, "the upstream said that it takes no more requests").at(phase)
+		return goawayCause(t, "the upstream said that it takes no more requests").at(phase)
 	case strings.HasSuffix(name, textH3Local):
 		return framingCause(t, "Caddy's side ended it: HTTP/3 error code "+strings.TrimSuffix(name, textH3Local)).at(framing)
 	case closed && framing == failure.PhaseBody:

@@ -48,9 +48,9 @@ func endedAfterInterim(t *try, f finding) finding {
 		return ownLimit(&known, f, took)
 	}
 	if t.Interim == http.StatusContinue {
-		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had taken the request, and had answered 100 to go on with it.")
+		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had taken the request, and had answered 100 to go on with it.").leavesOpen(f.row.Undecided)
 	}
-	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.")
+	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen(f.row.Undecided)
 }
 
 // noFinal says of what a line tells that did not come that it is of a final answer, where

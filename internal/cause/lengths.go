@@ -216,8 +216,8 @@ func fellSilent(t *try) (sending, silent time.Duration, ok bool) {
 const (
 	adviceEnded       = "Look at the application's log at this time for {ends} while it was sending."
 	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set. Else look for a script that was ended there, which its server may not notice (CGI of lighttpd)."
-	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, its Content-Length is larger than what it sends: from here both look the same."
-	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one: from here both look the same."
+	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, its Content-Length is larger than what it sends."
+	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one."
 	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order, which what crashes does not do. Let its server count."
 )
 
@@ -279,9 +279,9 @@ func truncatedCause(t *try) finding {
 		// Without chunks the end of the connection is that of the answer, but over TLS.
 		if t.protocol == protocolHTTP1 && !t.TLS && !t.Body.Uncompressed && t.is(io.ErrUnexpectedEOF) {
 			f.evidence = append(f.evidence, "it came in chunks, of which the last is missing")
-			return f.advise(adviceCut(t, adviceChunks))
+			return f.advise(adviceCut(t, adviceChunks)).leavesOpen("a crash, a server in between that gave up, and an application that leaves out the last chunk look the same from here: their logs tell")
 		}
-		return f.advise(adviceCut(t, adviceEnded))
+		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(ResponseCutInHeaders.Undecided)
 	}
 	if f := wrongLength(t, f, ", until the connection ended"); f.advice != "" {
 		return f
@@ -290,7 +290,7 @@ func truncatedCause(t *try) finding {
 		return f
 	}
 	if t.Body.Expected > 0 {
-		return f.advise(adviceCut(t, adviceTruncated))
+		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen("a crash, a server in between that gave up, and a Content-Length that is too large look the same from here: their logs tell")
 	}
 	return f
 }

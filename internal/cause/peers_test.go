@@ -560,7 +560,7 @@ func TestRealPeers(t *testing.T) {
 		{name: "an alert without a name", proxy: alerting(200), want: TLSAlert, sent: failure.SentNo, see: "alert 200"},
 
 		{name: "an upload that nobody reads", proxy: serving(func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); <-t.Context().Done() }, post(64<<20), limited(failure.WriteTimeout, short)), want: RequestWriteTimeout, status: 504, sent: failure.SentMaybe, limit: failure.WriteTimeout},
-		{name: "RST in the upload", proxy: serving(func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1<<20)); reset(c) }, post(64<<20)), want: RequestWriteFailed, sent: failure.SentMaybe, see: " bytes of the request's body had been read"},
+		{name: "RST in the upload", proxy: serving(func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1<<20)); reset(c) }, post(64<<20)), want: RequestWriteFailed, sent: failure.SentMaybe, see: " bytes of the request's body from the client"},
 
 		{name: "closed without an answer", proxy: answering(""), want: ClosedBeforeResponse, sent: failure.SentMaybe, see: "no byte of an answer came"},
 		{name: "reset without an answer", proxy: serving(func(c net.Conn) { readRequest(c); reset(c) }), want: ResetBeforeResponse, sent: failure.SentMaybe},
@@ -596,7 +596,7 @@ func TestRealPeers(t *testing.T) {
 		{name: "an alert instead of an answer", proxy: answering("\x15\x03\x01\x00\x02\x02\x46"), want: TLSExpected, sent: failure.SentNo},
 		{name: "an alert with a line's end in it", proxy: answering("\x15\x03\x03\x00\x02\x02\x0a"), want: TLSExpected, sent: failure.SentNo},
 		{name: "a TLS port that speaks of it", proxy: func(t *testing.T) *proxy { return to(t, serveHTTPS(t)) }, want: TLSExpected, outcome: failure.UpstreamAnswered, status: 400, sent: failure.SentNo, see: "Client sent an HTTP request"},
-		{name: "an HTTP/2 server", proxy: answering("\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"), want: HTTPVersionMismatch, sent: failure.SentMaybe},
+		{name: "an HTTP/2 server", proxy: answering("\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64"), want: HTTPVersionMismatch, sent: failure.SentNo},
 
 		{name: "truncated", proxy: answering(ok + "Content-Length: 500\r\n\r\n1234567"), want: ResponseTruncated, outcome: failure.Truncated, status: 200, sent: failure.SentYes, see: "7 of 500 bytes"},
 		{name: "chunks that end too soon", proxy: answering(ok + "Transfer-Encoding: chunked\r\n\r\n5\r\n12"), want: ResponseTruncated, outcome: failure.Truncated, status: 200, sent: failure.SentYes},

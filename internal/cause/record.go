@@ -3,6 +3,7 @@ package cause
 import (
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -157,16 +158,20 @@ func sentBefore(h *listen.Heard, v verdict) []string {
 	if last.Status != 0 {
 		again += " with " + strconv.Itoa(last.Status)
 	}
+	twice := ""
+	if r := v.attempt.Request; r != nil && (r.Method == http.MethodPost || r.Method == http.MethodPatch) {
+		twice = ": this " + r.Method + " may have been carried out twice"
+	}
 	switch sentBy(v.attempt) {
 	case failure.SentNo:
 		return []string{"the failed attempt's upstream did not process the request; " + again}
 	case failure.SentMaybe:
-		return []string{"the failed attempt's upstream may have processed the request before " + again}
+		return []string{"the failed attempt's upstream may have processed the request before " + again + twice}
 	}
 	if v.attempt.HasAnswer() {
 		return []string{"the failed attempt's upstream had answered the request with " + strconv.Itoa(v.attempt.Status) + " before " + again}
 	}
-	return []string{"the failed attempt's upstream had begun to answer the request before " + again}
+	return []string{"the failed attempt's upstream had begun to answer the request before " + again + twice}
 }
 
 // sentBy says whether the request reached the upstream in one attempt.
@@ -185,7 +190,9 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentMaybe // what came is no answer to it, or not all of it is
 	case noApplication(&try{Attempt: a, err: a.Err, protocol: a.Protocol}):
 		return failure.SentNo
-	case a.FirstByte > 0 && (greeted(&try{Attempt: a, protocol: a.Protocol}) || saidSettings(a)):
+	case a.FirstByte > 0 && saidSettings(a) && a.Connection != nil && !a.Connection.Reused:
+		return failure.SentNo // it speaks HTTP/2 over this connection, where HTTP/1 is no request (RFC 9113 section 3.4)
+	case a.FirstByte > 0 && (saidSettings(a) || greeted(&try{Attempt: a, protocol: a.Protocol})):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:
 		return failure.SentYes
@@ -313,6 +320,9 @@ func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt
 		f.Cause = thrownAway(a).row.Name
 	}
 	if err == nil {
+		if a.Silent && t.protocol == protocolHTTP3 && f.Cause == Unknown.Name { // see sentBy
+			f.Error = "not sent, or refused unprocessed: the transport tried again by itself"
+		}
 		return f
 	}
 	if a != v.attempt {
@@ -440,10 +450,10 @@ func evidence(h *listen.Heard, v verdict) []string {
 	lines := make([]string, 0, 4)
 	if v.attempt != nil {
 		t := tryOf(h, v.attempt)
-		lines = way(lines, h, t)
 		if throughProxy(v.attempt) && !stoppedAtProxy(t) {
 			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
 		}
+		lines = way(lines, h, t)
 	}
 	lines = append(lines, v.finding.evidence...)
 	if limit := v.finding.limit; limit != nil && v.finding.row != ResponseHeadersTooLarge { // which is no time
@@ -453,7 +463,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		switch v.finding.row {
 		case RequestWriteFailed, ClientUploadFailed:
 			if a.RequestBytes >= 0 {
-				lines = append(lines, bodyRead(a)+" bytes of the request's body had been read")
+				lines = append(lines, "Caddy had read "+bodyRead(a)+" bytes of the request's body from the client; how many of them the upstream took is not known")
 			}
 		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
 			lines = append(lines, otherLimits(a, v.finding)...)

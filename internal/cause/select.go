@@ -70,6 +70,67 @@ func poolEvidence(count map[failure.Reason]int, all int) []string {
 	return lines
 }
 
+// dialInfoCause is that of an upstream's address which reverse_proxy could make no dial
+// info of. Its words have the value, which may be the client's and is not kept: what is
+// wrong with it is.
+func dialInfoCause(a *listen.Attempt, text string) finding {
+	f := found(DialAddressInvalid)
+	text, ok := strings.CutPrefix(text, textMakingDialInfo+"upstream "+a.Upstream+": ")
+	if !ok || !strings.Contains(a.Upstream, "{") {
+		return f.leavesOpen(openPlaceholder)
+	}
+	const setBy = " Look at what sets the placeholder in the upstream's address in reverse_proxy."
+	if strings.HasPrefix(text, "dial address must represent precisely one socket: ") {
+		f.evidence = append(f.evidence, "the placeholder gave something, with a range of ports in it")
+		return f.advise("Let the placeholder give one port, not a range." + setBy)
+	}
+	reason := ""
+	for _, known := range [...]struct{ says, means string }{
+		{": invalid start port: ", "a port that is no number from 1 to 65535"},
+		{": invalid end port: ", "a range of ports that is none"},
+		{": invalid port: longer than ", "a port that is too long"},
+		{": end port must not be less than start port", "a range of ports that is none"},
+		{": port range exceeds ", "a range of ports"},
+		{": too many colons in address", "too many colons for a host and a port, as an IPv6 address without brackets has"},
+		{": missing ']' in address", "a bracket that is not closed"},
+	} {
+		if strings.Contains(text, known.says) {
+			if reason != "" && reason != known.means {
+				return f.leavesOpen(openPlaceholder) // the value has such words in it
+			}
+			reason = known.means
+		}
+	}
+	if reason == "" {
+		return f.leavesOpen(openPlaceholder)
+	}
+	f.evidence = append(f.evidence, "the placeholder gave something, and it has "+reason)
+	return f.advise("Let the placeholder give one host and one port." + setBy)
+}
+
+// openPlaceholder is for where nothing tells what a placeholder gave.
+const openPlaceholder = "whether the placeholder gave nothing, or something that is not one host and port, can't be told from here: what sets it tells"
+
+// emptyCause is that of an address that lacks its host or its port.
+func emptyCause(a *listen.Attempt) finding {
+	f := found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(a.Address)))
+	if !strings.Contains(a.Upstream, "{") {
+		return f
+	}
+	host, port, err := net.SplitHostPort(a.Address)
+	noPort := port == "" || port == "0"
+	switch {
+	case err == nil && host == "" && noPort:
+		f.evidence = append(f.evidence, "it has no host and no port: the placeholder gave nothing for this request")
+		return f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty.")
+	case err == nil && host == "":
+		f.evidence = append(f.evidence, "it has a port, and no host")
+	case err == nil && noPort:
+		f.evidence = append(f.evidence, "it has a host, and no port")
+	}
+	return f
+}
+
 // addressIsEmpty says that an upstream's placeholder gave no host, or port 0.
 func addressIsEmpty(a *listen.Attempt) bool {
 	if strings.HasPrefix(a.Network, "unix") {

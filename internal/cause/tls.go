@@ -111,14 +111,28 @@ func closedInHandshake(t *try, how string) finding {
 	case len(proxied) > 0:
 		return f.advise(adviceExpectPROXY)
 	case throughProxy(t.Attempt):
-		return f
+		return closedInTunnel(t, f)
 	case t.Before != nil && t.Before.Answers > 0:
 		f.evidence = append(f.evidence, beforeWords(t)...)
-		return f.advise(adviceSpokeTLS)
+		return f.advise(adviceSpokeTLS).leavesOpen("a restart, a limit on connections, and a handshake that it refused look the same from here: its log tells")
 	case t.Dialing != nil && t.Dialing.Carried != nil && t.Dialing.Carried.Received > 0:
 		return f
 	}
-	return f.advise(shakeHands(t))
+	return f.advise(shakeHands(t)).leavesOpen("a port without TLS, one that expects a PROXY header, one that refuses this client or this name, and one that hands on to nobody look the same from here: asking it by hand tells")
+}
+
+// closedInTunnel is for a handshake through a forward proxy, over whose connection nobody
+// tells which of the two ended it.
+func closedInTunnel(t *try, f finding) finding {
+	f.summary = "The TLS handshake with {upstream} by way of the forward proxy at {address} ended with its connection."
+	f.side = failure.SideNetwork
+	asked := "CONNECT"
+	if strings.HasPrefix(t.ForwardProxy, "socks") {
+		asked = "SOCKS CONNECT"
+	}
+	f.evidence = append(f.evidence, "the forward proxy had granted "+asked+" "+t.Address+": the TLS that was begun in it is the upstream's, not the proxy's")
+	return f.advise("Look at the log of the forward proxy at {address} at this time: whether it reached {upstream}, and who ended the tunnel. If {upstream} did, look at its TLS log, for the name that it was asked for first (tls_server_name).").
+		leavesOpen("whether the forward proxy or the upstream ended the tunnel can't be told from here: the forward proxy's log tells")
 }
 
 // adviceSpokeTLS is for an upstream that has answered before: its port is the right one.
@@ -140,7 +154,7 @@ func shakeHands(t *try) string {
 		name = "<the name>"
 	}
 	return "Ask it from " + thisMachine + " (openssl s_client " + to + " -servername " + name + "). " + named +
-		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel): from here these look alike."
+		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel)."
 }
 
 // handshakeLines say what TLS was asked for, and whether anything came back.
@@ -236,9 +250,22 @@ func certificateCause(t *try, err error) finding {
 	cert, now := invalid.Cert, t.clock.Add(t.end)
 	evidence = append(evidence, validity(cert), "the time here was "+now.UTC().Format(certificateTimeLayout)+clockWords())
 	if now.Before(cert.NotBefore) {
-		return found(CertificateNotYetValid, evidence...)
+		return found(CertificateNotYetValid, append(evidence, "it begins "+spanWords(cert.NotBefore.Sub(now))+" after the time here")...)
 	}
-	return found(CertificateExpired, evidence...)
+	return found(CertificateExpired, append(evidence, "it ended "+spanWords(now.Sub(cert.NotAfter))+" before the time here")...)
+}
+
+// spanWords writes a span as people compare clocks: whole days, hours, minutes.
+func spanWords(d time.Duration) string {
+	switch {
+	case d > 72*time.Hour:
+		return counted(int64(d.Round(24*time.Hour)/(24*time.Hour)), "day")
+	case d > 3*time.Hour:
+		return strconv.FormatInt(int64(d.Round(time.Hour)/time.Hour), 10) + " h"
+	case d > 3*time.Minute:
+		return strconv.FormatInt(int64(d.Round(time.Minute)/time.Minute), 10) + " min"
+	}
+	return strconv.FormatInt(int64(d.Round(time.Second)/time.Second), 10) + " s"
 }
 
 // trusted says whose word the certificate was checked by.
@@ -261,7 +288,7 @@ func clockWords() string {
 	case synchronised:
 		return ", by a clock that a time service keeps"
 	}
-	return ": this machine's clock is not synchronised"
+	return ": no time service keeps this machine's clock, or none says so; it may be right all the same"
 }
 
 // untrustedCause tells a self-signed certificate, and an intermediate that is
@@ -542,10 +569,11 @@ var CertificateNotYetValid = &Row{
 	Name: "certificate_not_yet_valid", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
 	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
 	Summary:      "The certificate of {upstream} is not valid yet.",
-	Advice:       "Check the clock of this machine, and of the one that made the certificate.",
+	Advice:       "Compare the clock here with a true one (date -u): if it is behind, set it; if it is right, let the upstream have a certificate that is valid already.",
 	Meaning:      "A certificate in the upstream's chain becomes valid only later, as this machine's clock has it.",
 	RecognisedBy: "The verification's typed error says that a date does not fit, and the time here is before the start. The evidence has the certificate, both dates and the time here.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessKernel},
+	Undecided:    "a clock here that is behind (the proxy's side), and a certificate made for later or by a clock that is ahead (the upstream's), look the same from here: comparing the clock here with a true one tells",
 	UsualReasons: []string{
 		"this machine's clock is behind, as after a boot without a battery or NTP",
 		"the certificate was made by a machine whose clock is ahead",

@@ -199,7 +199,7 @@ func beginning(a *listen.Attempt) (status int, page []byte) {
 const (
 	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1 for this request."
 	adviceHTTP2 = "Set versions 2 in the transport, or let {upstream} speak HTTP/1.1 as well (allowHTTP1 of Node)."
-	adviceH2C   = "Write h2c:// in front of {upstream}: it speaks HTTP/2 alone."
+	adviceH2C   = "Write h2c:// in front of {upstream}: this port speaks HTTP/2 alone. If the application has another port for HTTP beside one of gRPC, correct the port instead."
 	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
 	adviceTLS12 = "Turn on TLS 1.3 at {upstream}, or set versions 1.1 in the transport: it finds the cipher suite too weak for HTTP/2."
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
@@ -215,7 +215,7 @@ func wantsHTTP1(_ *listen.Attempt, f finding) finding { return f.advise(adviceHT
 func wantsHTTP2(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, versionsLine(a)...)
 	if !a.TLS {
-		return f.advise(adviceH2C)
+		return f.advise(adviceH2C).leavesOpen("an application that speaks HTTP/2 alone, and the port of gRPC beside one of HTTP, look the same from here: the application's config tells")
 	}
 	return f.advise(adviceHTTP2)
 }
@@ -271,7 +271,9 @@ func wantsUpgrade(a *listen.Attempt, f finding) finding {
 	switch upper := strings.ToUpper(wanted); {
 	case strings.HasPrefix(upper, "TLS/") && !a.TLS: // RFC 2817 section 4.2
 		f.row = TLSExpected
-		return f
+		f.summary = "{upstream} answered 426: it wants TLS."
+		f.evidence = append(f.evidence, schemeLine(a)...)
+		return f.advise(adviceTryTLS).leavesOpen("TLS on this port, TLS on another, and an application that only wants to hear that the visitor came by https look the same from here: curl -vk https://, and the application's config, tell")
 	case strings.HasPrefix(upper, "HTTP/"), strings.HasPrefix(upper, "H2C"):
 		f.row = HTTPVersionMismatch
 		return f
@@ -290,6 +292,22 @@ func wantsUpgrade(a *listen.Attempt, f finding) finding {
 		return f.advise(advicePassUpgrade)
 	}
 	return nothing
+}
+
+// adviceTryTLS is for an answer in plain HTTP that asks for TLS: who gave it speaks both, or
+// TLS is elsewhere.
+const adviceTryTLS = "Ask this port in TLS from " + thisMachine + " (curl -vk https://{address}/): if it answers, write https:// in front of {upstream}; if not, use the port on which it speaks TLS. If it has none, it wants X-Forwarded-Proto https: redirect visitors to https, or set trusted_proxies where TLS ends before Caddy."
+
+// schemeLine says by which scheme the visitor was said to come.
+func schemeLine(a *listen.Attempt) []string {
+	if a.Request == nil {
+		return nil
+	}
+	switch scheme := a.Request.Header.Get("X-Forwarded-Proto"); scheme {
+	case "http", "https":
+		return []string{"X-Forwarded-Proto " + scheme + " was sent to it"}
+	}
+	return nil
 }
 
 // names says that a list in a field names a word.

@@ -31,7 +31,7 @@ func forwardProxyFaults() []Fault {
 		failed("forward_proxy_resets", "forward_proxy_failed", "connect", "network", over(resetsUnanswered)),
 		failed("forward_proxy_malformed", "forward_proxy_failed", "connect", "network", over(answers("no HTTP at all\r\n\r\n"))),
 		// The tunnel is open: what fails in it is the upstream's.
-		failed("forward_proxy_tunnel_closed", "tls_closed", "tls", "upstream", over(answers(opened))),
+		failed("forward_proxy_tunnel_closed", "tls_closed", "tls", "network", over(answers(opened))),
 		failed("forward_proxy_refused_tls", "forward_proxy_failed", "connect", "network", startForwardProxyRefusedTLS),
 		{
 			Name: "forward_proxy_silent", Number: "47",

@@ -80,9 +80,9 @@ func http2Faults() []Fault {
 			overH2(firstWell(resetsStream(internalError)), sends(post()), after(warmUp))),
 
 		// The request's body is still on its way.
-		failed("h2_upload_stream_reset", "34a", "stream_reset", "wait", "upstream", overH2Early(resetsStream(internalError), buffered())),
-		failed("h2c_upload_stream_reset", "34a", "stream_reset", "wait", "upstream", overH2CEarly(resetsStream(internalError), buffered())),
-		failed("h2_upload_goaway", "34c", "goaway", "wait", "upstream", overH2Early(closesAfter(saysGoaway(firstStream, internalError)), buffered())),
+		failed("h2_upload_stream_reset", "34a", "stream_reset", "send", "upstream", overH2Early(resetsStream(internalError), buffered())),
+		failed("h2c_upload_stream_reset", "34a", "stream_reset", "send", "upstream", overH2CEarly(resetsStream(internalError), buffered())),
+		failed("h2_upload_goaway", "34c", "goaway", "send", "upstream", overH2Early(closesAfter(saysGoaway(firstStream, internalError)), buffered())),
 		failed("h2_upload_closed", "34d", "request_write_failed", "send", "upstream", overH2Early(closesLateFramed, buffered())),
 		failed("h2c_upload_closed", "34d", "request_write_failed", "send", "upstream", overH2CEarly(closesLateFramed, buffered())),
 		failed("h2_reset_while_sending", "17b", "request_write_failed", "send", "upstream", overH2Early(resetsLate, buffered())),
@@ -150,10 +150,10 @@ func http2Faults() []Fault {
 		failed("h2c_status_1000", "19", "response_malformed", "headers", "upstream", overH2C(answersHeaders(field(":status", "1000")))),
 		failed("h2_header_name_in_capitals", "34f", "http_framing_error", "headers", "upstream", overH2(answersHeaders(status200+field("X-Capital", "a")))),
 		failed("h2_header_with_newline", "34f", "http_framing_error", "headers", "upstream", overH2(answersHeaders(status200+field("x-bad", "a\nb")))),
-		failed("h2_data_before_headers", "34f", "http_framing_error", "headers", "upstream", overH2(answersFrame(frameData, 0, "too early"))),
-		failed("h2_frame_too_large", "34f", "http_framing_error", "headers", "upstream", overH2(answersFrame(frameData, 0, strings.Repeat("x", 2<<20)))),
-		failed("h2_window_overflows", "34f", "http_framing_error", "headers", "upstream", overH2(answersFrame(frameWindow, 0, "\x7f\xff\xff\xff"))),
-		failed("h2c_settings_malformed", "34f", "http_framing_error", "headers", "upstream", overTCP(speaksFirst(frame(frameSettings, 0, 0, "odd")), speaksH2C)),
+		failed("h2_data_before_headers", "34f", "http_framing_error", "wait", "upstream", overH2(answersFrame(frameData, 0, "too early"))),
+		failed("h2_frame_too_large", "34f", "http_framing_error", "wait", "upstream", overH2(answersFrame(frameData, 0, strings.Repeat("x", 2<<20)))),
+		failed("h2_window_overflows", "34f", "http_framing_error", "wait", "upstream", overH2(answersFrame(frameWindow, 0, "\x7f\xff\xff\xff"))),
+		failed("h2c_settings_malformed", "34f", "http_framing_error", "wait", "upstream", overTCP(speaksFirst(frame(frameSettings, 0, 0, "odd")), speaksH2C)),
 
 		failed("h2c_to_http1", "35", "http_version_mismatch", "headers", "proxy", overHTTP1(speaksH2C)),
 		failed("h2c_to_http1_cut", "35", "http_version_mismatch", "headers", "proxy", overTCP(answersAnything, speaksH2C)),

@@ -17,7 +17,7 @@ var (
 	answerBegan   = regexp.MustCompile(`the first byte of an answer came|the answer begins with "`)
 	// An interim answer speaks HTTP, so that whoever listens there is known to.
 	interimCame = regexp.MustCompile(`the interim answer \d{3}\b`)
-	notHTTP     = regexp.MustCompile(`has not answered anything|Docker|https://|speaks TLS|another protocol|PROXY`)
+	notHTTP     = regexp.MustCompile(`ha[sd] not answered anything|Docker|https://|speaks TLS|another protocol|PROXY`)
 	// answeredBefore is for an attempt that the record doesn't list.
 	answeredBefore = regexp.MustCompile(`not listed here, was answered`)
 	limitOfRecord  = regexp.MustCompile(`^(?:gave up by|would have waited until|no limit is set:|limit:) (\w+)`)

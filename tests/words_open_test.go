@@ -1,0 +1,60 @@
+package tests
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
+)
+
+// Where an advice names more than one cause, a line of evidence says openly that they look
+// the same from here, and who can tell.
+func TestWordsLeaveOpen(t *testing.T) {
+	testcaddy.RecordsAbandoned(t)
+	for _, test := range []struct {
+		fault     string
+		says, not []string
+	}{
+		{fault: "fastcgi_closed_unanswered", says: []string{"a port that speaks no FastCGI look the same from here: ", "the log of php-fpm says whether it refused this client", "had not answered anything before this request"}, not: []string{"something else listens on"}},
+		{fault: "fastcgi_closed_unanswered_unix", says: []string{"look the same from here: php-fpm's log"}},
+		{fault: "closed_unanswered", says: []string{"look the same from here: asking it by hand tells"}, not: []string{"(which, can't be told"}},
+		{fault: "certificate_not_yet_valid", says: []string{"it begins 24 h after the time here", "look the same from here: comparing the clock here with a true one tells", "(date -u)"}, not: []string{"clock is not synchronised"}},
+		{fault: "certificate_expired", says: []string{"before the time here"}},
+		{fault: "socket_missing", says: []string{"look the same from here: its log, and ss -xl there, tell", " is empty"}, not: []string{"Caddy runs as"}},
+		{fault: "speaks_http2", says: []string{"the port of gRPC beside one of HTTP, look the same from here: the application's config tells", "correct the port instead", "no: the upstream did not process it"}},
+		{fault: "upgrade_to_tls_required", says: []string{"answered 426: it wants TLS", "X-Forwarded-Proto http was sent to it", "look the same from here: curl -vk https://", "trusted_proxies"}, not: []string{"if one of plain HTTP was meant"}},
+		{fault: "placeholder_bad_port", says: []string{"the placeholder gave something, and it has a port that is no number from 1 to 65535"}, not: []string{"70000"}},
+		{fault: "placeholder_port_range", says: []string{"a range of ports"}, not: []string{"80-81"}},
+		{fault: "placeholder_empty", says: []string{"the placeholder gave nothing for this request", "give it a default"}},
+		{fault: "h3_goaway", says: []string{"no limit on its age or on its requests ended it", "look the same from here: its log tells", "the transport tried again by itself"}, not: []string{"raise the number"}},
+		{fault: "chunk_longer_than_said", says: []string{"look the same from here: asking the application directly tells (curl --raw)", "of the answer came in good order, and then"}, not: []string{"not announced"}},
+		{fault: "forward_proxy_tunnel_closed", says: []string{"by way of the forward proxy at 127.0.0.1:", "the forward proxy had granted CONNECT 127.0.0.1:", "can't be told from here: the forward proxy's log tells", "Side         network"}},
+		{fault: "dns_target_unknown_here", says: []string{"The system's resolver has no address for a name that the dynamic source gave", "for it was not asked: dig @127.0.0.1 -p ", "If not, create the name there"}},
+		{fault: "cut_between_headers", says: []string{" of it came, and its header had no end: the answer begins with \"HTTP/1.1 200", "look the same from here: their logs tell"}},
+		{fault: "h2_body_closed", says: []string{"a Content-Length that is too large look the same from here: their logs tell"}},
+		{fault: "h2_headers_too_large", says: []string{"Caddy's side ended the stream, for its own limit", "can't be told from here: what the application means to send tells", "Measure the headers"}},
+		{fault: "answers_503", says: []string{"it wants to be asked again later", "look the same from here: its log tells"}},
+
+		// Nothing that a record says denies another part of it.
+		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
+		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},
+		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream sent more", "avoids it, if the server speaks HTTP/1.1 as well. Report it"}},
+		{fault: "reset_while_sending_after_100", says: []string{"bytes of the request's body from the client; how many of them the upstream took is not known"}},
+		{fault: "h2_header_with_newline", says: []string{`as value of the field "x-bad"`, "HTTP takes no line break in a value"}, not: []string{"avoids it", "lower case"}},
+		{fault: "h2_header_name_in_capitals", says: []string{"Correct the name of the field ", "lower case alone", "avoids it"}},
+	} {
+		t.Run(test.fault, func(t *testing.T) {
+			text := recordOf(t, test.fault)
+			for _, words := range test.says {
+				if !strings.Contains(text, words) {
+					t.Errorf("lacks %q:\n%s", words, text)
+				}
+			}
+			for _, words := range test.not {
+				if strings.Contains(text, words) {
+					t.Errorf("has %q:\n%s", words, text)
+				}
+			}
+		})
+	}
+}
