@@ -26,7 +26,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "placeholder_bad_port", says: []string{"the placeholder gave something, and it has a port that is no number from 1 to 65535"}, not: []string{"70000"}},
 		{fault: "placeholder_port_range", says: []string{"a range of ports"}, not: []string{"80-81"}},
 		{fault: "placeholder_empty", says: []string{"the placeholder gave nothing for this request", "give it a default"}},
-		{fault: "h3_goaway", says: []string{"no limit on its age or on its requests ended it", "look the same from here: its log tells", "the transport tried again by itself"}, not: []string{"raise the number"}},
+		{fault: "h3_goaway", says: []string{"had carried no request before", "look the same from here: its log tells", "the transport tried again by itself"}, not: []string{"raise the number"}},
 		{fault: "chunk_longer_than_said", says: []string{"look the same from here: asking the application directly tells (curl --raw)", "of the answer came in good order, and then"}, not: []string{"not announced"}},
 		{fault: "forward_proxy_tunnel_closed", says: []string{"by way of the forward proxy at 127.0.0.1:", "the forward proxy had granted CONNECT 127.0.0.1:", "can't be told from here: the forward proxy's log tells", "Side         network"}},
 		{fault: "dns_target_unknown_here", says: []string{"The system's resolver has no address for a name that the dynamic source gave", "for it was not asked: dig @127.0.0.1 -p ", "If not, create the name there"}},

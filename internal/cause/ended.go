@@ -370,7 +370,11 @@ func goawayCause(t *try, evidence ...string) finding {
 	f := found(Goaway, evidence...)
 	c := t.Connection
 	if age, young := youngConnection(t); young {
-		f.evidence = append(f.evidence, "the connection was "+ms(age)+" old, and had carried no request before: no limit on its age or on its requests ended it")
+		words := "the connection had carried no request before"
+		if c.Link != nil { // else when it was opened is not known
+			words = "the connection was " + ms(age) + " old, and had carried no request before"
+		}
+		f.evidence = append(f.evidence, words)
 		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, and one that says so on each connection, look the same from here: its log tells")
 	}
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {

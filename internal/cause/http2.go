@@ -185,6 +185,9 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 	}
 	if code == http2.ErrCodeCompression {
 		evidence += ": a header came that can't be decoded (HPACK)"
+		if framing == failure.PhaseWait {
+			framing = failure.PhaseHeaders
+		}
 	}
 	evidence += ruleBroken(code)
 	if !alone(t.Attempt) {

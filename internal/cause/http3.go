@@ -41,9 +41,7 @@ func http3Cause(t *try) finding {
 	phase, framing := reached(t.Attempt), framedIn(t)
 	switch phase {
 	case failure.PhaseSend:
-		if !uploading(t) {
-			phase = failure.PhaseWait
-		}
+		phase = failure.PhaseWait
 	case failure.PhaseBody:
 		framing = failure.PhaseBody
 	}
