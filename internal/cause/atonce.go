@@ -39,9 +39,9 @@ func endedUnanswered(t *try, f finding) finding {
 	case took >= time.Second:
 		return ownLimit(t, f, took)
 	case t.protocol == protocolFastCGI:
-		return f.advise(adviceScriptEnded).leavesOpen("a limit of php-fpm's, a crash, and a worker that was killed look the same from here: its log tells")
+		return f.advise(adviceScriptEnded).leavesOpen("why it ended this can't be told from here (request_terminate_timeout, a crash, a killed worker, a server in between): php-fpm's log tells")
 	case atOnce && t.Before != nil && t.Before.Answers > 0:
-		return f.advise(adviceWorkerEnded).leavesOpen("a crash, a killed worker, the end of one after a number of requests, and a rule against this request look the same from here: its log tells")
+		return f.advise(adviceWorkerEnded).leavesOpen(ClosedBeforeResponse.Undecided)
 	}
 	return f
 }

@@ -216,6 +216,7 @@ var ResponseTruncated = &Row{
 	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended, or over HTTP/2 and HTTP/3 this answer's stream. The client has a part of the answer, with the status of a whole one.",
 	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error. Over HTTP/2 and HTTP/3 the summary says which of the two ended, the connection or the stream.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Undecided:    "why it ended here can't be told (a crash, a killed worker, a limit of its own, a wrong length, a server in between): the logs tell",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed, while it was sending",
 		"a limit for the whole answer: of the server (WriteTimeout of Go, request_terminate_timeout of php-fpm), or of a balancer on the way",
@@ -276,6 +277,7 @@ var ContentCodingInvalid = &Row{
 	Meaning:      "The answer says that it is compressed with gzip, Caddy had asked for that itself, and what came cannot be decoded.",
 	RecognisedBy: "The decoder refused the body, or its stream ended while the answer was whole. Caddy decodes only where it had asked for gzip by itself.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Undecided:    "whether the application or something in between compressed it wrongly can't be told from here: asking the application directly tells",
 	UsualReasons: []string{
 		"Content-Encoding: gzip on a body that is not compressed, or compressed twice",
 		"a cache that holds a part of a compressed body",

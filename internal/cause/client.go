@@ -161,6 +161,7 @@ var ClientUploadFailed = &Row{
 	Meaning:      "The client's request body broke off, stalled, or was framed wrongly while it was passed on. The upstream did nothing wrong.",
 	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel},
+	Undecided:    "whether the client, its network, or a proxy in front broke it off can't be told from here",
 	UsualReasons: []string{
 		"a visitor on a phone lost the network, or closed the page",
 		"an upload slower than read_body allows",

@@ -225,7 +225,7 @@ var ConnectionRefused = &Row{
 	Meaning:      "The upstream's machine answered at once that nothing accepts connections at this port or socket. The request was not sent.",
 	RecognisedBy: "connect said ECONNREFUSED, over TCP or on a unix socket that exists. The evidence has the address that was tried and the time it took.",
 	Witnesses:    []Witness{WitnessKernel},
-	Undecided:    "whether the application is down, or listens elsewhere, can't be told from here: its own machine tells",
+	Undecided:    "whether the application is down, or listens on another port or address, can't be told from here: its own machine tells (ss -ltnp)",
 	UsualReasons: []string{
 		"the application has not started, has crashed, or is restarting",
 		"it listens on another port, or on 127.0.0.1 of another machine or container",
@@ -282,7 +282,7 @@ var ConnectTimeout = &Row{
 	Meaning:      "The connection did not come about in time: nothing at all was answered. The request was not sent.",
 	RecognisedBy: "The connect timed out by dial_timeout, or the system gave it up (ETIMEDOUT). The evidence has each address that was tried, and the limit. Over HTTP/3, a port that stays silent is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessAsked},
-	Undecided:    "a firewall that drops packets, a machine that is down, and a wrong address look the same from here",
+	Undecided:    "a firewall that drops packets, a machine that is down, a full queue there, and a wrong address look the same from here",
 	UsualReasons: []string{
 		"a firewall or a security group drops the packets",
 		"the address is wrong, or its machine is down",
@@ -367,6 +367,7 @@ var ConnectProhibited = &Row{
 	Meaning:      "Connecting to this address is forbidden here, by a rule of this machine's firewall, by a route, or on the way.",
 	RecognisedBy: "connect over TCP said EACCES or EPERM.",
 	Witnesses:    []Witness{WitnessKernel},
+	Undecided:    "which rule or route forbids it the kernel does not say",
 	UsualReasons: []string{
 		"an outgoing rule of nftables or iptables that rejects",
 		"a prohibit route, or an ICMP message that says administratively prohibited",
@@ -466,6 +467,7 @@ var FileDescriptorsExhausted = &Row{
 	Meaning:      "Caddy, or the whole machine, has as many files and sockets open as it may, so that no new connection could be made.",
 	RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit.",
 	Witnesses:    []Witness{WitnessKernel},
+	Undecided:    "whether the limit is too low, or something leaks, can't be told from one failure: lsof -p, some time apart, tells",
 	UsualReasons: []string{
 		"a low limit (ulimit -n, LimitNOFILE) for many visitors at once: each needs two",
 		"slow upstreams that hold connections open",

@@ -206,6 +206,7 @@ var DNSNameNotFound = &Row{
 	Meaning:      "The resolver answered that the upstream's name does not exist, or that it has no IPv4 or IPv6 address.",
 	RecognisedBy: "The lookup's typed error says not found. The evidence names what was looked up, and how long it took.",
 	Witnesses:    []Witness{WitnessError},
+	Undecided:    "whether the name in reverse_proxy is wrong, or missing at the resolver, can't be told from here: dig tells",
 	UsualReasons: []string{
 		"a typo in the host, or a name that only another network knows",
 		"the container is not running, or is on another Docker network",

@@ -161,7 +161,7 @@ func headersCause(t *try) finding {
 		if len(f.evidence) > 0 && t.headWhole() && strings.HasSuffix(t.head(), "\n") {
 			// Nothing is cut within a line: that may be all that was meant.
 			return f.advise("Look at the application's log for a crash at this time, and at that of a server in front of it; without one, let the application end its header with an empty line.").
-				leavesOpen("a crash, a server in between that gave up, and a header that lacks its empty line look the same from here: their logs tell")
+				leavesOpen(ResponseCutInHeaders.Undecided)
 		}
 		return f
 	}
@@ -499,7 +499,7 @@ var ResponseCutInHeaders = &Row{
 	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
 	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "a crash, and a server in between that gave up, look the same from here: their logs tell",
+	Undecided:    "why it ended here can't be told (a crash, a killed worker, a limit, a header that lacks its end, a server in between): the logs tell",
 	UsualReasons: []string{
 		"the application crashed or was killed while it answered",
 		"a server in front of it that gave up in between",
@@ -525,6 +525,7 @@ var NotHTTP = &Row{
 	Meaning:      "What answers at this port speaks another protocol than HTTP.",
 	RecognisedBy: "The first bytes are those of another protocol or binary, or it spoke before the request was written; the evidence quotes them where they were heard.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
+	Undecided:    "whether the host or the port is the wrong one can't be told from here: what the application listens on tells",
 	UsualReasons: []string{
 		"the port of SSH, mail, a database or a cache instead of the application's",
 		"a FastCGI, uwsgi or AJP port that is addressed as HTTP",
@@ -552,6 +553,7 @@ var TLSExpected = &Row{
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
 	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
+	Undecided:    "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells",
 	UsualReasons: []string{
 		"port 443 or 8443 without https:// in reverse_proxy",
 		"the application turned TLS on",
@@ -578,6 +580,7 @@ var HTTPVersionMismatch = &Row{
 	Meaning:      "Caddy and the upstream speak different versions of HTTP: HTTP/1.1 was sent to a server of HTTP/2, or the reverse.",
 	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream says so itself: by alert 120 (no application protocol), the error codes HTTP_1_1_REQUIRED, INADEQUATE_SECURITY or H3_VERSION_FALLBACK, the status 505, or a sentence in its answer (Kestrel, Node).",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessAsked},
+	Undecided:    "whether the version or the port is the wrong one can't be told from here: what this port is for tells",
 	UsualReasons: []string{
 		"a gRPC server without TLS, which needs h2c",
 		"h2c:// for an application that speaks HTTP/1.1",
@@ -606,6 +609,7 @@ var ResponseMalformed = &Row{
 	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},
+	Undecided:    "whether the application writes so itself, or a server in front of it, can't be told from here: asking the application directly tells (curl -v)",
 	UsualReasons: []string{
 		"a script that prints before its headers, or a line break in a header value",
 		"a number of the application's own where the status belongs: 0, 42, or the code of an exception (1045 and 2002 of MySQL)",
@@ -681,7 +685,7 @@ var UpstreamStatus = &Row{
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
-	Undecided:    "whether the application, or something behind it, made this answer can't be told from here: its log tells",
+	Undecided:    "why it answers so, and whether the application or something behind it does, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",

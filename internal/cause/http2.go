@@ -259,6 +259,7 @@ var StreamReset = &Row{
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream ended this request alone, with an error code; the connection goes on.",
 	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code, and what it says: the advice goes by it. REFUSED_STREAM and H3_REQUEST_REJECTED mean that the request was not processed.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},
+	Undecided:    "whether the application, its server, or something between them gave it up, and why, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"the application's handler crashed (INTERNAL_ERROR)",
 		"too many streams at once, or a restart (REFUSED_STREAM)",
@@ -315,6 +316,7 @@ var HTTPFramingError = &Row{
 	Meaning:      "The upstream sent HTTP/2 or HTTP/3 frames that break the protocol's rules, and Caddy's side ended the stream or the connection.",
 	RecognisedBy: "An error of the protocol that this side raised: it was not received from the upstream. The evidence has its code.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
+	Undecided:    "whether the application, its server, or a box in between made this can't be told from here",
 	UsualReasons: []string{
 		"a server or a box on the way with a broken implementation",
 		"header fields that HTTP/2 forbids, such as Connection, or names with capital letters",

@@ -279,9 +279,9 @@ func truncatedCause(t *try) finding {
 		// Without chunks the end of the connection is that of the answer, but over TLS.
 		if t.protocol == protocolHTTP1 && !t.TLS && !t.Body.Uncompressed && t.is(io.ErrUnexpectedEOF) {
 			f.evidence = append(f.evidence, "it came in chunks, of which the last is missing")
-			return f.advise(adviceCut(t, adviceChunks)).leavesOpen("a crash, a server in between that gave up, and an application that leaves out the last chunk look the same from here: their logs tell")
+			return f.advise(adviceCut(t, adviceChunks)).leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit, an application that leaves out the last chunk, a server in between): the logs tell")
 		}
-		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(ResponseCutInHeaders.Undecided)
+		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(ResponseTruncated.Undecided)
 	}
 	if f := wrongLength(t, f, ", until the connection ended"); f.advice != "" {
 		return f
@@ -290,7 +290,7 @@ func truncatedCause(t *try) finding {
 		return f
 	}
 	if t.Body.Expected > 0 {
-		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen("a crash, a server in between that gave up, and a Content-Length that is too large look the same from here: their logs tell")
+		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen(ResponseTruncated.Undecided)
 	}
 	return f
 }
@@ -313,6 +313,7 @@ var ResponseLengthExceeded = &Row{
 	Meaning:      "Bytes came after the end of an answer. Whoever asked for that answer gets it cut at its length; whoever gets the connection next gets an error, or those bytes for an answer. Both leave this record.",
 	RecognisedBy: "More bytes came over the connection than the answer's header and its Content-Length, or any after a 204, a 304 or the answer to a HEAD; on a reused connection, what comes before an answer's status line; over HTTP/2 and 3 the transport's own error. The evidence quotes them, with the answer before where another request met them. Over TLS with HTTP/1.1 they are seen only where a request meets them; over FastCGI Caddy itself drops them, and says so in its log.",
 	Witnesses:    []Witness{WitnessReceived, WitnessPast, WitnessError},
+	Undecided:    "whether the length or the body is the wrong one, and whether the application or a server in front of it made it, can't be told from here",
 	UsualReasons: []string{
 		"Content-Length is set by hand, in characters: each ä or é is two bytes",
 		"Content-Length is that of the body before it was translated, compressed or extended",

@@ -174,6 +174,7 @@ var TLSMalformed = &Row{
 	Meaning:      "Caddy's side of TLS ended the connection because of what came: a message that is not allowed, a signature that is wrong, or a record that was changed on the way.",
 	RecognisedBy: "crypto/tls's own refusal, or the alert that Caddy sent (a local error); the evidence has its words. The upstream sent no alert.",
 	Witnesses:    []Witness{WitnessError},
+	Undecided:    "whether the upstream's TLS or a box in between breaks it can't be told from here",
 	UsualReasons: []string{
 		"a certificate and a key that do not belong together",
 		"a broken or very old implementation of TLS",

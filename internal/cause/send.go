@@ -319,6 +319,7 @@ var RequestWriteTimeout = &Row{
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
+	Undecided:    "whether it hangs, or reads slowly, can't be told from here: its log and its state tell",
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",
@@ -344,7 +345,7 @@ var RequestWriteFailed = &Row{
 	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
 	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessPast},
-	Undecided:    "a limit for the size of a request, and a crash, look the same from here: an answer such as 413 can be lost; the upstream's log tells",
+	Undecided:    "why it ended the upload can't be told from here (a limit for size or time, a refusal such as 401 or 413 whose answer was lost, a crash): its log tells",
 	UsualReasons: []string{
 		"the body is larger than the upstream allows, and it closes instead of answering 413",
 		"the application crashed on the first part of it",

@@ -433,6 +433,7 @@ var TLSNotSpoken = &Row{
 	Meaning:      "Caddy began a TLS handshake, and what came back is no TLS: the port speaks something else.",
 	RecognisedBy: "The first bytes of the answer are no TLS record; the evidence quotes them, so that it shows what speaks there.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
+	Undecided:    "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells",
 	UsualReasons: []string{
 		"https:// for a port that speaks plain HTTP",
 		"port 443 in the address of an upstream without TLS",
@@ -518,6 +519,7 @@ var CertificateUntrusted = &Row{
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), whether it is for the name that was asked for, whether it is self-signed, comes without its intermediate (side upstream) or without its issuer, or this machine has no trusted authorities at all.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
+	Undecided:    "whether this authority is to be trusted, the chain is incomplete, or another server answers can't be told from here: the issuer's name tells you",
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
 		"the upstream sends its own certificate without the intermediate",
@@ -548,6 +550,7 @@ var CertificateExpired = &Row{
 	Meaning:      "A certificate in the upstream's chain was valid only until a time that has passed, as this machine's clock has it.",
 	RecognisedBy: "The verification's typed error says expired, and the time here is after the end. The evidence has the certificate, both dates and the time here.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessKernel},
+	Undecided:    "whether it was not renewed, or renewed and not loaded, can't be told from here: the certificate's file at the upstream tells",
 	UsualReasons: []string{
 		"the renewal failed, or the server was not reloaded after it",
 		"an intermediate in the chain has expired",
@@ -597,6 +600,7 @@ var CertificateNameMismatch = &Row{
 	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate, and says where no name was sent, because the upstream is written as an address.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
+	Undecided:    "whether another server than is meant answers, or the right one under another name, can't be told from here: the names in the certificate tell you",
 	UsualReasons: []string{
 		"reverse_proxy names an address or a container, and the certificate is for the public name",
 		"a certificate with a common name and no names of the modern kind (SAN)",
@@ -623,6 +627,7 @@ var CertificateInvalid = &Row{
 	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or its authority: what it may be used for, or a constraint of its chain.",
 	RecognisedBy: "The verification's typed error has another reason; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Undecided:    "whether it is the wrong certificate for this server, or was made wrongly, can't be told from here: who made it tells",
 	UsualReasons: []string{
 		"a certificate for clients that is used by a server (extended key usage)",
 		"a certificate that signs others without being an authority, or more than its authority allows",
@@ -646,6 +651,7 @@ var ClientCertificateRejected = &Row{
 	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
 	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. The evidence says whether there was one to present. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
+	Undecided:    "which of these its log tells: from here the alert is all that comes",
 	UsualReasons: []string{
 		"tls_client_auth is not set",
 		"the certificate is from another authority, has expired, or is not meant for clients",
@@ -672,6 +678,7 @@ var TLSServerNameRejected = &Row{
 	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for; or it refused the request, because its Host is not the name of the handshake. An upstream that is written as an address is asked for no name at all.",
 	RecognisedBy: "The upstream sent alert 112, unrecognized name; or it answered 421, misdirected request, over TLS (Apache, nginx, Caddy), or 400 with the words Invalid SNI (Jetty), in phase headers and with the outcome upstream_answered. The evidence has the name that was sent, or that none was, and the Host.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
+	Undecided:    "whether the name that was asked for is the wrong one, or the upstream lacks it, can't be told from here",
 	UsualReasons: []string{
 		"reverse_proxy names a container or an internal host, and the upstream serves its public name only",
 		"the upstream has no site for this name yet",
@@ -720,6 +727,7 @@ var TLSAlert = &Row{
 	Meaning:      "The upstream ended the handshake with an alert that has no cause of its own here. Its number says as much as the upstream told.",
 	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
 	Witnesses:    []Witness{WitnessReceived},
+	Undecided:    "why it sends this alert can't be told from here: its TLS log tells",
 	UsualReasons: []string{
 		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",

@@ -284,7 +284,7 @@ var ClosedBeforeResponse = &Row{
 	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
 	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
 	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
-	Undecided:    "a crash, a killed worker, and a limit of the upstream's own look the same from here: its log tells",
+	Undecided:    "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
 		"nginx's return 444 for a Host that it does not know, an application that wants X-Forwarded-Proto https, or a firewall in its own server",
@@ -321,7 +321,7 @@ var ResetBeforeResponse = &Row{
 	Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
 	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessPast, WitnessReceived},
-	Undecided:    "a crash, a killed worker, and a limit of the upstream's own look the same from here: its log tells",
+	Undecided:    "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells",
 	UsualReasons: []string{
 		"the application's process was killed with the request unread",
 		"a published Docker port, a tunnel or a balancer whose target has gone",
@@ -388,7 +388,7 @@ var ResponseTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "a slow query, a lock, and a queue in front of the application look the same from here: the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue in front of the application, a limit too short for this request): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -417,7 +417,7 @@ var ReadTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "a slow query, a lock, and a queue in front of the application look the same from here: the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue in front of the application, a limit too short for this request): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",
