@@ -99,10 +99,10 @@ func (f finding) blamed(code string) finding {
 		m := meaningOf(code)
 		f.evidence = append(f.evidence, code+" says that "+m.says)
 		f.side = ""
-		return f.leavesOpen("").advise(m.advice)
+		return f.advise(m.advice)
 	}
 	if code != http2.ErrCodeNo.String() && (f.advice == "" || f.advice == adviceGoawayAtOnce) {
-		return f.leavesOpen("").advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
+		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
 	}
 	return f
 }

@@ -29,8 +29,7 @@ type finding struct {
 	// limit is the limit that ran out, or that is missing.
 	limit    *failure.Limit
 	evidence []string
-	// undecided is what can't be told apart where the row has no such line, or an advice
-	// stands in for its own.
+	// undecided stands in for the row's, too.
 	undecided string
 }
 
@@ -49,7 +48,7 @@ func (f finding) at(phase failure.Phase) finding { f.phase = phase; return f }
 // advise gives better advice than the row's.
 func (f finding) advise(advice string) finding { f.advice = advice; return f }
 
-// leavesOpen says what looks the same from here.
+// leavesOpen says better than the row what can't be told from here.
 func (f finding) leavesOpen(undecided string) finding { f.undecided = undecided; return f }
 
 // within names the limit that ran out.

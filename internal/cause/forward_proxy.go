@@ -382,6 +382,7 @@ var ForwardProxyFailed = &Row{
 	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used, or opened no way on: it refused, could not reach the upstream itself, or broke off. The upstream was not asked.",
 	RecognisedBy: "The transport names the operation proxyconnect or socks connect, a request to CONNECT was not answered by a tunnel, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error, or what it was asked for and answered: a status, a SOCKS reply, or the step upon which it closed.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
+	Undecided:    "why can't be told from here: the forward proxy's own machine and its log tell",
 	UsualReasons: []string{
 		"the forward proxy can't reach the upstream: its name or its network is not known there",
 		"the forward proxy is down, or its address is wrong",
@@ -410,6 +411,7 @@ var ForwardProxyAnswered = &Row{
 	Meaning:      "Caddy sent the request to a forward proxy, which over plain HTTP is asked for the request's Host and is never told of the upstream. The error is that proxy's own, or of whom it found under that name. The upstream was not asked.",
 	RecognisedBy: "The transport chose a forward proxy for the request, no TLS is spoken to the upstream, and the Host that was sent is not the upstream's address. The evidence has what the forward proxy was asked for; received has who signed the answer.",
 	Witnesses:    []Witness{WitnessAsked, WitnessReceived},
+	Undecided:    "whether this upstream is meant to be reached by a forward proxy can't be told from here: that is for you to know",
 	UsualReasons: []string{
 		"HTTP_PROXY is set in the environment of Caddy's container, and NO_PROXY doesn't have the service",
 		"network_proxy for an upstream of plain HTTP, to which the client's Host is passed on",

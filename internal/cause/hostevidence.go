@@ -267,13 +267,16 @@ func socketTestimony(row *Row, path string) finding {
 		}
 		// Whose it is, and its mode, have nothing to do with it.
 		f.evidence = []string{path + " is no socket, but " + kind}
+		f.undecided = "whether the application's socket belongs there can't be told from here: the application's config tells"
 		f.summary = "There is no socket at {upstream}, but " + kind + "."
 		f.advice = "Look what stands at {address}. If the application's socket belongs there, remove it and start the application, which can't make its socket while it is there; else correct the path in reverse_proxy."
 	case listened:
 		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path, but this file is another: it was replaced, or is a mount of an older one")
+		f.undecided = "which of the two can't be told from here: where the application makes its socket, and how Caddy gets it, tells"
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."
 	default:
 		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over from a process that has ended")
+		f.undecided = "whether the application was stopped or crashed can't be told from here: its log tells"
 		f.advice = "Start the application, so that it makes its socket anew."
 		if host.InContainer() {
 			f.advice = adviceMount

@@ -66,6 +66,7 @@ func http3Cause(t *try) finding {
 	}
 	if layer(t.err, textQUICStatelessReset) != "" {
 		f := found(ConnectionLost, "the upstream knows nothing of this connection any more (a QUIC stateless reset)").at(phase).
+			leavesOpen("a restart, a crash, and a balancer that leads a connection elsewhere look the same from here: its log tells").
 			advise("Look whether {upstream} was restarted or crashed at this time; with several instances behind its address, let the balancer keep a connection at one of them.")
 		f.summary, f.side = "{upstream} no longer knew the connection over which it was asked.", failure.SideUpstream // who says so is there
 		return f

@@ -484,13 +484,14 @@ func evidence(h *listen.Heard, v verdict) []string {
 	return lines
 }
 
-// undecided is what looks the same from here. Who advises something of its own has seen
-// more than the row knows.
+// undecided is what can't be told from here. Where another side has to act than the row
+// says, the diagnosis knows more than the row.
 func (v verdict) undecided() string {
-	if v.finding.advice != "" {
-		return v.finding.undecided
+	f := v.finding
+	if f.undecided == "" && f.side != "" && f.side != f.row.Side {
+		return ""
 	}
-	return orText(v.finding.undecided, v.finding.row.Undecided)
+	return orText(f.undecided, f.row.Undecided)
 }
 
 // way adds what was seen of an attempt up to the phase that it reached.

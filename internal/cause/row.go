@@ -26,8 +26,8 @@ type Row struct {
 	// Witnesses are those that its rules hear, the deciding one first: the others bear
 	// it out, or rule a rival out. None proves what is Unknown.
 	Witnesses []Witness `json:"witnesses"`
-	// Undecided is what looks the same from here, one line of evidence of its own, "" where
-	// nothing does. A diagnosis that advises something of its own knows better.
+	// Undecided is what can't be told from here, one line of evidence of its own, "" where
+	// nothing is left open. A diagnosis that knows better has its own.
 	Undecided string `json:"undecided,omitempty"`
 	// UsualReasons are why it mostly happens, the most frequent first.
 	UsualReasons []string `json:"usual_reasons"`
