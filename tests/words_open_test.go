@@ -32,7 +32,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "dns_target_unknown_here", says: []string{"The system's resolver has no address for a name that the dynamic source gave", "for it was not asked: dig @127.0.0.1 -p ", "If not, create the name there"}},
 		{fault: "cut_between_headers", says: []string{" of it came, and its header had no end: the answer begins with \"HTTP/1.1 200", "look the same from here: their logs tell"}},
 		{fault: "h2_body_closed", says: []string{"a Content-Length that is too large look the same from here: their logs tell"}},
-		{fault: "h2_headers_too_large", says: []string{"Caddy's side ended the stream, for its own limit", "can't be told from here: what the application means to send tells", "Measure the headers"}},
+		{fault: "h2_headers_too_large", says: []string{"Caddy's side ended the stream, for its own limit", "can't be told from here: what the application means to send tells", "Measure the headers", "Limit         max_response_header 4096 bytes (configured)"}},
 		{fault: "answers_503", says: []string{"it wants to be asked again later", "look the same from here: its log tells"}},
 
 		// Nothing that a record says denies another part of it.

@@ -79,7 +79,7 @@ func (f finding) headersLimit(t *try) finding {
 	limit := &failure.Limit{Name: "max_response_header", Source: failure.LimitDefault}
 	says := "max_response_header is not set: the transport takes some 10 MB"
 	if most := t.Limits.MaxResponseHeader; most > 0 {
-		limit.Source = failure.LimitConfigured
+		limit.Source, limit.ValueBytes = failure.LimitConfigured, most
 		says = "max_response_header is " + strconv.FormatInt(most, 10) + " bytes"
 	}
 	f.evidence = append(f.evidence, says)

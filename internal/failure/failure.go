@@ -97,7 +97,9 @@ type Limit struct {
 	// Name is the Caddyfile's word, dial_timeout.
 	Name    string        `json:"name"`
 	ValueMS *Milliseconds `json:"value_ms,omitempty"`
-	Source  LimitSource   `json:"source"`
+	// ValueBytes is that of a limit which is no time; 0 where it is not set.
+	ValueBytes int64       `json:"value_bytes,omitempty"`
+	Source     LimitSource `json:"source"`
 }
 
 // LimitSource says where a limit comes from.

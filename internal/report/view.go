@@ -203,6 +203,9 @@ func limit(l *failure.Limit) string {
 	if l.ValueMS != nil {
 		value += " " + duration(*l.ValueMS)
 	}
+	if l.ValueBytes > 0 {
+		value += " " + strconv.FormatInt(l.ValueBytes, 10) + " bytes"
+	}
 	switch l.Source {
 	case failure.LimitConfigured:
 		return value + " (configured)"
