@@ -43,6 +43,7 @@ func TestWhetherTheClockIsKept(t *testing.T) {
 		{"expired, kept", true, true, -2 * time.Hour, -time.Hour, "certificate_expired", ", by a clock that a time service keeps"},
 		{"expired, not kept", false, true, -2 * time.Hour, -time.Hour, "certificate_expired", notKept},
 		{"early, not kept", false, true, time.Hour, 2 * time.Hour, "certificate_not_yet_valid", notKept},
+		{"early, kept", true, true, time.Hour, 2 * time.Hour, "certificate_not_yet_valid", ", by a clock that a time service keeps"},
 		{"not known", false, false, time.Hour, 2 * time.Hour, "certificate_not_yet_valid", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -126,11 +126,9 @@ func closedInHandshake(t *try, how string) finding {
 func closedInTunnel(t *try, f finding) finding {
 	f.summary = "The TLS handshake with {upstream} by way of the forward proxy at {address} ended with its connection."
 	f.side = failure.SideNetwork
-	asked := "CONNECT"
-	if strings.HasPrefix(t.ForwardProxy, "socks") {
-		asked = "SOCKS CONNECT"
+	if t.ForwardProxy != "" { // Go begins TLS in a tunnel only once that was granted
+		f.evidence = append(f.evidence, "the forward proxy had granted CONNECT "+t.Address+": the TLS that was begun then was to be the upstream's, not the proxy's")
 	}
-	f.evidence = append(f.evidence, "the forward proxy had granted "+asked+" "+t.Address+": the TLS that was begun in it is the upstream's, not the proxy's")
 	return f.advise("Look at the log of the forward proxy at {address} at this time: whether it reached {upstream}, and who ended the tunnel. If {upstream} did, look at its TLS log, for the name that it was asked for first (tls_server_name).").
 		leavesOpen("whether the forward proxy or the upstream ended the tunnel can't be told from here: the forward proxy's log tells")
 }
@@ -250,7 +248,12 @@ func certificateCause(t *try, err error) finding {
 	cert, now := invalid.Cert, t.clock.Add(t.end)
 	evidence = append(evidence, validity(cert), "the time here was "+now.UTC().Format(certificateTimeLayout)+clockWords())
 	if now.Before(cert.NotBefore) {
-		return found(CertificateNotYetValid, append(evidence, "it begins "+spanWords(cert.NotBefore.Sub(now))+" after the time here")...)
+		f := found(CertificateNotYetValid, append(evidence, "it begins "+spanWords(cert.NotBefore.Sub(now))+" after the time here")...)
+		if kept, known := clockIsKept(); kept && known {
+			return f.advise("Let {upstream} have a certificate that is valid already: a time service keeps the clock here.").
+				leavesOpen("whether it was made for later, or by a clock that is ahead, can't be told from here: who made it knows")
+		}
+		return f
 	}
 	return found(CertificateExpired, append(evidence, "it ended "+spanWords(now.Sub(cert.NotAfter))+" before the time here")...)
 }
