@@ -33,6 +33,8 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "cut_between_headers", says: []string{" of it came, and its header had no end: the answer begins with \"HTTP/1.1 200", "look the same from here: their logs tell"}},
 		{fault: "h2_body_closed", says: []string{"a Content-Length that is too large look the same from here: their logs tell"}},
 		{fault: "h2_headers_too_large", says: []string{"Caddy's side ended the stream, for its own limit", "can't be told from here: what the application means to send tells", "Measure the headers", "Limit         max_response_header 4096 bytes (configured)"}},
+		{fault: "h2_goaway_http11_required", says: []string{"speaks HTTP/2, and refuses it here: it wants HTTP/1.1"}, not: []string{"different versions"}},
+		{fault: "https_to_http_port", says: []string{"does not speak TLS on this port: it answered in plain HTTP."}},
 		{fault: "answers_503", says: []string{"it wants to be asked again later", "look the same from here: its log tells"}},
 
 		// Nothing that a record says denies another part of it.

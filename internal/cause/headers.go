@@ -418,7 +418,7 @@ func greeted(t *try) bool {
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
 
 // adviceStatus is for a status that is none.
-const adviceStatus = "Look at what the application sets as status: one from 200 to 599, never the code of an error or an exception, or a variable that was not set."
+const adviceStatus = "Look at what the application sets as status: it has to be from 200 to 599, not an exception's own code, and not a variable that was never set."
 
 // answerCause is that of an upstream's own answer.
 func answerCause(a *listen.Attempt) finding {

@@ -57,6 +57,9 @@ func tlsCause(t *try) finding {
 			f.evidence = append(f.evidence, proxied...)
 			return f.advise(adviceNoPROXY)
 		}
+		if string(plain.RecordHeader[:]) == "HTTP/" {
+			f.summary = "{upstream} does not speak TLS on this port: it answered in plain HTTP."
+		}
 		if other := otherProtocol(string(plain.RecordHeader[:]), ""); other.summary != "" {
 			f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
 		}

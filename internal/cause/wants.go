@@ -197,7 +197,7 @@ func beginning(a *listen.Attempt) (status int, page []byte) {
 // What is to be done, by what was wanted.
 
 const (
-	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1 for this request."
+	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1."
 	adviceHTTP2 = "Set versions 2 in the transport, or let {upstream} speak HTTP/1.1 as well (allowHTTP1 of Node)."
 	adviceH2C   = "Write h2c:// in front of {upstream}: this port speaks HTTP/2 alone. If the application has another port for HTTP beside one of gRPC, correct the port instead."
 	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
@@ -210,7 +210,10 @@ const (
 	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'."
 )
 
-func wantsHTTP1(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP1) }
+func wantsHTTP1(_ *listen.Attempt, f finding) finding {
+	f.summary = "{upstream} speaks HTTP/2, and refuses it here: it wants HTTP/1.1."
+	return f.advise(adviceHTTP1)
+}
 
 func wantsHTTP2(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, versionsLine(a)...)
