@@ -63,7 +63,7 @@ func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
 	}
 	got := []string{f.Cause, string(f.Phase), string(f.Side), string(f.Outcome)}
 	want := []string{fault.Cause, fault.Phase, fault.Side, fault.Outcome}
-	if way.Name == "forward_proxy" && fault.Cause == "tls_closed" {
+	if way.Name == "forward proxy" && fault.Cause == "tls_closed" {
 		want[2] = "network" // who ended the tunnel, the forward proxy or the upstream, nothing tells
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
