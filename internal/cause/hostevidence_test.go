@@ -171,3 +171,35 @@ func TestSocketEvidence(t *testing.T) {
 		}
 	}
 }
+
+// What else is in a folder tells a wrong name from an application that has not started.
+func TestFolderOfASocketThatIsMissing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes and sockets are others there")
+	}
+	folder, err := os.MkdirTemp("", "f") // short enough for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
+	evidence := func(path string) string { return strings.Join(folderEvidence(path), "\n") }
+	if got := evidence(filepath.Join(folder, "app.sock")); !strings.Contains(got, " is empty") || !strings.Contains(got, "only its owner and root") {
+		t.Errorf("empty: %q", got)
+	}
+	if got := evidence(filepath.Join(folder, "php", "app.sock")); !strings.Contains(got, "its folder is not there: the path ends for Caddy at "+folder) {
+		t.Errorf("no folder: %q", got)
+	}
+	if err := os.Chmod(folder, 0o777); err != nil { //nolint:gosec // everybody may make a socket there
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.sock", "b.sock", "c.sock", "d.sock"} {
+		l, err := net.Listen("unix", filepath.Join(folder, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() //nolint:errcheck // of a test
+	}
+	if got := evidence(filepath.Join(folder, "app.sock")); !strings.HasSuffix(got, "has other sockets: a.sock, b.sock, c.sock, …") {
+		t.Errorf("others: %q", got)
+	}
+}
