@@ -661,6 +661,7 @@ var UpgradeFailed = &Row{
 	Meaning:      "The upstream answered 101, Switching Protocols, but to another protocol than the client asked for, unasked, or without Connection: Upgrade. Caddy does not pass that on.",
 	RecognisedBy: "The upstream's status was 101, and the client was given no 101. The evidence has the upstream's Upgrade and Connection fields, and what the client had asked for.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
+	Undecided:    "whether the application, or a server in front of it, answers so can't be told from here: asking the application directly tells",
 	UsualReasons: []string{
 		"header_up changes or removes Upgrade or Connection",
 		"an application that upgrades to something else, or whatever it is asked",

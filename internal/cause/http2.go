@@ -342,6 +342,7 @@ var FastCGIMalformed = &Row{
 	Meaning:      "The upstream answered, and its answer is not FastCGI, or its headers are not what CGI allows.",
 	RecognisedBy: "FastCGI's reader refused the record, the header or the Status field; the error says which.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
+	Undecided:    "whether the script, or something that runs before it, prints this can't be told from here: the script tells",
 	UsualReasons: []string{
 		"an HTTP server behind php_fastcgi or transport fastcgi",
 		"a script that prints before its headers",

@@ -302,7 +302,7 @@ func wrongLength(t *try, f finding, until string) finding {
 		return f
 	}
 	f.evidence = append(f.evidence, "what came of the body came within "+ms(sending)+"; then nothing for "+ms(silent)+until)
-	return f.advise(adviceWrongLength)
+	return f.advise(adviceWrongLength).leavesOpen("whether the length is wrong, or what sends the rest was ended unnoticed, can't be told from here: asking the application directly tells")
 }
 
 var ResponseLengthExceeded = &Row{

@@ -319,7 +319,8 @@ func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []str
 		// public authorities do, which always sign with an intermediate.
 		evidence = append(evidence, "the upstream sent no intermediate certificate")
 		f.side = failure.SideUpstream
-		f = f.advise("Let {upstream} send its whole chain (fullchain.pem), not its own certificate alone; else name the authority with tls_trust_pool in the transport.")
+		f = f.advise("Let {upstream} send its whole chain (fullchain.pem), not its own certificate alone; else name the authority with tls_trust_pool in the transport.").
+			leavesOpen("whether the intermediate alone is missing, or its authority is not among those that Caddy trusts, can't be told from here: the intermediate's issuer tells")
 	case selfSigned(top):
 		evidence = append(evidence, cut("the whole chain came, up to "+owner(top)+", which is not among them", maxEvidence))
 		f = f.advise("Look whether the last authority in the evidence is yours: if it is, " + trust + "; if it is not, another server than is meant answers at {address}, or somebody in between.")
