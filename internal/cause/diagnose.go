@@ -29,8 +29,9 @@ type finding struct {
 	// limit is the limit that ran out, or that is missing.
 	limit    *failure.Limit
 	evidence []string
-	// undecided stands in for the row's, too.
+	// undecided stands in for the row's, too; decided says that nothing is left open.
 	undecided string
+	decided   bool
 }
 
 // found is a finding of r without more.
@@ -50,6 +51,9 @@ func (f finding) advise(advice string) finding { f.advice = advice; return f }
 
 // leavesOpen says better than the row what can't be told from here.
 func (f finding) leavesOpen(undecided string) finding { f.undecided = undecided; return f }
+
+// decides says that nothing is left open: the upstream itself says what it wants.
+func (f finding) decides() finding { f.decided = true; return f }
 
 // within names the limit that ran out.
 func (f finding) within(limit *failure.Limit) finding { f.limit = limit; return f }

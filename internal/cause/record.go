@@ -488,7 +488,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 // says, the diagnosis knows more than the row.
 func (v verdict) undecided() string {
 	f := v.finding
-	if f.undecided == "" && f.side != "" && f.side != f.row.Side {
+	if f.decided || f.undecided == "" && f.side != "" && f.side != f.row.Side {
 		return ""
 	}
 	return orText(f.undecided, f.row.Undecided)

@@ -153,7 +153,7 @@ func saysTLS(page []byte) bool {
 func codeWants(a *listen.Attempt, code, evidence string) finding {
 	for i := range wants {
 		if w := &wants[i]; w.code != "" && w.code == code {
-			return w.tell(a, found(w.row, evidence))
+			return w.tell(a, found(w.row, evidence)).decides()
 		}
 	}
 	return nothing
