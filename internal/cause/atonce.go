@@ -30,12 +30,15 @@ func endedUnanswered(t *try, f finding) finding {
 	case t.protocol == protocolH2C && atOnce && t.Before != nil && t.Before.Answers == 0 && t.Connection != nil && len(t.Connection.Opening) == 0:
 		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
 		return f.advise(adviceNoHTTP2).leavesOpen("a port that does not speak HTTP/2, and a crash, look the same from here: asking it by hand tells (curl --http2-prior-knowledge)")
+	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+		f.evidence = append(f.evidence, "HTTP/2's first frame had come: it speaks HTTP/2")
+		return f
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
 	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP
 		return otherThere(t, f)
 	case atOnce && fresh && nothingSent(t.Attempt):
-		return f.advise(adviceAtAccept).leavesOpen("a restart, a limit on connections, a list of allowed addresses, and a target that is gone look the same from here: the log there tells")
+		return f.advise(adviceAtAccept).leavesOpen(openAtAccept)
 	case took >= time.Second:
 		return ownLimit(t, f, took)
 	case t.protocol == protocolFastCGI:
@@ -74,6 +77,9 @@ func mayRefusePROXY(t *try) bool {
 	return t.Limits != nil && t.Limits.ProxyProtocol != "" && !t.TLS && t.Before.Worked == 0
 }
 
+// openAtAccept is what looks the same where nothing had been asked yet.
+const openAtAccept = "a restart, a limit on connections, a list of allowed addresses, and a target that is gone look the same from here: the log there tells"
+
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
 	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, for workers that end after a number of requests (max_requests), and for a rule that refuses this one without a word (nginx's return 444)."
@@ -108,6 +114,8 @@ func otherThere(t *try, f finding) finding {
 		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort)).leavesOpen(byHand(t))
 	}
 	switch {
+	case nothingSent(t.Attempt) && !proxied && t.protocol != protocolFastCGI:
+		return f.advise(adviceAtAccept).leavesOpen(openAtAccept)
 	case t.protocol == protocolFastCGI && strings.HasPrefix(t.Network, "unix"):
 		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).").
 			leavesOpen("php-fpm whose worker crashes, and a server that speaks no FastCGI, look the same from here: php-fpm's log, and what listens there (ss -xlp), tell")

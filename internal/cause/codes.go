@@ -102,7 +102,8 @@ func (f finding) blamed(code string) finding {
 		return f.advise(m.advice)
 	}
 	if code != http2.ErrCodeNo.String() && (f.advice == "" || f.advice == adviceGoawayAtOnce) {
-		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.")
+		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.").
+			leavesOpen("why can't be told from here (a failure upon this request, or on each connection, in the application, its server or in between): its log tells")
 	}
 	return f
 }

@@ -264,6 +264,14 @@ func usedUp(before *listen.Attempt) string {
 	return "tried again without its body, of which " + bodyRead(before) + " bytes had been read for the attempt before"
 }
 
+// lostAs is the cause of the attempt that used the body up.
+func lostAs(h *listen.Heard, before *listen.Attempt) string {
+	if repeated(h, before) {
+		return thrownAway(before).row.Name
+	}
+	return attemptCause(tryOf(h, before)).row.Name
+}
+
 // judgeRepeat: the last attempt could not be sent, because the body had been used up by
 // one before, whose failure it is.
 func judgeRepeat(h *listen.Heard, last *listen.Attempt) (verdict, bool) {
@@ -290,7 +298,8 @@ func judgeRepeat(h *listen.Heard, last *listen.Attempt) (verdict, bool) {
 func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
 	f := found(RetriedWithoutBody, "the upstream answered "+strconv.Itoa(last.Status)+" to a request without its body")
 	if before := firstLoser(h, last); before != nil {
-		f.evidence = append(f.evidence, usedUp(before))
+		f.evidence = append(f.evidence, usedUp(before)+", which ended as "+lostAs(h, before))
+		f = f.leavesOpen("why the attempt before failed, and whether it had been carried out, can't be told from here: the application's log tells; what must not be done twice is best not tried again")
 	} else if used := usedElsewhere(h, last); used != "" {
 		f.evidence = append(f.evidence, used)
 		f = f.advise(adviceAskElsewhere)
@@ -375,7 +384,7 @@ func goawayCause(t *try, evidence ...string) finding {
 			words = "the connection was " + ms(age) + " old, and had carried no request before"
 		}
 		f.evidence = append(f.evidence, words)
-		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, and one that says so on each connection, look the same from here: its log tells")
+		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, one that says so on each connection, and one that failed upon this request look the same from here: its log tells")
 	}
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {
 		return f

@@ -27,6 +27,9 @@ func forwardProxyCause(t *try) finding {
 	f := stoppedCause(t)
 	if f.is() && !t.FromEnvironment && t.ForwardProxy != "" {
 		f.evidence = append(f.evidence, "network_proxy names it")
+		if f.advice == "" {
+			f.advice = "Start the forward proxy that network_proxy names, or correct its address there."
+		}
 	}
 	if f.is() && t.FromEnvironment {
 		f.side = failure.SideProxy
@@ -82,11 +85,11 @@ func proxyStopped(t *try, err error) finding {
 		return f.advise("Look at the forward proxy's log at this time: the answer is its own.")
 	case died(err):
 		f.summary = "The forward proxy at {address} ended the connection instead of answering."
-		advice := "Look at the forward proxy's log at this time: it took the wish to connect, and ended the connection: it does not let this through, can't reach {upstream}, or crashed."
+		advice := "Look at the forward proxy's log at this time: upon the wish to connect it ended the connection. If the log has nothing of this, {address} is no forward proxy of this kind: correct network_proxy."
 		if step, known := socksStep(t); known && step != stepConnect {
 			advice = "Check that {address} is the port of a SOCKS proxy, which takes connections from " + thisMachine + " (else correct network_proxy), and look at its log at this time: it ended the connection before it was told where to connect to."
 		}
-		return f.advise(advice).leavesOpen("which of these it was can't be told from here: the forward proxy's log tells")
+		return f.advise(advice).leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, or is no forward proxy of this kind): its log, and what listens there, tell")
 	}
 	return f
 }
@@ -382,7 +385,7 @@ var ForwardProxyFailed = &Row{
 	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used, or opened no way on: it refused, could not reach the upstream itself, or broke off. The upstream was not asked.",
 	RecognisedBy: "The transport names the operation proxyconnect or socks connect, a request to CONNECT was not answered by a tunnel, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error, or what it was asked for and answered: a status, a SOCKS reply, or the step upon which it closed.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
-	Undecided:    "why can't be told from here: the forward proxy's own machine and its log tell",
+	Undecided:    "whether the forward proxy is down, its address is wrong, or something on the way keeps it away can't be told from here: its own machine and its log tell",
 	UsualReasons: []string{
 		"the forward proxy can't reach the upstream: its name or its network is not known there",
 		"the forward proxy is down, or its address is wrong",
@@ -411,7 +414,7 @@ var ForwardProxyAnswered = &Row{
 	Meaning:      "Caddy sent the request to a forward proxy, which over plain HTTP is asked for the request's Host and is never told of the upstream. The error is that proxy's own, or of whom it found under that name. The upstream was not asked.",
 	RecognisedBy: "The transport chose a forward proxy for the request, no TLS is spoken to the upstream, and the Host that was sent is not the upstream's address. The evidence has what the forward proxy was asked for; received has who signed the answer.",
 	Witnesses:    []Witness{WitnessAsked, WitnessReceived},
-	Undecided:    "whether this upstream is meant to be reached by a forward proxy can't be told from here: that is for you to know",
+	Undecided:    "whether the forward proxy made this answer or had it from the host that it was asked for, and whether it is meant to be asked, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"HTTP_PROXY is set in the environment of Caddy's container, and NO_PROXY doesn't have the service",
 		"network_proxy for an upstream of plain HTTP, to which the client's Host is passed on",

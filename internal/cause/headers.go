@@ -605,7 +605,7 @@ var ResponseMalformed = &Row{
 	Name: "response_malformed", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The answer of {upstream} is not valid HTTP.",
-	Advice:       "Look at what the application writes as status line and header fields; the error quotes the place.",
+	Advice:       "Look at what the application writes as status line and header fields; the evidence and the error say where.",
 	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},

@@ -3,6 +3,7 @@ package cause
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -105,8 +106,15 @@ func dialInfoCause(a *listen.Attempt, text string) finding {
 		return f.leavesOpen(openPlaceholder)
 	}
 	f.evidence = append(f.evidence, "the placeholder gave something, and it has "+reason)
+	if fromClient.MatchString(a.Upstream) {
+		f.evidence = append(f.evidence, "the placeholder is of the request: unless something in front sets it, each client chooses where Caddy connects to")
+		f = f.leavesOpen("whether the client, or something in front of Caddy, sent it so can't be told from here")
+	}
 	return f.advise("Let the placeholder give one host and one port." + setBy)
 }
+
+// fromClient are placeholders of what a client sends.
+var fromClient = regexp.MustCompile(`\{http\.request\.(header|cookie|uri|orig_uri|body)[.}_]`)
 
 // openPlaceholder is for where nothing tells what a placeholder gave.
 const openPlaceholder = "whether the placeholder gave nothing, or something that is not one host and port, can't be told from here: what sets it tells"

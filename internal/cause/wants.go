@@ -225,7 +225,10 @@ func wantsHTTP2(a *listen.Attempt, f finding) finding {
 
 func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP3) }
 
-func wantsBetterTLS(_ *listen.Attempt, f finding) finding { return f.advise(adviceTLS12) }
+func wantsBetterTLS(_ *listen.Attempt, f finding) finding {
+	f.summary = "{upstream} finds the TLS of this connection too weak for HTTP/2."
+	return f.advise(adviceTLS12)
+}
 
 // inHandshake is for what is only said in TLS's.
 func inHandshake(a *listen.Attempt, f finding) finding {
