@@ -156,5 +156,5 @@ func TestALargeUploadThatIsEndedUnread(t *testing.T) {
 	})
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+to)
 	c.Do("POST", "/", strings.NewReader(strings.Repeat("x", 64<<20)))
-	wantRecord(t, c, "request_write_failed failed send upstream", "its limit for the size of a request", "If it takes such a size, ask it from", "can be lost")
+	wantRecord(t, c, "request_write_failed failed send upstream", "its limit for the size of a request", "If it takes such a size, ask it from", "401 or 413 whose answer was lost")
 }

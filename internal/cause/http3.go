@@ -128,14 +128,16 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 func streamUnanswered(f finding) finding {
 	f.summary = "{upstream} ended the request's stream without an answer."
 	f.evidence = append(f.evidence, "the stream was ended in good order, and the connection was not")
-	return f.advise("Look at the log of the server at {upstream} at this time for a handler that ended without an answer; if there is none, its HTTP/3 is at fault: without 3 in versions of the transport that shows, if it speaks HTTP over TCP as well.")
+	return f.advise("Look at the log of the server at {upstream} at this time for a handler that ended without an answer; if there is none, its HTTP/3 is at fault: without 3 in versions of the transport that shows, if it speaks HTTP over TCP as well.").
+		leavesOpen("whether a handler ended without an answer, or the server's HTTP/3 is broken, can't be told from here: its log tells")
 }
 
 // streamCutInHeaders is for a stream that was ended within an answer's header.
 func streamCutInHeaders() finding {
 	f := found(ResponseCutInHeaders, "the stream was ended in good order within the answer's header, and the connection was not").at(failure.PhaseHeaders)
 	f.summary = "{upstream} ended the request's stream in the middle of its answer's headers."
-	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Setting versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.")
+	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Setting versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.").
+		leavesOpen("whether the server itself or a box in between does so can't be told from here")
 }
 
 // layer is the text of the first error, of all that err wraps, that begins so; "" for
