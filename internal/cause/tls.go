@@ -57,15 +57,12 @@ func tlsCause(t *try) finding {
 			f.evidence = append(f.evidence, proxied...)
 			return f.advise(adviceNoPROXY)
 		}
-		if plain.RecordHeader == [5]byte([]byte("SSH-2")) {
-			f.summary = "An SSH server answers at {upstream}: it speaks no TLS."
-			return f.advise("Correct the host or the port in reverse_proxy: an SSH server answers at {upstream}.").leavesOpen(NotHTTP.Undecided)
-		}
 		if string(plain.RecordHeader[:]) == "HTTP/" {
 			f.summary = "{upstream} does not speak TLS on this port: it answered in plain HTTP."
 		}
 		if other := otherProtocol(string(plain.RecordHeader[:]), ""); other.summary != "" {
 			f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
+			f = f.leavesOpen(NotHTTP.Undecided)
 		}
 		return f
 	}
