@@ -385,7 +385,7 @@ var ForwardProxyFailed = &Row{
 	Meaning:      "Caddy reaches this upstream through a forward proxy, and that proxy could not be used, or opened no way on: it refused, could not reach the upstream itself, or broke off. The upstream was not asked.",
 	RecognisedBy: "The transport names the operation proxyconnect or socks connect, a request to CONNECT was not answered by a tunnel, or the request of plain HTTP went to a forward proxy for another Host than the upstream's and got no answer. The evidence has the cause at the forward proxy, which also gives proxy_error, or what it was asked for and answered: a status, a SOCKS reply, or the step upon which it closed.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
-	Undecided:    "whether the forward proxy is down, its address is wrong, or something on the way keeps it away can't be told from here: its own machine and its log tell",
+	Undecided:    "whether the forward proxy is down, its address or its kind is wrong, something keeps it away, or none is meant for this upstream can't be told from here: its own machine and its log tell",
 	UsualReasons: []string{
 		"the forward proxy can't reach the upstream: its name or its network is not known there",
 		"the forward proxy is down, or its address is wrong",

@@ -220,7 +220,8 @@ func fastCGICause(t *try) finding {
 		return found(FastCGIMalformed, malformedLine(t.text())...).advise(adviceScriptHeader)
 	}
 	if strings.HasPrefix(t.text(), "fcgi: ") {
-		return found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err))
+		return found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err)).
+			leavesOpen("whether the port or FastCGI is the wrong one can't be told from here: what this port is for tells")
 	}
 	return nothing
 }

@@ -192,6 +192,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	case a.FirstByte > 0 && saidSettings(a) && a.Connection != nil && !a.Connection.Reused:
 		return failure.SentNo // it speaks HTTP/2 over this connection, where HTTP/1 is no request (RFC 9113 section 3.4)
+	case a.FirstByte == 0 && saidHTTP1(a):
+		return failure.SentNo // nor is HTTP/2 one where HTTP/1 alone is spoken
 	case a.FirstByte > 0 && (saidSettings(a) || greeted(&try{Attempt: a, protocol: a.Protocol})):
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:
@@ -215,6 +217,12 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	}
 	return failure.SentMaybe // hooks can be missing
+}
+
+// saidHTTP1 says that HTTP/1 came over a new connection over which HTTP/2 was spoken.
+func saidHTTP1(a *listen.Attempt) bool {
+	c := a.Connection
+	return c != nil && !c.Reused && a.Protocol == protocolH2C && strings.HasPrefix(string(c.Opening), "HTTP/1")
 }
 
 // saidSettings says that what came is HTTP/2's first frame, which comes unasked.

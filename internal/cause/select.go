@@ -131,6 +131,9 @@ func emptyCause(a *listen.Attempt) finding {
 	case err == nil && host == "" && noPort:
 		f.evidence = append(f.evidence, "it has no host and no port: the placeholder gave nothing for this request")
 		return f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty.")
+	case a.Address == "":
+		f.evidence = append(f.evidence, "the placeholder gave nothing for this request")
+		return f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty.")
 	case err == nil && host == "":
 		f.evidence = append(f.evidence, "it has a port, and no host")
 	case err == nil && noPort:

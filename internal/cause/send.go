@@ -71,7 +71,7 @@ func notSendableCause(t *try) finding {
 	text, whole := t.text(), t.errorText() // HTTP/2 says who it is in the outermost alone
 	if t.Exact && t.Address == "" && strings.HasSuffix(text, textNoHost) {
 		// The transports check the request before they dial: a placeholder gave nothing.
-		return found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(t.Address)))
+		return emptyCause(t.Attempt)
 	}
 	var unparsed *url.Error
 	if errors.As(t.err, &unparsed) && unparsed.Op == "parse" && t.Dialing == nil {

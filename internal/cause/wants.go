@@ -201,7 +201,7 @@ const (
 	adviceHTTP2 = "Set versions 2 in the transport, or let {upstream} speak HTTP/1.1 as well (allowHTTP1 of Node)."
 	adviceH2C   = "Write h2c:// in front of {upstream}: this port speaks HTTP/2 alone. If the application has another port for HTTP beside one of gRPC, correct the port instead."
 	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
-	adviceTLS12 = "Turn on TLS 1.3 at {upstream}, or set versions 1.1 in the transport: it finds the cipher suite too weak for HTTP/2."
+	adviceTLS12 = "Look at the TLS versions and cipher suites that {upstream} takes for HTTP/2 (RFC 9113 section 9.2), or set versions 1.1 in the transport."
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
 
 	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
