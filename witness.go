@@ -44,6 +44,9 @@ type testimony struct {
 	// address says that it looks at an address, clientIP at client_ip, certificate at
 	// what a client certificate says of its owner.
 	address, clientIP, certificate bool
+	// key says that it looks at what only a certificate's owner can have, which only the
+	// whole of it proves: Caddy makes some of it of nothing, too.
+	key bool
 }
 
 // and is the testimony of two that must both fit, or that of either.
@@ -60,6 +63,7 @@ func (t testimony) with(other testimony, p proof) testimony {
 		address:      t.address || other.address,
 		clientIP:     t.clientIP || other.clientIP,
 		certificate:  t.certificate || other.certificate,
+		key:          t.key || other.key,
 	}
 }
 
@@ -165,7 +169,7 @@ func (w witness) vars(config any) testimony {
 func (w witness) wanted(t testimony, wanted any) testimony {
 	switch wanted := wanted.(type) {
 	case string:
-		if strings.Trim(wanted, "*") == "" || t.address && !ownAddresses([]any{wanted}) {
+		if strings.Trim(wanted, "*") == "" || t.address && !ownAddresses([]any{wanted}) || t.key && !areKeys([]any{wanted}) {
 			return t.atMost(noProof)
 		}
 		// What a value is compared to may itself be the client's to say.
@@ -176,7 +180,7 @@ func (w witness) wanted(t testimony, wanted any) testimony {
 		}
 		return t
 	case []any:
-		if len(wanted) == 0 || t.address && !ownAddresses(wanted) {
+		if len(wanted) == 0 || t.address && !ownAddresses(wanted) || t.key && !areKeys(wanted) {
 			return t.atMost(noProof)
 		}
 		result := t
@@ -187,7 +191,7 @@ func (w witness) wanted(t testimony, wanted any) testimony {
 	case map[string]any:
 		pattern, _ := wanted["pattern"].(string)
 		// Patterns of addresses fit strangers' too: ^10 does 100.1.2.3.
-		if pattern == "" || t.address || t.fitting(pattern) {
+		if pattern == "" || t.address || t.key || t.fitting(pattern) {
 			return t.atMost(noProof)
 		}
 		return t
@@ -240,6 +244,23 @@ var aside = []string{
 // issued it.
 var certificateSecrets = []string{"fingerprint", "public_key", "public_key_sha256", "certificate_pem", "certificate_der_base64"}
 
+// areKeys says whether all of these may be the whole of a fingerprint, a key or a
+// certificate, and none that of nothing.
+func areKeys(values []any) bool {
+	return len(values) > 0 && !slices.ContainsFunc(values, func(value any) bool {
+		text, _ := value.(string)
+		return len(placeholdersIn(text)) == 0 && (len(text) < shortestKey || strings.EqualFold(text, hashOfNothing))
+	})
+}
+
+const (
+	// shortestKey is less than the fingerprint of a certificate, a SHA-256 in hexadecimal,
+	// or any key.
+	shortestKey = 32
+	// hashOfNothing is the fingerprint that Caddy gives a client without a certificate.
+	hashOfNothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+)
+
 // masked is what a client's address proves of which only the first bits are left, such as
 // 16 or 16,64 for IPv4 and IPv6: nothing where networks are that wide which are nobody's own.
 func masked(bits string) testimony {
@@ -260,7 +281,8 @@ func (w witness) placeholder(name string) testimony {
 	for prefix, of := range map[string]func(rest string) testimony{
 		"http.request.remote.host/": masked,
 		"http.request.tls.client.": func(rest string) testimony {
-			return testimony{proof: proven, certificate: !slices.Contains(certificateSecrets, rest), placeholders: []string{name}}
+			key := slices.Contains(certificateSecrets, rest)
+			return testimony{proof: proven, certificate: !key, key: key, placeholders: []string{name}}
 		},
 		"http.auth.user.":      func(string) testimony { return testimony{proof: proven, placeholders: []string{name}} },
 		"http.request.header.": w.field,
@@ -479,7 +501,7 @@ func (w witness) compared(e ast.Expr) testimony {
 	t := c.testimony
 	ownWord := len(t.fields)+len(t.cookies) > 0
 	switch {
-	case !c.reads, c.indefinite, t.address && (c.inPart || !ownAddresses(c.texts)), slices.ContainsFunc(c.patterns, t.fitting):
+	case !c.reads, c.indefinite, t.address && (c.inPart || !ownAddresses(c.texts)), t.key && (c.inPart || !areKeys(c.texts)), slices.ContainsFunc(c.patterns, t.fitting):
 		return t.atMost(noProof)
 	case ownWord && t.proof == wordOnly && (!c.definite || c.proven):
 		return t.atMost(noProof) // what a proof is compared to may itself be the client's to say

@@ -389,10 +389,15 @@ func innermost(err error) string {
 	if err == nil {
 		return ""
 	}
+	return root(err).Error()
+}
+
+// root is the innermost of an error's wrapped ones.
+func root(err error) error {
 	for {
 		below := errors.Unwrap(err)
 		if below == nil {
-			return err.Error()
+			return err
 		}
 		err = below
 	}

@@ -1,8 +1,10 @@
 package cause
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,6 +112,9 @@ func proxyPhrase(err error) string {
 	if statusNamed(text) != 0 {
 		return text
 	}
+	if fmt.Sprintf("%T", root(err)) == "*errors.errorString" && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !strings.Contains(text, `"`) {
+		return said(text) // errors of Go's and of the system's have other types
+	}
 	return cut(withoutCredentials(withoutSecrets(text)), maxQuoted)
 }
 
@@ -134,7 +139,10 @@ func withoutSecrets(text string) string {
 	text = strings.ToValidUTF8(text, "�")
 	if own, phrase, ok := strings.Cut(text, textQUICRemote+": "); ok && !strings.Contains(own, `"`) {
 		// What QUIC's peer says of its error is not quoted.
-		return withoutSecrets(own) + textQUICRemote + ": " + cut(withoutCredentials(withoutURLSecrets(phrase, true)), maxQuoted)
+		if !isAlertText(phrase) {
+			phrase = said(phrase)
+		}
+		return withoutSecrets(own) + textQUICRemote + ": " + phrase
 	}
 	if before, lengths, ok := strings.Cut(text, textH3Lengths); ok && !isNumber(strings.Replace(strings.TrimSuffix(lengths, ")"), " and ", "", 1)) {
 		return withoutSecrets(before) + textH3Lengths + failure.Redacted + ")" // nor does HTTP/3 quote these
@@ -174,6 +182,16 @@ func withoutSecrets(text string) string {
 			b.WriteString(said(inner))
 		}
 	}
+}
+
+// isAlertText says that a text is Go's for one of TLS's alerts, which is nobody's own.
+func isAlertText(text string) bool {
+	for alert := range 256 {
+		if text == tls.AlertError(alert).Error() {
+			return true
+		}
+	}
+	return false
 }
 
 // withoutPassword takes the password out of a URL that could not be parsed, if it may

@@ -21,31 +21,28 @@ const minCommonBytes = 8
 
 // back is what must not come back, folded.
 type back struct {
-	// credentials are looked for everywhere, asked where an upstream is quoted: queries,
-	// cookies and fields have words of ours in them, too.
-	credentials, asked *grams
+	// asked are the credentials, the query, the cookies and the client's own fields. They
+	// are looked for where an upstream is quoted, for they may have words of ours in them.
+	asked *grams
 	// shown is what the record has of the request anyway.
 	shown string
 }
 
-// mayQuote says that a record may have texts of an upstream's: in quotes, as fields of
-// its answer, or as what HTTP/2 and HTTP/3 say in their errors.
+// mayQuote says that a record may have texts of an upstream's: in quotes, or as fields of
+// its answer.
 func mayQuote(f *failure.Failure) bool {
 	within := f.Received != nil
 	eachText(f, func(text *string, _ bool) { within = within || strings.Contains(*text, `"`) })
-	return within || slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool {
-		return strings.HasPrefix(a.Protocol, "h2") || a.Protocol == "h3"
-	})
+	return within
 }
 
 // back is what of the request the record doesn't have.
 func (s *Sent) back() *back {
 	c := s.client()
-	credentials := credentialsOf(c.came.Fields)
+	asked := credentialsOf(c.came.Fields)
 	for _, header := range c.came.SentOn {
-		credentials = append(credentials, credentialsOf(header)...)
+		asked = append(asked, credentialsOf(header)...)
 	}
-	asked := slices.Clone(credentials)
 	for _, sign := range []string{"?", ";"} {
 		if _, behind, ok := strings.Cut(c.came.Request.RequestURI, sign); ok {
 			asked = append(asked, behind)
@@ -59,7 +56,7 @@ func (s *Sent) back() *back {
 			asked = append(asked, values...)
 		}
 	}
-	return &back{gramsOf(foldAll(credentials)), gramsOf(foldAll(asked)), c.shown}
+	return &back{gramsOf(foldAll(asked)), c.shown}
 }
 
 // openFields are those that say what is asked for and how, and openBeginnings how others
@@ -107,15 +104,15 @@ func credentialsOf(header http.Header) []string {
 // takeOut takes out of a text what came back; quoted says that all of it is an upstream's.
 func (b *back) takeOut(text *string, quoted bool) {
 	if quoted {
-		*text = b.without(*text, b.asked)
+		*text = b.without(*text)
 		return
 	}
-	*text = inQuotesOf(*text, func(said string) string { return b.without(said, b.asked) })
-	*text = b.without(*text, b.credentials)
+	*text = inQuotesOf(*text, b.without)
 }
 
 // without takes out of a text what it has in common with these secrets.
-func (b *back) without(text string, secrets *grams) string {
+func (b *back) without(text string) string {
+	secrets := b.asked
 	if len(secrets.text) < minCommonBytes || len(text) < minCommonBytes {
 		return text
 	}
