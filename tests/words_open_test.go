@@ -17,7 +17,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 	}{
 		{fault: "fastcgi_closed_unanswered", says: []string{"a port that speaks no FastCGI look the same from here: ", "the log of php-fpm says whether it refused this client", "had not answered anything before this request"}, not: []string{"something else listens on"}},
 		{fault: "fastcgi_closed_unanswered_unix", says: []string{"look the same from here: php-fpm's log"}},
-		{fault: "closed_unanswered", says: []string{"look the same from here: asking it by hand tells"}, not: []string{"(which, can't be told"}},
+		{fault: "closed_unanswered", says: []string{"what listens there, and its log, tell"}, not: []string{"(which, can't be told"}},
 		{fault: "certificate_not_yet_valid", says: []string{"it begins 24 h after the time here", " from here: "}, not: []string{"clock is not synchronised"}},
 		{fault: "certificate_expired", says: []string{"before the time here"}},
 		{fault: "socket_missing", says: []string{"look the same from here: its log, and ss -xl there, tell", " is empty"}, not: []string{"Caddy runs as"}},

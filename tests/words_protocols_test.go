@@ -72,7 +72,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		// sent is known.
 		{
 			fault: "tls_closed",
-			says:  []string{"openssl s_client -connect 127.0.0.1:", "none was sent", "http:// in reverse_proxy", "published Docker port", "PROXY header", "look the same from here: asking it by hand tells"},
+			says:  []string{"openssl s_client -connect 127.0.0.1:", "none was sent", "http:// in reverse_proxy", "published Docker port", "PROXY header", "look the same from here: what listens there, and its log, tell"},
 			not:   []string{"TLS log", "a name it does not serve", "ms: EOF"},
 		},
 		{

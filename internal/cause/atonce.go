@@ -161,11 +161,11 @@ func askIt(t *try, likely ...string) string {
 
 // byHand is what looks the same where askIt is advised.
 func byHand(t *try) string {
-	other := "a crash upon this request"
+	other := "a crash upon this request, a rule against it"
 	if nothingSent(t.Attempt) {
-		other = "a refusal of this client"
+		other = "a list of allowed addresses"
 	}
-	return "something else than was asked for, something that hands on to nobody, and " + other + " look the same from here: asking it by hand tells"
+	return "why it ended this can't be told from here (another protocol, nothing behind it, a refusal of this client, a limit, a restart, " + other + "): what listens there, and its log, tell"
 }
 
 // capital begins a sentence.

@@ -23,6 +23,8 @@ type meaning struct {
 	says string
 	// summary stands in for the row's; "" where that will do.
 	summary, advice string
+	// undecided is what the code leaves open, "" for what the row says.
+	undecided string
 }
 
 // adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
@@ -32,10 +34,11 @@ const adviceGaveUp = "The upstream gave the request up: look for its own timeout
 // meanings are those of the codes that tell where to look.
 var meanings = []meaning{
 	{
-		codes:   []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
-		says:    "it did not process the request",
-		summary: "{upstream} refused the request's stream without processing it.",
-		advice:  "Look at the limits and the log of the server at {upstream}, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop. What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
+		codes:     []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
+		says:      "it did not process the request",
+		summary:   "{upstream} refused the request's stream without processing it.",
+		advice:    "Look at the limits and the log of the server at {upstream}, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop. What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
+		undecided: "whether it was stopping, overloaded, at a limit of its own, or refuses this on purpose can't be told from here: the server's log tells",
 	},
 	{
 		codes:  []string{"INTERNAL_ERROR", "H3_INTERNAL_ERROR"},
@@ -87,7 +90,7 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 		return found(StreamReset, evidence).at(phase)
 	}
 	f := found(StreamReset, evidence+", which says that "+m.says).at(phase).advise(m.advice)
-	f.summary = m.summary
+	f.summary, f.undecided = m.summary, m.undecided
 	return f
 }
 

@@ -167,7 +167,7 @@ func TestAClientThatLeavesMakesTheTransportClose(t *testing.T) {
 // No idle timeout has ended a connection that was idle for less than a second; and a crash
 // can be ruled out only where nothing of the request had been sent.
 func TestAConnectionThatWasHardlyIdle(t *testing.T) {
-	const crash, off, less = "a crash upon this very request would look the same from here", "Set keepalive off", "less than the upstream's own idle timeout"
+	const crash, off, less = "a crash upon this very request", "Set keepalive off", "less than the upstream's own idle timeout"
 	for name, test := range map[string]struct {
 		idle      time.Duration
 		sent      int64

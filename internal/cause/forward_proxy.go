@@ -65,18 +65,21 @@ func proxyStopped(t *try, err error) finding {
 	case code >= socksNetworkUnreachable && code <= socksExpired, status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout:
 		f.proxyError = "destination_unavailable"
 		f.summary = "The forward proxy at {address} answered that it can't reach {upstream}."
-		return f.advise("Check the way from the forward proxy to {upstream}: whether the name is known there, the address right, no firewall between, and the application up; or go there without it (network_proxy none in the transport).")
+		return f.advise("Check the way from the forward proxy to {upstream}: whether the name is known there, the address right, no firewall between, and the application up; or go there without it (network_proxy none in the transport).").
+			leavesOpen("why it can't be reached from there can't be told from here: the forward proxy's log tells")
 	case status == http.StatusProxyAuthRequired, slices.Contains(textsSOCKSUser, text):
 		f.proxyError = "proxy_configuration_error" // we have not said who we are, or said it wrong
 		f.summary = "The forward proxy at {address} wants another user and password, or any."
-		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.")
+		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.").decides()
 	case code == socksForbidden, status != 0 && status < http.StatusInternalServerError:
 		f.proxyError = "proxy_configuration_error" // we may not
 		f.summary = "The forward proxy at {address} refused to connect to {upstream}."
-		return f.advise("Let the forward proxy allow {upstream}, host and port, in its rules; or go there without it (network_proxy none in the transport).")
+		return f.advise("Let the forward proxy allow {upstream}, host and port, in its rules; or go there without it (network_proxy none in the transport).").
+			leavesOpen("why it refuses can't be told from here: its rules and its log tell")
 	case strings.HasPrefix(text, textSOCKSVersion), strings.HasPrefix(text, textMalformedResponse), strings.HasPrefix(text, textMalformedVersion), strings.HasPrefix(text, textMalformedStatus):
 		f.summary = "What answers at {address} does not speak the forward proxy's protocol."
-		return f.advise("Correct the scheme (http, https, socks5) or the port of the forward proxy in network_proxy, or in HTTP_PROXY and HTTPS_PROXY of Caddy's environment.")
+		return f.advise("Correct the scheme (http, https, socks5) or the port of the forward proxy in network_proxy, or in HTTP_PROXY and HTTPS_PROXY of Caddy's environment.").
+			leavesOpen("whether the scheme or the port is the wrong one can't be told from here: what listens there tells")
 	case reply, status != 0:
 		f.summary = "The forward proxy at {address} answered with an error instead of a way to {upstream}."
 		if status != 0 {

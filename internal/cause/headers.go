@@ -321,7 +321,8 @@ func cutWords(t *try, text string) []string {
 func cutOrMalformed() finding {
 	f := found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	f.summary = "{upstream} began to answer, and its headers were cut off in the middle of a line, or are malformed: nothing tells which."
-	return f.advise("Look at the application's log for a crash at this time; without one, correct the line that the error quotes.")
+	return f.advise("Look at the application's log for a crash at this time; without one, correct the line of which the error quotes a part.").
+		leavesOpen("whether it was cut off or is malformed, and by the application or a server in between, can't be told from here: asking it directly tells (curl -v), and its log")
 }
 
 // mayBeCut says that a line which is called malformed may be the beginning of one

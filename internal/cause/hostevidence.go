@@ -60,6 +60,7 @@ func (f finding) with(known finding) finding {
 		f.advice = known.advice
 		f.undecided = orText(known.undecided, f.undecided)
 	}
+	f.decided = f.decided || known.decided
 	if f.side == "" {
 		f.side = known.side
 	}
@@ -119,7 +120,7 @@ func refusedTestimony(dialled, address string) finding {
 		f = f.leavesOpen("whether that is the application can't be told from here: what runs there tells")
 	}
 	if f.advice == "" && host.InContainer() {
-		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container can't be told from here: your compose file tells")
+		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container, is down, or listens on another port can't be told from here: your compose file and ss -ltnp tell")
 	}
 	return f
 }
@@ -308,6 +309,7 @@ func fileOnWay(path string) *standing {
 // application runs, nothing can be reached below it.
 func belowAFile(file *standing) finding {
 	f := finding{
+		decided:  true,
 		summary:  "There can be no socket at {upstream}: a part of this path is a file, not a folder.",
 		evidence: []string{cut(file.path, maxEvidence-maxQuoted) + " is a file, not a folder: nothing can be below it"},
 		advice:   "Correct the socket's path in reverse_proxy: a file stands where it has a folder. If that is to be a folder, as one of a volume that is not mounted, put the folder in the file's place.",

@@ -122,7 +122,7 @@ func closedInHandshake(t *try, how string) finding {
 	case t.Dialing != nil && t.Dialing.Carried != nil && t.Dialing.Carried.Received > 0:
 		return f
 	}
-	return f.advise(shakeHands(t)).leavesOpen("a port without TLS, one that expects a PROXY header, one that refuses this client or this name, and one that hands on to nobody look the same from here: what listens there, and its log, tell")
+	return f.advise(shakeHands(t)).leavesOpen("a port without TLS, one that expects a PROXY header, a server that refuses this client or this name, has no certificate or is being restarted, and one that hands on to nobody look the same from here: what listens there, and its log, tell")
 }
 
 // closedInTunnel is for a handshake through a forward proxy, over whose connection nobody

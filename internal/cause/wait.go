@@ -155,10 +155,13 @@ func keepaliveCause(t *try) finding {
 		since = "it was taken for the request"
 	}
 	f := found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
-	if !nothingSent(t.Attempt) {
-		f.evidence = append(f.evidence, "a crash upon this very request would look the same from here")
+	or := ", and a crash upon this very request look the same from here: its log tells"
+	if nothingSent(t.Attempt) {
+		or = ", and a crash meanwhile look the same from here: its log tells"
 	}
+	f = f.leavesOpen("an idle timeout, a restart" + or)
 	if c := t.Connection; c.WasIdle && c.Idle < leastIdleTimeout {
+		f = f.leavesOpen("an end after each answer or after a number of them, a recycled worker, a restart" + or)
 		f.summary = "{upstream} closed a connection that was used again after only " + ms(c.Idle) + ", and gave no answer."
 		return f.advise(adviceNoReuse)
 	}
@@ -388,7 +391,7 @@ var ResponseTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue in front of the application, a limit too short for this request): the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a limit too short for this request): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -417,7 +420,7 @@ var ReadTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue in front of the application, a limit too short for this request): the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a limit too short for this request): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",
