@@ -249,7 +249,7 @@ var ResponseStalled = &Row{
 	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
 	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked, WitnessKernel},
-	Undecided:    "what the application waits for can't be told from here",
+	Undecided:    "why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, a length larger than what is sent, a server in between): the application tells",
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",
@@ -277,7 +277,7 @@ var ContentCodingInvalid = &Row{
 	Meaning:      "The answer says that it is compressed with gzip, Caddy had asked for that itself, and what came cannot be decoded.",
 	RecognisedBy: "The decoder refused the body, or its stream ended while the answer was whole. Caddy decodes only where it had asked for gzip by itself.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "whether the application or something in between compressed it wrongly can't be told from here: asking the application directly tells",
+	Undecided:    "whether it was compressed wrongly or ended too early, and by the application or something in between, can't be told from here: asking the application directly tells",
 	UsualReasons: []string{
 		"Content-Encoding: gzip on a body that is not compressed, or compressed twice",
 		"a cache that holds a part of a compressed body",

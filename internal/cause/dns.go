@@ -234,7 +234,7 @@ var DNSServerFailed = &Row{
 	Meaning:      "A lookup of the upstream's name gave no answer that says yes or no: the resolver reported a failure, refused, knew nothing, or could not be reached.",
 	RecognisedBy: "The lookup's typed error is neither not found nor a timeout. The evidence quotes it: server misbehaving (SERVFAIL, REFUSED), lame referral, or connection refused by the resolver.",
 	Witnesses:    []Witness{WitnessError},
-	Undecided:    "why can't be told from here (the wrong server is asked, its zone or what it asks itself fails, or it does not serve this client): its log, and dig by hand, tell",
+	Undecided:    "why can't be told from here (it does not run, the wrong one is asked, its zone or what it asks itself fails, it does not serve this client): its log, and dig by hand, tell",
 	UsualReasons: []string{
 		"the machine's resolver is down or restarting",
 		"the resolver cannot reach the servers of the zone, or DNSSEC fails there",

@@ -107,7 +107,7 @@ func dialInfoCause(a *listen.Attempt, text string) finding {
 	}
 	f.evidence = append(f.evidence, "the placeholder gave something, and it has "+reason)
 	if fromClient.MatchString(a.Upstream) {
-		f.evidence = append(f.evidence, "the placeholder is of the request: unless something in front sets it, each client chooses where Caddy connects to")
+		f.evidence = append(f.evidence, ofTheRequest)
 		f = f.leavesOpen("whether the client, or something in front of Caddy, sent it so can't be told from here")
 	}
 	return f.advise("Let the placeholder give one host and one port." + setBy)
@@ -115,6 +115,8 @@ func dialInfoCause(a *listen.Attempt, text string) finding {
 
 // fromClient are placeholders of what a client sends.
 var fromClient = regexp.MustCompile(`\{http\.request\.(header|cookie|uri|orig_uri|body)[.}_]`)
+
+const ofTheRequest = "the placeholder is of the request: unless something in front sets it, each client chooses where Caddy connects to"
 
 // openPlaceholder is for where nothing tells what a placeholder gave.
 const openPlaceholder = "whether the placeholder gave nothing, or something that is not one host and port, can't be told from here: what sets it tells"
@@ -124,6 +126,9 @@ func emptyCause(a *listen.Attempt) finding {
 	f := found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(a.Address)))
 	if !strings.Contains(a.Upstream, "{") {
 		return f
+	}
+	if fromClient.MatchString(a.Upstream) {
+		f.evidence = append(f.evidence, ofTheRequest)
 	}
 	host, port, err := net.SplitHostPort(a.Address)
 	noPort := port == "" || port == "0"

@@ -331,7 +331,7 @@ func wantsNoWebSocket(a *listen.Attempt, f finding) finding {
 	if !strings.EqualFold(a.ClientUpgrade(), "websocket") {
 		return nothing // nobody has to know it
 	}
-	return f.advise(adviceWebSocket)
+	return f.advise(adviceWebSocket).decides()
 }
 
 // wantsNoPROXY is for a 400 that is the first answer on a connection which began with a
