@@ -38,7 +38,7 @@ func TestCodesSayWhereToLook(t *testing.T) {
 			if f.Cause != StreamReset.Name || f.Side != failure.SideUpstream {
 				t.Errorf("%s, side %s", f.Cause, f.Side)
 			}
-			tells(t, f, append(test.says, "the upstream reset the stream: HTTP/2 error code "+test.code.String()), test.not)
+			says(t, f, append(test.says, "the upstream reset the stream: HTTP/2 error code "+test.code.String()), test.not)
 		})
 	}
 }
@@ -68,7 +68,7 @@ func TestAHeaderThatCannotBeRead(t *testing.T) {
 			if f.Cause != HTTPFramingError.Name || f.RequestSent != test.sent || (f.Phase == failure.PhaseHeaders) == (len(test.says) == 1 && strings.HasPrefix(test.says[0], "can't be read")) {
 				t.Errorf("%s in phase %s, sent %s, want %s", f.Cause, f.Phase, f.RequestSent, test.sent)
 			}
-			tells(t, f, test.says, nil)
+			says(t, f, test.says, nil)
 		})
 	}
 }
@@ -97,7 +97,7 @@ func TestAnUpgradeThatNobodyAskedFor(t *testing.T) {
 			if f.Cause != UpstreamStatus.Name || f.Side != failure.SideProxy {
 				t.Errorf("%s, side %s", f.Cause, f.Side)
 			}
-			tells(t, f, []string{test.advice}, nil)
+			says(t, f, []string{test.advice}, nil)
 		})
 	}
 }
@@ -118,5 +118,5 @@ func TestASocketBelowASocket(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 	check(t, f)
-	tells(t, f, []string{path + " is a socket, not a folder", "most likely the one that is meant"}, []string{"Start the application"})
+	says(t, f, []string{path + " is a socket, not a folder", "most likely the one that is meant"}, []string{"Start the application"})
 }

@@ -187,7 +187,7 @@ func TestAConnectionThatWasHardlyIdle(t *testing.T) {
 				t.Errorf("%s, side %s", f.Cause, f.Side)
 			}
 			f.Evidence = append(f.Evidence, f.Summary)
-			tells(t, f, test.says, test.not)
+			says(t, f, test.says, test.not)
 		})
 	}
 }

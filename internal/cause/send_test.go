@@ -142,7 +142,7 @@ func TestOptionsOfARequestThatCannotBeSent(t *testing.T) {
 		if f.Cause != RequestNotSendable.Name {
 			t.Errorf("%s: %s", text, f.Cause)
 		}
-		tells(t, f, test.says, []string{"header_up"})
+		says(t, f, test.says, []string{"header_up"})
 	}
 }
 
@@ -152,5 +152,5 @@ func TestWhatSpokeBeforeItWasAsked(t *testing.T) {
 	if f.Cause != Unknown.Name || !strings.Contains(f.Summary, "nothing tells which") {
 		t.Errorf("%s: %s", f.Cause, f.Summary)
 	}
-	tells(t, f, []string{"HTTP/2 alone", "correct the port"}, nil)
+	says(t, f, []string{"HTTP/2 alone", "correct the port"}, nil)
 }
