@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
@@ -134,17 +133,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "header_without_colon", says: []string{"a line of the answer's header has no colon", ". none of these"}, not: []string{" 0 ms"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
-			text := recordOf(t, test.fault)
-			for _, words := range test.says {
-				if !strings.Contains(text, words) {
-					t.Errorf("lacks %q:\n%s", words, text)
-				}
-			}
-			for _, words := range test.not {
-				if strings.Contains(text, words) {
-					t.Errorf("has %q:\n%s", words, text)
-				}
-			}
+			wantWords(t, recordOf(t, test.fault), test.says, test.not)
 		})
 	}
 }

@@ -201,18 +201,24 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "tls_version_chosen_too_old", says: []string{"302, which is TLS 1.1"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
-			text := recordOf(t, test.fault)
-			for _, words := range test.says {
-				if !strings.Contains(text, words) {
-					t.Errorf("lacks %q:\n%s", words, text)
-				}
-			}
-			for _, words := range test.not {
-				if strings.Contains(text, words) {
-					t.Errorf("has %q:\n%s", words, text)
-				}
-			}
+			wantWords(t, recordOf(t, test.fault), test.says, test.not)
 		})
+	}
+}
+
+// wantWords holds the text of a record against words that it must have, and others that it
+// must not.
+func wantWords(t *testing.T, text string, says, not []string) {
+	t.Helper()
+	for _, words := range says {
+		if !strings.Contains(text, words) {
+			t.Errorf("lacks %q:\n%s", words, text)
+		}
+	}
+	for _, words := range not {
+		if strings.Contains(text, words) {
+			t.Errorf("has %q:\n%s", words, text)
+		}
 	}
 }
 

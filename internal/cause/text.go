@@ -85,24 +85,13 @@ func ClientError(err error) string {
 // eachQuote puts something else in the place of all that a text quotes.
 func eachQuote(text string, instead func(said string) string) string {
 	var b strings.Builder
-	for {
-		before, _, quotes := strings.Cut(text, `"`)
-		b.WriteString(before)
-		if !quotes {
-			return b.String()
+	for q := range failure.Quotes(text) {
+		b.WriteString(q.Before)
+		if q.Quoted != "" {
+			b.WriteString(instead(q.Said))
 		}
-		text = text[len(before):]
-		quoted, err := strconv.QuotedPrefix(text)
-		if err != nil {
-			quoted = text
-		}
-		said, err := strconv.Unquote(quoted)
-		if err != nil {
-			said = quoted[1:]
-		}
-		b.WriteString(instead(said))
-		text = text[len(quoted):]
 	}
+	return b.String()
 }
 
 // proxyPhrase is a forward proxy's own where it opened no tunnel: net/http makes an
@@ -153,35 +142,26 @@ func withoutSecrets(text string) string {
 	var b strings.Builder
 	password := false // of a URL that can't be parsed: what comes then repeats parts of it
 	number := false
-	for {
-		before, _, quotes := strings.Cut(text, `"`)
-		b.WriteString(withoutURLSecrets(before, false))
-		if !quotes {
-			return b.String()
+	for q := range failure.Quotes(text) {
+		b.WriteString(withoutURLSecrets(q.Before, false))
+		if q.Quoted == "" {
+			break
 		}
-		text = text[len(before):]
-		quoted, err := strconv.QuotedPrefix(text)
-		if err != nil {
-			quoted = text
-		}
-		inner, err := strconv.Unquote(quoted)
-		if err != nil {
-			inner = quoted[1:]
-		}
-		text = text[len(quoted):]
-		if strings.TrimSpace(before) != "" { // else it is another of several
-			number = wantsNumber(before)
+		if strings.TrimSpace(q.Before) != "" { // else it is another of several
+			number = wantsNumber(q.Before)
 		}
 		switch {
-		case password, labelled(before), number && !isNumber(inner):
+		case password, labelled(q.Before), number && !isNumber(q.Said):
 			b.WriteString(strconv.Quote(failure.Redacted))
-		case strings.HasSuffix(before, "parse "):
-			inner, password = withoutPassword(inner)
-			b.WriteString(said(inner))
+		case strings.HasSuffix(q.Before, "parse "):
+			var url string
+			url, password = withoutPassword(q.Said)
+			b.WriteString(said(url))
 		default:
-			b.WriteString(said(inner))
+			b.WriteString(said(q.Said))
 		}
 	}
+	return b.String()
 }
 
 // isAlertText says that a text is Go's for one of TLS's alerts, which is nobody's own.

@@ -257,30 +257,16 @@ func foldAll(texts []string) string {
 // inQuotesOf changes what stands in quotes, as Go writes them, in a text.
 func inQuotesOf(text string, change func(said string) string) string {
 	var b strings.Builder
-	for {
-		before, _, quotes := strings.Cut(text, `"`)
-		b.WriteString(before)
-		if !quotes {
-			return b.String()
-		}
-		text = text[len(before):]
-		quoted, err := strconv.QuotedPrefix(text)
-		whole := err == nil
-		if !whole {
-			quoted = text // it was cut
-		}
-		said, err := strconv.Unquote(quoted)
-		if err != nil {
-			said = quoted[1:]
-		}
-		switch changed := change(said); {
-		case changed == said:
-			b.WriteString(quoted)
-		case whole:
-			b.WriteString(strconv.Quote(changed))
-		default:
+	for q := range failure.Quotes(text) {
+		b.WriteString(q.Before)
+		switch changed := change(q.Said); {
+		case changed == q.Said:
+			b.WriteString(q.Quoted)
+		case q.Cut:
 			b.WriteString(`"` + failure.Visible(changed))
+		default:
+			b.WriteString(strconv.Quote(changed))
 		}
-		text = text[len(quoted):]
 	}
+	return b.String()
 }
