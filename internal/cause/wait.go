@@ -391,7 +391,7 @@ var ResponseTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a limit too short for this request): the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -420,7 +420,7 @@ var ReadTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a limit too short for this request): the application tells",
+	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells",
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",
