@@ -108,6 +108,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}
+	if advice, open := adviceNotYet(phase); advice != "" && underWay(h, last) {
+		v.finding = v.finding.advise(advice).leavesOpen(open)
+	}
 	if underWay(h, last) {
 		if phase == failure.PhaseWait {
 			v.finding = neverSpoke(tryOf(h, last), v.finding)
@@ -118,6 +121,23 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 		v.finding = outlived(h, last, v.finding, unseen)
 	}
 	return v, true
+}
+
+// adviceNotYet is for a client that left before an upstream could have the request, and
+// what looks the same then; "" for a later phase.
+func adviceNotYet(phase failure.Phase) (advice, undecided string) {
+	switch phase {
+	case failure.PhaseDNS:
+		return "Look whether the resolver answers, and how soon: the name was being looked up when the client left.",
+			"a resolver that is slow or down, a client's limit that is too short, and a visitor who went away look the same from here"
+	case failure.PhaseConnect:
+		return "Look whether {address} can be reached from " + thisMachine + " and takes connections: it had not when the client left. dial_timeout lets Caddy answer first.",
+			"a firewall that drops packets, a machine that is down, a full queue there, a client's limit that is too short, and a visitor who went away look the same from here"
+	case failure.PhaseTLS:
+		return "Look whether {address} speaks TLS, and is not overloaded: the handshake was not over when the client left. tls_timeout lets Caddy answer first.",
+			"a port that waits for something else, a server that hangs, a client's limit that is too short, and a visitor who went away look the same from here"
+	}
+	return "", ""
 }
 
 // answeredNobody says that FastCGI answered when the client had gone: its transport

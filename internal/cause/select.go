@@ -129,6 +129,7 @@ func emptyCause(a *listen.Attempt) finding {
 	}
 	if fromClient.MatchString(a.Upstream) {
 		f.evidence = append(f.evidence, ofTheRequest)
+		f = f.leavesOpen("whether the client left it out, or something in front of Caddy that ought to set it, can't be told from here")
 	}
 	host, port, err := net.SplitHostPort(a.Address)
 	noPort := port == "" || port == "0"

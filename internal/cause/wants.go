@@ -331,7 +331,8 @@ func wantsNoWebSocket(a *listen.Attempt, f finding) finding {
 	if !strings.EqualFold(a.ClientUpgrade(), "websocket") {
 		return nothing // nobody has to know it
 	}
-	return f.advise(adviceWebSocket).decides()
+	f.evidence = append(f.evidence, "the client asked for \"websocket\"")
+	return f.advise(adviceWebSocket).leavesOpen("whether the library is missing, or WebSocket is turned off (--ws none), can't be told from here: uvicorn's log tells")
 }
 
 // wantsNoPROXY is for a 400 that is the first answer on a connection which began with a
