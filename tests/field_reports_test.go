@@ -126,10 +126,10 @@ func TestReportsOfOurOwnEnd(t *testing.T) {
 		{name: "asked elsewhere by handle_errors (caddy#7713)", site: "upstream_diagnostics {\npage off\n}\nreverse_proxy " + garbage + "\nhandle_errors {\nreverse_proxy " + counts + "\n}", length: 100_000,
 			answer: "502", want: "response_malformed failed headers upstream"},
 		{name: "the same, heard there alone", site: "reverse_proxy " + garbage + "\nhandle_errors {\nupstream_diagnostics\nreverse_proxy " + counts + "\n}", length: 100_000,
-			answer: "502", want: "request_not_sendable failed send proxy"},
+			answer: "502", want: "retried_without_body failed send proxy", words: []string{"by another reverse_proxy or a handler in front"}},
 		{name: "tried again after a connect (caddy#7546)", site: "upstream_diagnostics\nreverse_proxy " + dead + " " + counts + " {\nlb_policy first\nlb_retries 3\nfail_duration 10s\n}", length: 100_000,
 			answer: "200 got 100000", want: "connection_refused rescued connect upstream"},
-		{name: "larger than Caddy allows (caddyserver/website#114)", site: "upstream_diagnostics\nrequest_body {\nmax_size 1KB\n}\nreverse_proxy " + counts, length: 100_000, answer: "413"},
+		{name: "larger than Caddy allows (caddyserver/website#114)", site: "upstream_diagnostics\nrequest_body {\nmax_size 1KB\n}\nreverse_proxy " + counts, length: 2_000, answer: "413"},
 		{name: "handled without a word (caddy#4298)", site: "upstream_diagnostics\nreverse_proxy " + counts + " {\nhandle_response {\nheader X 1\n}\n}", answer: "200"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

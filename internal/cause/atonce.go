@@ -262,7 +262,7 @@ func ownLimit(t *try, f finding, took time.Duration) finding {
 }
 
 // openLimit is what looks the same where an end after a time is all that is known.
-const openLimit = "a limit of the upstream's own, one on the way, a killed worker, a target that can't be reached, and a port that waits for more look the same from here: the logs there tell"
+const openLimit = "a limit of the upstream's own, one on the way, a killed worker, a target that can't be reached, and a port that waits for more look the same from here: the logs there tell, where they log it"
 
 // endedAfter is for an answer that was cut off: after a time that is often set as a limit
 // it is that which the advice speaks of.

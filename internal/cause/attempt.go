@@ -48,8 +48,8 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 		t.err = returned(h.Err) // what came up stands in for what was not heard
 	}
 	t.bodyless, t.usedElsewhere = lostBody(h, a), usedElsewhere(h, a)
-	if !t.bodyless && a.RequestBytes == 0 && h.Elsewhere.Left && hasText(a.Err, textOtherLength) {
-		t.bodyless, t.usedElsewhere = true, "an attempt before, which is not listed here, had used its body up"
+	if !t.bodyless && usedBefore(a) {
+		t.bodyless, t.usedElsewhere = true, "its body had been read or closed before this attempt, by another reverse_proxy or a handler in front of this one"
 	}
 	for i := range h.Attempts {
 		if t.protocol != "" {

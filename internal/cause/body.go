@@ -177,6 +177,9 @@ func isCodingError(err error) bool {
 
 // received says how much of an answer's body came.
 func received(t *try) string {
+	if t.Body.Uncompressed {
+		return fmt.Sprintf("%d bytes of the answer could be unpacked; how many came packed is not counted", t.Body.Bytes)
+	}
 	if t.Body.Expected < 0 || t.Body.Expected < t.Body.Bytes {
 		return fmt.Sprintf("%d bytes of the answer came, of a length that was not announced", t.Body.Bytes)
 	}
@@ -249,7 +252,7 @@ var ResponseStalled = &Row{
 	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
 	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked, WitnessKernel},
-	Undecided:    "why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, a length larger than what is sent, a server in between): the application tells",
+	Undecided:    "why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, a length larger than what is sent, a server in between, lost packets): the log there tells",
 	UsualReasons: []string{
 		"an event stream or a long export with a pause longer than the limit",
 		"the application waits for something in the middle of its answer",

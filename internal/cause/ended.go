@@ -326,6 +326,14 @@ func usedElsewhere(h *listen.Heard, a *listen.Attempt) string {
 	return ""
 }
 
+// usedBefore says that a request's body was at its end, or closed, before anything of it was
+// read: no client can do that to a body whose length it has announced. HTTP/2's transport
+// itself closes one when it goes on to another connection.
+func usedBefore(a *listen.Attempt) bool {
+	return a.RequestBytes == 0 && !strings.HasPrefix(a.Protocol, "h2") && a.Request != nil && a.Request.ContentLength > 0 && a.Err != nil && a.FirstByte == 0 &&
+		(a.RequestErr == io.EOF || errors.Is(a.RequestErr, http.ErrBodyReadAfterClose) && bodyUnsendable(a.Err))
+}
+
 // adviceAskElsewhere is for a reverse_proxy in handle_response or handle_errors: Caddy gives
 // each the body that came, and no buffer of another's.
 const adviceAskElsewhere = "Ask another upstream from handle_response or handle_errors only for what has no body (a matcher with method GET HEAD); what has one can be tried again within one reverse_proxy alone, by lb_retry_match and request_buffers."

@@ -311,6 +311,9 @@ func misdirectedCause(a *listen.Attempt, f finding) finding {
 	if !neverNamed(a) || !connected(a) || f.row == ForwardProxyFailed || f.row.Side == failure.SideClient && f.row != ClientClosedRequest {
 		return f
 	}
+	if f.row == ClientClosedRequest && !written(a) {
+		return f // it had not been asked yet
+	}
 	found := misdirected(a, f)
 	what := "did not answer"
 	if a.FirstByte > 0 {

@@ -317,7 +317,7 @@ var HTTPFramingError = &Row{
 	Meaning:      "The upstream sent HTTP/2 or HTTP/3 frames that break the protocol's rules, and Caddy's side ended the stream or the connection.",
 	RecognisedBy: "An error of the protocol that this side raised: it was not received from the upstream. The evidence has its code.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
-	Undecided:    "whether the application, its server, or a box in between made this can't be told from here",
+	Undecided:    "which frame breaks which rule beyond this, and whether the application, its server, or a box in between made it, can't be told from here: a debug log of the server, or a capture, tells",
 	UsualReasons: []string{
 		"a server or a box on the way with a broken implementation",
 		"header fields that HTTP/2 forbids, such as Connection, or names with capital letters",

@@ -58,7 +58,7 @@ func waitCause(t *try) finding {
 		f := found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
 		if t.protocol == protocolFastCGI {
 			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
-			return f.advise(adviceScriptSlow).leavesOpen("a script that waits or hangs, one that no worker has begun, and one that needs longer than the limit look the same from here: php-fpm's status page and slow log tell")
+			return f.advise(adviceScriptSlow).leavesOpen("a script that waits or hangs, one that no worker has begun, one that needs longer than the limit, and a port that is not php-fpm's look the same from here: php-fpm's status page and slow log tell")
 		}
 		return f
 	case diedIdle(t, t.err):
