@@ -66,6 +66,9 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		return f
 	}
 	f := found(DNSServerFailed, failedWords(dnsError)...)
+	if len(f.evidence) > 0 {
+		f = f.leavesOpen(openResolver)
+	}
 	if len(resolversOf(t.Attempt)) > 0 {
 		return f.advise(adviceResolvers)
 	}
@@ -94,6 +97,9 @@ func failedWords(err error) []string {
 	}
 	return []string{"the resolver answered with a failure of its own (SERVFAIL, REFUSED or the like); Go does not say which"}
 }
+
+// openResolver is for a resolver that answers, and with no address.
+const openResolver = "why it fails can't be told from here (the wrong resolver is asked, the zone or what it asks itself fails, it does not serve this client): its log, and dig by hand, tell"
 
 // adviceResolvers is for a transport that asks name servers of its own.
 const adviceResolvers = "Check the name servers that resolvers in the transport names: they are asked, not this machine's."

@@ -27,9 +27,10 @@ func selectCause(h *listen.Heard) finding {
 			if words := notFoundWords(s.LookupErr); words != nil {
 				f.evidence = append(f.evidence, words...)
 				f.summary = "The lookup of the upstreams (dynamic {upstream}) found none."
-				return f.advise("Ask the resolver in the evidence for the name by hand (dig), and correct the name after dynamic, or what that resolver has under it: a container that does not run has no name.")
+				return f.advise("Ask the resolver in the evidence for the name by hand (dig), and correct the name after dynamic, or what that resolver has under it: a container that does not run has no name.").
+					leavesOpen("whether the name after dynamic is wrong, is missing at that resolver, or another resolver should be asked can't be told from here: dig tells")
 			}
-			return f
+			return f.leavesOpen(openResolver)
 		}
 		if s.Source != "" {
 			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")

@@ -237,6 +237,10 @@ func certificateCause(t *try, err error) finding {
 		if noNameSent(t.Attempt) {
 			f.evidence = append(append(f.evidence, nameLine(t.Attempt)...), hostLine(t.Attempt)...)
 		}
+		if c := name.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, name.Host) {
+			f.summary = "The certificate of {upstream} has the name that was asked for in its common name alone, where Caddy does not look for it."
+			return f.advise("Have the certificate of {upstream} made again with that name among its subject alternative names (SAN): a common name alone counts no more (RFC 9110 section 4.3.4).").decides()
+		}
 		return f
 	}
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
@@ -608,7 +612,7 @@ var CertificateNameMismatch = &Row{
 	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate, and says where no name was sent, because the upstream is written as an address.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
-	Undecided:    "whether another server than is meant answers, or the right one under another name, can't be told from here: the names in the certificate tell you",
+	Undecided:    "whether another server than is meant answers, the right one under another name, or the right one with a wrong certificate can't be told from here: whose the names in the certificate are, you know",
 	UsualReasons: []string{
 		"reverse_proxy names an address or a container, and the certificate is for the public name",
 		"a certificate with a common name and no names of the modern kind (SAN)",
