@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"reflect"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
@@ -267,7 +269,20 @@ func (o *operators) doubt(t testimony, r *http.Request) error {
 	if t.certificate && o.unverified && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
 		return errors.New("nobody has verified the client's certificate: client_auth of this server requests or requires one without a trust_pool")
 	}
+	if host := hostOf(r); t.certificate && r.TLS != nil && !strings.EqualFold(r.TLS.ServerName, host) {
+		// Which authorities verified it went by that name; Caddy refuses such requests itself,
+		// unless strict_sni_host is insecure_off.
+		return fmt.Errorf("the client's certificate was asked for as %q, and the request is for %q: another site's trust_pool may have verified it", r.TLS.ServerName, host)
+	}
 	return nil
+}
+
+// hostOf is the host that is asked for, without its port.
+func hostOf(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
+	}
+	return r.Host
 }
 
 // question is a request to ask matchers about: as its client sent it, for them and for

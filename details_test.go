@@ -626,6 +626,7 @@ func TestDetailsCertificate(t *testing.T) {
 		warns      int
 	}{
 		"verified":                    {"mode verify_if_given\n" + pool, operator, false, true, 0},
+		"verified for another name":   {"mode verify_if_given\n" + pool, operator, false, false, 1},
 		"none":                        {"mode verify_if_given\n" + pool, nil, false, false, 0},
 		"requested, a forger's":       {"mode request", forger, false, false, 1},
 		"required, a forger's":        {"mode require", forger, false, false, 1},
@@ -640,8 +641,8 @@ func TestDetailsCertificate(t *testing.T) {
 			if tc.variable {
 				subject = "subject"
 			}
-			err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n" + l.OfOurs() + "\nservers {\nprotocols h1\n}\n}\n" +
-				"https://localhost:" + strconv.Itoa(port) + " {\nbind 127.0.0.1\ntls " + files + " {\nclient_auth {\n" + tc.clientAuth + "\n}\n}\n" +
+			err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(adminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n" + l.OfOurs() + "\nservers {\nprotocols h1\nstrict_sni_host insecure_off\n}\n}\n" +
+				"https://localhost:" + strconv.Itoa(port) + ", https://other.localhost:" + strconv.Itoa(port) + " {\nbind 127.0.0.1\ntls " + files + " {\nclient_auth {\n" + tc.clientAuth + "\n}\n}\n" +
 				"vars subject {tls_client_subject}\n@ops vars " + subject + " CN=ops\nupstream_diagnostics {\ndetails @ops\n}\nreverse_proxy " + testcaddy.Dead(t) + "\n}\n")
 			if err != nil {
 				t.Fatal(err)
@@ -654,7 +655,14 @@ func TestDetailsCertificate(t *testing.T) {
 				config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return tc.with, nil }
 			}
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 10 * time.Second}
-			res, err := client.Get("https://localhost:" + strconv.Itoa(port))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://localhost:"+strconv.Itoa(port), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "verified for another name" { // as by another site's authorities
+				req.Host = "other.localhost:" + strconv.Itoa(port)
+			}
+			res, err := client.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
