@@ -33,6 +33,9 @@ func endedUnanswered(t *try, f finding) finding {
 	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
 		f.evidence = append(f.evidence, "HTTP/2's first frame had come: it speaks HTTP/2")
 		return f
+	case t.protocol == protocolH2 && t.TLS:
+		f.evidence = append(f.evidence, "HTTP/2 had been agreed on in the TLS handshake (ALPN)")
+		return f
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f
 	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP

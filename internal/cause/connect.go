@@ -278,11 +278,11 @@ var ConnectTimeout = &Row{
 	Name: "connect_timeout", Category: failure.CategoryTimeout, ProxyError: "connection_timeout",
 	Phase: failure.PhaseConnect, Side: failure.SideNetwork, Status: 504,
 	Summary:      "{upstream} did not take a connection within {limit}.",
-	Advice:       "Check the address and the firewall between here and there; a slow network needs a longer dial_timeout.",
+	Advice:       "Check the address, the firewall between here and there, and whether the application there still takes connections; a slow network needs a longer dial_timeout.",
 	Meaning:      "The connection did not come about in time: nothing at all was answered. The request was not sent.",
 	RecognisedBy: "The connect timed out by dial_timeout, or the system gave it up (ETIMEDOUT). The evidence has each address that was tried, and the limit. Over HTTP/3, a port that stays silent is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessAsked},
-	Undecided:    "a firewall that drops packets, a machine that is down, a full queue there, and a wrong address look the same from here",
+	Undecided:    "a firewall that drops packets, a machine that is down, a full queue there, a wrong address, and a network that is slow or loses packets look the same from here",
 	UsualReasons: []string{
 		"a firewall or a security group drops the packets",
 		"the address is wrong, or its machine is down",

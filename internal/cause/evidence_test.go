@@ -313,7 +313,7 @@ func TestWhatARecordSays(t *testing.T) {
 			not:   []string{"a FastCGI server listens"},
 		},
 		{
-			name: "no FastCGI", want: FastCGIMalformed, sent: failure.SentYes,
+			name: "no FastCGI", want: FastCGIMalformed, sent: failure.SentMaybe,
 			heard: heard(nil, fastCGI(errors.New("fcgi: invalid header version"))),
 			says:  []string{"a FastCGI server listens"},
 		},

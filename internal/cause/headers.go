@@ -131,7 +131,8 @@ func headersCause(t *try) finding {
 	case isReadTimeout(t.readErr()) && !isTimeout(t.err): // net/http hides the first timeout here
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case t.cutInLine():
-		return found(ResponseCutInHeaders, cutWords(t, text)...)
+		return found(ResponseCutInHeaders, cutWords(t, text)...).
+			leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit, a server in between): the logs tell")
 	case t.lineUnheard() && mayBeCut(text):
 		return cutOrMalformed()
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
@@ -453,7 +454,7 @@ func answerCause(a *listen.Attempt) finding {
 	f := found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 	if after := a.Header.Get("Retry-After"); after != "" && a.Status == http.StatusServiceUnavailable {
 		return f.advise("Look at the log of {upstream}: it wants to be asked again later (Retry-After " + said(after) + "), as one in maintenance or one that is overloaded does.").
-			leavesOpen("maintenance, an overload, and a failure of something behind it look the same from here: its log tells")
+			leavesOpen("maintenance, an overload, a limit on requests, and a failure of something behind it look the same from here: its log tells")
 	}
 	return f
 }

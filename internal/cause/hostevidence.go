@@ -277,7 +277,7 @@ func socketTestimony(row *Row, path string) finding {
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."
 	default:
 		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over from a process that has ended")
-		f.undecided = "whether the application was stopped or crashed can't be told from here: its log tells"
+		f.undecided = "whether the application was stopped, crashed, or listens elsewhere now can't be told from here: its log, and ss -xl where it runs, tell"
 		f.advice = "Start the application, so that it makes its socket anew."
 		if host.InContainer() {
 			f.advice = adviceMount

@@ -221,7 +221,7 @@ func fastCGICause(t *try) finding {
 	}
 	if strings.HasPrefix(t.text(), "fcgi: ") {
 		return found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err)).
-			leavesOpen("whether the port or FastCGI is the wrong one can't be told from here: what this port is for tells")
+			leavesOpen("whether the port or FastCGI is the wrong one, or a FastCGI server writes broken records, can't be told from here: what this port is for tells")
 	}
 	return nothing
 }

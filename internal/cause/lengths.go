@@ -39,8 +39,9 @@ func beyondCause(t *try) finding {
 		return f.advise(adviceSecondAnswer)
 	}
 	if junk, ok := beforeStatusLine(t); ok {
-		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+saidToAnother(junk)).at(phase).
-			leavesOpen("whether what came belongs to the answer before, whose length or body is wrong then, or is an answer to this request without its header can't be told from here: asking the application directly tells")
+		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+saidToAnother(junk)).at(phase)
+		f.summary = "{upstream} sent something where its answer should begin: most likely the rest of the answer before, on the same connection."
+		f = f.leavesOpen("whether what came belongs to the answer before, whose length or body is wrong then, or is an answer to this request without its header can't be told from here: asking the application directly tells")
 		if before != nil {
 			f.evidence = append(f.evidence, beforeLine(before))
 		}

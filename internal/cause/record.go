@@ -203,6 +203,8 @@ func sentBy(a *listen.Attempt) failure.Sent {
 	case certificateRefused(a.Err), refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
 		// HTTP/3 tries again by itself only what was rejected, or not sent.
 		return failure.SentNo
+	case a.Protocol == protocolFastCGI && strings.HasPrefix(innermost(a.Err), "fcgi: "):
+		return failure.SentMaybe // what came is no answer of FastCGI's
 	case fastCGICause(&try{Attempt: a, err: a.Err, protocol: a.Protocol}).is():
 		return failure.SentYes // FastCGI has no first byte, but this is of an answer
 	case nothingSent(a):

@@ -194,7 +194,7 @@ var UpstreamsFull = &Row{
 	Meaning:      "At least one upstream is healthy, but has as many requests in flight as it may have, and all others are full or unhealthy. Nobody was tried.",
 	RecognisedBy: "reverse_proxy chose nobody, and at least one upstream of the pool had reached unhealthy_request_count; the record lists each one's reason.",
 	Witnesses:    []Witness{WitnessAsked},
-	Undecided:    "whether more visitors or slower answers fill the slots can't be told from here: the application's own times tell",
+	Undecided:    "whether more visitors, slower answers, or a limit that is too low fill the slots can't be told from here: the application's own times tell",
 	UsualReasons: []string{
 		"more visitors than usual, or a slow application whose requests pile up",
 		"unhealthy_request_count is lower than what the application can do",
