@@ -29,12 +29,12 @@ func TestWordsOfARecord(t *testing.T) {
 		{
 			// It may have crashed upon the request: nothing says that nobody worked on it.
 			fault: "closed_unanswered",
-			says:  []string{"Ask it from ", "curl -v http://127.0.0.1:", "a crash upon this request", "maybe:"},
+			says:  []string{"ask it from ", "curl -v http://127.0.0.1:", "a crash upon this request", "maybe:"},
 			not:   []string{"nothing worked on the request"},
 		},
 		{
 			fault: "reset_unanswered",
-			says:  []string{"Ask it from ", "curl -v http://127.0.0.1:"},
+			says:  []string{"ask it from ", "curl -v http://127.0.0.1:"},
 			not:   []string{"nothing worked on the request"},
 		},
 		{

@@ -129,7 +129,7 @@ func otherThere(t *try, f finding) finding {
 	case t.TLS:
 		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside"))).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
-		return f.advise(capital(askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone"))).leavesOpen(byHand(t))
+		return f.advise(first(t) + askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone")).leavesOpen(byHand(t))
 	}
 	if kind := kindOf(t.Attempt); kind != "" {
 		f.side = failure.SideProxy
@@ -138,7 +138,15 @@ func otherThere(t *try, f finding) finding {
 		}
 		return f.advise(kind + " If it is the application's, " + askIt(t, handsOn, tlsPort)).leavesOpen(byHand(t))
 	}
-	return f.advise(capital(askIt(t, handsOn, tlsPort, otherPort))).leavesOpen(byHand(t))
+	return f.advise(first(t) + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(byHand(t))
+}
+
+// first is what comes before asking by hand: who read the request may have logged it.
+func first(t *try) string {
+	if closedInOrder(t) {
+		return "Look at the log of what listens on {address} at this time: it closed in good order. If that has nothing of this, "
+	}
+	return "Look what listens on {address}, and "
 }
 
 // askIt is the first step where nothing that came tells: to ask the upstream by hand. What

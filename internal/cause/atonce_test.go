@@ -43,7 +43,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 	}{
 		{
 			name: "at once, never answered", took: millisecond, before: never, cause: ClosedBeforeResponse,
-			says: []string{"Ask it from ", "(curl -v http://10.0.0.7:8080/)", "published Docker port", "https://", "php_fastcgi", "a crash upon this request", "had not answered anything before this request, since this Caddy began"}, not: []string{"nothing worked", "X-Forwarded-Proto"},
+			says: []string{"ask it from ", "(curl -v http://10.0.0.7:8080/)", "published Docker port", "https://", "php_fastcgi", "a crash upon this request", "had not answered anything before this request, since this Caddy began"}, not: []string{"nothing worked", "X-Forwarded-Proto"},
 		},
 		{name: "the same, reset", took: millisecond, before: never, err: reset, cause: ResetBeforeResponse, says: []string{"(curl -v http://10.0.0.7:8080/)", "published Docker port"}, not: []string{"killed", "nothing worked"}},
 		{name: "a TLS port", took: millisecond, before: never, change: on("8443"), cause: ClosedBeforeResponse, side: failure.SideProxy, says: []string{"Write https:// in front", "Docker"}, not: []string{"(https://)"}},

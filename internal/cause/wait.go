@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
 // roundTrip is the least that is granted to a round trip, where a reused
@@ -115,8 +116,18 @@ func unasked(t *try) finding {
 // adviceScriptEnded is for FastCGI, where php-fpm ends a worker without a word.
 const adviceScriptEnded = "Look at the log of php-fpm at this time: a script that ran longer than request_terminate_timeout, a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."
 
+// closedInOrder says that the other end had read all of the request when it closed: who
+// closes with something unread makes the system send a reset (RFC 2525 section 2.17).
+func closedInOrder(t *try) bool {
+	link := linkOf(t.Attempt)
+	return link != nil && link.End == listen.EndClosed && written(t.Attempt) && !t.TLS && !isHTTP2(t)
+}
+
 func closedCause(t *try) finding {
 	f := found(ClosedBeforeResponse, sentPROXY(t)...)
+	if closedInOrder(t) {
+		f.evidence = append(f.evidence, "it closed in good order, without a reset, as does who has read all that was sent")
+	}
 	if t.protocol == protocolFastCGI { // which has no connection to tell of
 		f.evidence = append(f.evidence, "the connection was closed, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
 	}
