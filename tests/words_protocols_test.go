@@ -101,7 +101,7 @@ func TestWordsOfProtocols(t *testing.T) {
 			// What the client got is whole by its length; no other request was hurt yet.
 			fault: "length_too_short",
 			says:  []string{"the client got as much as was announced, and not the rest", "in bytes and not in characters"},
-			not:   []string{"spoils", "204", "HEAD"},
+			not:   []string{"spoils", "with 204", "HEAD"},
 		},
 
 		// Where nothing can be below a file, starting the application does not help.

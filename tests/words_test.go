@@ -101,7 +101,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{
 			fault: "status_000",
 			says:  []string{"answered with the status 000", "from 200 to 599", `the answer begins with "HTTP/1.1 000 Nothing"`},
-			not:   []string{"999"},
+			not:   []string{"to 999"},
 		},
 		{
 			fault: "fastcgi_backlog_full",
