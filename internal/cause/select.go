@@ -32,6 +32,11 @@ func selectCause(h *listen.Heard) finding {
 			}
 			return f.leavesOpen(openResolver)
 		}
+		if s.Source == "multi" || strings.HasPrefix(s.Source, "multi ") {
+			return found(UpstreamsMissing, "dynamic multi returned none: it passes over a source of its own that fails").
+				advise("Look in Caddy's log for errors of the sources in dynamic multi, and at what they return.").
+				leavesOpen("whether their lookups failed or gave nobody can't be told from here: Caddy's log tells")
+		}
 		if s.Source != "" {
 			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")
 		}
