@@ -122,6 +122,8 @@ func TestDetailsStrangers(t *testing.T) {
 		"the fingerprint of nothing":    {matcher: `vars {http.request.tls.client.fingerprint} ` + hashOfNothing, wantErr: nothing},
 		"the same in an expression":     {matcher: expression(`{http.request.tls.client.fingerprint} == "` + hashOfNothing + `"`), wantErr: nothing},
 		"it among others":               {matcher: expression(`{http.request.tls.client.fingerprint} in ["` + strings.Repeat("ab", 32) + `", "` + hashOfNothing + `"]`), wantErr: nothing},
+		"an upstream's address":         {matcher: `vars {http.reverse_proxy.upstream.host} 127.0.0.1`, wantErr: nothing},
+		"an upstream's port or another": {matcher: expression(`remote_ip("10.20.0.0/16") || {http.reverse_proxy.upstream.port} == "1"`), wantErr: nothing},
 		"a whole fingerprint":           {matcher: `vars {http.request.tls.client.fingerprint} ` + strings.Repeat("ab", 32)},
 		"whole ones in an expression":   {matcher: expression(`{http.request.tls.client.fingerprint} in ["` + strings.Repeat("ab", 32) + `", "` + strings.Repeat("cd", 32) + `"]`)},
 		"an address's first bit":        {matcher: `vars {http.request.remote.host/1} 0.0.0.0/1`, wantErr: nothing},

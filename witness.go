@@ -236,7 +236,7 @@ func (w witness) variable(name string) testimony {
 
 // aside are the beginnings of placeholders that say nothing of who the client is.
 var aside = []string{
-	"http.request.", "http.regexp.", "http.matchers.", "http.error", "http.response.", "http.intercept.",
+	"http.request.", "http.regexp.", "http.matchers.", "http.error", "http.response.", "http.intercept.", "http.reverse_proxy.",
 	"http.shutting_down", "http.time_until_shutdown", "http.upstream_diagnostics.", "time.", "env.", "file.", "system.",
 }
 

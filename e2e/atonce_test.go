@@ -126,7 +126,7 @@ pm.max_children = 1
 	ends := func(advice func(*testing.T, *failure.Failure)) want {
 		return want{
 			status: 502, cause: "closed_before_response|reset_before_response", phase: failure.PhaseWait, side: failure.SideUpstream,
-			outcome: failure.Failed, sent: "no|maybe", evidence: []string{`has not answered anything since`}, also: advice,
+			outcome: failure.Failed, sent: "no|maybe", evidence: []string{`had not answered anything before this request`}, also: advice,
 		}
 	}
 	runAll(t, c, []scenario{

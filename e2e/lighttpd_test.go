@@ -91,7 +91,7 @@ $SERVER["socket"] == %q { ssl.engine = "enable" ssl.pemfile = %q }
 			name: "FastCGI to its HTTP port", visit: visit{path: "/fastcgi"},
 			wanted: want{
 				status: 502, cause: "fastcgi_malformed", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-				outcome: failure.Failed, sent: failure.SentYes, also: advised("without transport fastcgi"),
+				outcome: failure.Failed, sent: failure.SentMaybe, also: advised("without transport fastcgi"),
 			},
 		},
 		{name: "its own upstream is down", visit: visit{path: "/down"}, wanted: answered},

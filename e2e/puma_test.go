@@ -51,7 +51,7 @@ func TestPuma(t *testing.T) {
 			wanted: want{
 				status: 504, cause: "response_timeout", phase: failure.PhaseWait, side: failure.SideUpstream,
 				outcome: failure.Failed, sent: failure.SentMaybe,
-				evidence: []string{`^this upstream has not answered anything since this Caddy began$`}, also: advised("speaks TLS (https://)"),
+				evidence: []string{`^this upstream had not answered anything before this request, since this Caddy began$`}, also: advised("speaks TLS (https://)"),
 			},
 		},
 		{name: "fine over TLS", visit: visit{path: "/tls/"}, wanted: want{status: 200}, body: "fine"},

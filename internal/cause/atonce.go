@@ -117,8 +117,9 @@ func otherThere(t *try, f finding) finding {
 		return f.advise("Let the application listen on " + to + ", which is 0.0.0.0 seen from inside its container and not 127.0.0.1, or publish the port on which it does: docker-proxy accepts whether anybody listens there or not. If it does listen, " + askIt(t, tlsPort, otherPort)).leavesOpen(byHand(t))
 	}
 	switch {
-	case nothingSent(t.Attempt) && !proxied && t.protocol != protocolFastCGI:
-		return f.advise(adviceAtAccept).leavesOpen(openAtAccept)
+	case nothingSent(t.Attempt) && !proxied && !t.TLS && t.protocol != protocolFastCGI:
+		return f.advise("Look what listens on {address}: it ended this before anything was sent. Most likely nothing works behind it (a published Docker port, a tunnel or a balancer whose target is gone); else look in its log for a restart, a limit on connections, or a list of addresses that it takes connections from.").
+			leavesOpen(openAtAccept)
 	case t.protocol == protocolFastCGI && strings.HasPrefix(t.Network, "unix"):
 		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).").
 			leavesOpen("php-fpm whose worker crashes, and a server that speaks no FastCGI, look the same from here: php-fpm's log, and what listens there (ss -xlp), tell")
@@ -201,7 +202,7 @@ func publishedTo(t *try) string {
 
 // adviceNoFastCGI is for a port of FastCGI that has never answered. php-fpm logs whom it
 // refuses; a server that speaks HTTP would mostly answer something.
-const adviceNoFastCGI = "Look what listens on {address} (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too. If it is php-fpm, the log of php-fpm says whether it refused this client (listen.allowed_clients) or a worker crashed; if it is something else, correct the port (reverse_proxy without FastCGI for a server that speaks HTTP)."
+const adviceNoFastCGI = "Look what listens on {address} (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too. If it is php-fpm, the log of php-fpm says whether it refused this client (listen.allowed_clients), or what became of its worker; if it is something else, correct the port (reverse_proxy without FastCGI for a server that speaks HTTP)."
 
 // What mostly ends a connection at once.
 const (

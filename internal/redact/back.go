@@ -24,6 +24,8 @@ type back struct {
 	// asked are the credentials, the query, the cookies and the client's own fields. They
 	// are looked for where an upstream is quoted, for they may have words of ours in them.
 	asked *grams
+	// literal is the same as it came: some parts of it are shorter when they are decoded.
+	literal *grams
 	// shown is what the record has of the request anyway.
 	shown string
 }
@@ -56,7 +58,7 @@ func (s *Sent) back() *back {
 			asked = append(asked, values...)
 		}
 	}
-	return &back{gramsOf(foldAll(asked)), c.shown}
+	return &back{gramsOf(foldAll(asked, fold)), gramsOf(foldAll(asked, lowered)), c.shown}
 }
 
 // openFields are those that say what is asked for and how, and openBeginnings how others
@@ -112,7 +114,10 @@ func (b *back) takeOut(text *string, quoted bool) {
 
 // without takes out of a text what it has in common with these secrets.
 func (b *back) without(text string) string {
-	secrets := b.asked
+	return b.withoutCommon(b.withoutCommon(text, b.asked, fold), b.literal, lowered)
+}
+
+func (b *back) withoutCommon(text string, secrets *grams, fold func(text string) (folded string, at []int)) string {
 	if len(secrets.text) < minCommonBytes || len(text) < minCommonBytes {
 		return text
 	}
@@ -241,7 +246,17 @@ func fold(text string) (folded string, at []int) {
 	return string(b), at
 }
 
-func foldAll(texts []string) string {
+// lowered makes equal what is the same in capitals or not.
+func lowered(text string) (folded string, at []int) {
+	b, at := []byte(text), make([]int, len(text)+1)
+	for i, letter := range b {
+		b[i], at[i] = lower(letter), i
+	}
+	at[len(text)] = len(text)
+	return string(b), at
+}
+
+func foldAll(texts []string, fold func(text string) (folded string, at []int)) string {
 	var all strings.Builder
 	for _, text := range texts {
 		if all.Len()+len(text) > maxSentBytes {

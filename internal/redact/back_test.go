@@ -23,6 +23,7 @@ func TestWhatComesBack(t *testing.T) {
 	r.Header.Set("Cookie", "theme=dark; sid="+session)
 	r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("joe:"+password)))
 	r.Header.Set("Referer", "https://shop.example/?back=SECRETref12")
+	r.Header.Set("X-Short", "U1f%cdxDE")
 	r.Header.Set("Upgrade", "proxmox-backup-protocol-h2")
 	owners := http.Header{"X-Upstream-Token": {"SECRETown12345"}}
 
@@ -51,6 +52,7 @@ func TestWhatComesBack(t *testing.T) {
 		{"the password", quoted("user joe, " + password), quoted("user joe, REDACTED")},
 		{"the password, encoded", quoted(url.QueryEscape(password)), quoted("REDACTED")},
 		{"where it came from", quoted("from SECRETref12"), quoted("from REDACTED")},
+		{"what is shorter decoded", quoted("got U1f%cdxDE"), quoted("got REDACTED")},
 		{"the owner's own", quoted("bad token SECRETown12345"), quoted("bad token REDACTED")},
 		{"what the record shows", quoted("https://shop.example"), quoted("https://shop.example")},
 		{"what is asked of the connection", quoted("proxmox-backup-protocol-h2"), quoted("proxmox-backup-protocol-h2")},
