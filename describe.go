@@ -45,9 +45,9 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Own()
 }
 
-// takeOutSent takes out of a record what the client sent and a placeholder made a part
-// of where its request was led to, or an upstream sent back. fields are the header that came; nil where nobody kept
-// it.
+// takeOutSent takes out of a record what the client sent and a placeholder made a part of
+// where its request was led to, or an upstream sent back. fields are the header that came;
+// nil where nobody kept it.
 func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen.Heard, f *failure.Failure) {
 	value := func(placeholder string) string {
 		repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

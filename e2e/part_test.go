@@ -310,3 +310,13 @@ http {
 `, dir, directives))
 	startPart(t, dir, nginx, "-p", dir, "-c", config, "-e", "stderr").listening(t, "tcp", address)
 }
+
+// haproxyServes is what a haproxy.cfg begins with that answers requests itself.
+const haproxyServes = `
+global
+	maxconn 64
+defaults
+	mode http
+	timeout client 5s
+	timeout server 5s
+	timeout connect 1s`

@@ -28,14 +28,7 @@ var plainServers = []struct {
 	{"haproxy", func(t *testing.T) string {
 		t.Helper()
 		haproxy, dir, address := program(t, "haproxy", "haproxy"), workDir(t), freeAddress(t)
-		startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
-global
-	maxconn 64
-defaults
-	mode http
-	timeout client 5s
-	timeout server 5s
-	timeout connect 1s
+		startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(haproxyServes+`
 frontend plain
 	bind %s
 	http-request return status 200

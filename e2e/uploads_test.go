@@ -160,14 +160,7 @@ func TestUploadRefusedUnread(t *testing.T) {
 	startPart(t, dir, gunicorn, "--bind", address["gunicorn-tls"], "--keyfile", key, "--certfile", cert, "refuses:application").listening(t, "tcp", address["gunicorn-tls"])
 	startPart(t, dir, program(t, "nodejs", "node", "nodejs"), write(t, filepath.Join(dir, "refuses.js"), refusingNode),
 		strconv.Itoa(portOf(t, address["node"])), strconv.Itoa(portOf(t, address["node-tls"])), key, cert).listening(t, "tcp", address["node-tls"])
-	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
-global
-	maxconn 64
-defaults
-	mode http
-	timeout client 5s
-	timeout server 5s
-	timeout connect 1s
+	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(haproxyServes+`
 frontend certificate
 	bind %s ssl crt %s ca-file %s verify required
 	http-request return status 200

@@ -44,14 +44,7 @@ func TestWhatServersWant(t *testing.T) {
 	server { listen %[7]s http2; return 200 fine; }`, cert, key, nginxPlain, nginxTLS, nginxNames, nginxPROXY, nginxH2))
 
 	haproxyNames, haproxyTLS := address(), address()
-	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
-global
-	maxconn 64
-defaults
-	mode http
-	timeout client 5s
-	timeout server 5s
-	timeout connect 1s
+	startPart(t, dir, haproxy, "-db", "-f", write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(haproxyServes+`
 frontend names
 	bind %[1]s ssl crt %[3]s strict-sni
 	http-request return status 200

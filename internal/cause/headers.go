@@ -555,7 +555,7 @@ var TLSExpected = &Row{
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
 	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells",
+	Undecided:    undecidedPort,
 	UsualReasons: []string{
 		"port 443 or 8443 without https:// in reverse_proxy",
 		"the application turned TLS on",

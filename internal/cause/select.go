@@ -127,6 +127,9 @@ const ofTheRequest = "the placeholder is of the request: unless something in fro
 // openPlaceholder is for where nothing tells what a placeholder gave.
 const openPlaceholder = "whether the placeholder gave nothing, or something that is not one host and port, can't be told from here: what sets it tells"
 
+// advicePlaceholderEmpty is for an address of which a placeholder left nothing.
+const advicePlaceholderEmpty = "Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty."
+
 // emptyCause is that of an address that lacks its host or its port.
 func emptyCause(a *listen.Attempt) finding {
 	f := found(DialAddressInvalid, "the address that was dialled: "+quote([]byte(a.Address)))
@@ -142,10 +145,10 @@ func emptyCause(a *listen.Attempt) finding {
 	switch {
 	case err == nil && host == "" && noPort:
 		f.evidence = append(f.evidence, "it has no host and no port: the placeholder gave nothing for this request")
-		return f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty.")
+		return f.advise(advicePlaceholderEmpty)
 	case a.Address == "":
 		f.evidence = append(f.evidence, "the placeholder gave nothing for this request")
-		return f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy: give it a default, or refuse requests for which it is empty.")
+		return f.advise(advicePlaceholderEmpty)
 	case err == nil && host == "":
 		f.evidence = append(f.evidence, "it has a port, and no host")
 	case err == nil && noPort:

@@ -445,7 +445,7 @@ var TLSNotSpoken = &Row{
 	Meaning:      "Caddy began a TLS handshake, and what came back is no TLS: the port speaks something else.",
 	RecognisedBy: "The first bytes of the answer are no TLS record; the evidence quotes them, so that it shows what speaks there.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells",
+	Undecided:    undecidedPort,
 	UsualReasons: []string{
 		"https:// for a port that speaks plain HTTP",
 		"port 443 in the address of an upstream without TLS",

@@ -290,15 +290,27 @@ var KeepaliveRace = &Row{
 	},
 }
 
+// undecidedEnd, undecidedWait and undecidedPort are what rows that differ in other things
+// leave open alike; adviceLookAtLog is for whichever way an upstream ends a request.
+const (
+	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells"
+	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells"
+	undecidedPort   = "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells"
+	adviceLookAtLog = "Look at the application's log at this time for a crash, a killed worker or a time limit of its own."
+)
+
+// rivalDocker is what ends a connection at once, each time.
+var rivalDocker = Rival{"a published Docker port behind which nothing listens", "nothing from here, but it ends at once and each time: docker-proxy takes the connection before it knows; look whether the application listens on 0.0.0.0 and that port in its container"}
+
 var ClosedBeforeResponse = &Row{
 	Name: "closed_before_response", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
 	Phase: failure.PhaseWait, Side: failure.SideUpstream,
 	Summary:      "{upstream} closed the connection without an answer.",
-	Advice:       "Look at the application's log at this time for a crash, a killed worker or a time limit of its own.",
+	Advice:       adviceLookAtLog,
 	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
 	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
 	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
-	Undecided:    "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells",
+	Undecided:    undecidedEnd,
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed for its time or its memory",
 		"nginx's return 444 for a Host that it does not know, an application that wants X-Forwarded-Proto https, or a firewall in its own server",
@@ -323,7 +335,7 @@ var ClosedBeforeResponse = &Row{
 		{"fastcgi_malformed", "the error is end of file"},
 		{"a PROXY protocol header that is missing or not expected", "nothing from here: look at proxy_protocol on both sides"},
 		{"tls_renegotiation_refused", "the error is not that Caddy refused a renegotiation"},
-		{"a published Docker port behind which nothing listens", "nothing from here, but it ends at once and each time: docker-proxy takes the connection before it knows; look whether the application listens on 0.0.0.0 and that port in its container"},
+		rivalDocker,
 	},
 }
 
@@ -331,11 +343,11 @@ var ResetBeforeResponse = &Row{
 	Name: "reset_before_response", Category: failure.CategoryInterrupted, ProxyError: "connection_terminated",
 	Phase: failure.PhaseWait, Side: failure.SideUpstream,
 	Summary:      "{upstream} reset the connection without an answer.",
-	Advice:       "Look at the application's log at this time for a crash, a killed worker or a time limit of its own.",
+	Advice:       adviceLookAtLog,
 	Meaning:      "The upstream, or something on the way, reset the connection without a byte of an answer.",
 	RecognisedBy: "ECONNRESET, EPIPE or ECONNABORTED after the request was written, on a connection that was new, or that died later than one round trip after the request.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel, WitnessPast, WitnessReceived},
-	Undecided:    "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells",
+	Undecided:    undecidedEnd,
 	UsualReasons: []string{
 		"the application's process was killed with the request unread",
 		"a published Docker port, a tunnel or a balancer whose target has gone",
@@ -357,7 +369,7 @@ var ResetBeforeResponse = &Row{
 		{"connection_lost", "errno is not ETIMEDOUT or EHOSTUNREACH"},
 		{"http_version_mismatch", "nothing from here: a server that speaks HTTP/2 alone may reset what it cannot read"},
 		{"a firewall that resets connections", "nothing from here: capture on the upstream's machine"},
-		{"a published Docker port behind which nothing listens", "nothing from here, but it ends at once and each time: docker-proxy takes the connection before it knows; look whether the application listens on 0.0.0.0 and that port in its container"},
+		rivalDocker,
 	},
 }
 
@@ -402,7 +414,7 @@ var ResponseTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream did not send a whole response header in time. It may still be working on it.",
 	RecognisedBy: "The transport's timer for the response header ran out (response_header_timeout). The phase is headers if a byte had come.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells",
+	Undecided:    undecidedWait,
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"all workers are busy, and the request waits in the application's queue",
@@ -431,7 +443,7 @@ var ReadTimeout = &Row{
 	Meaning:      "The request was sent, and the upstream sent nothing for as long as Caddy waits for each read. It may still be working on it.",
 	RecognisedBy: "Reading from the upstream's connection timed out (read_timeout) before there was a whole response header. FastCGI's read_timeout is found so, too.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells",
+	Undecided:    undecidedWait,
 	UsualReasons: []string{
 		"a slow query, a lock, or a service that the application waits for",
 		"an event stream or long poll with a pause longer than the limit",
