@@ -20,7 +20,7 @@ type Listener struct {
 
 // Full says that as many wait as may. One that has just been taken away leaves room for
 // one more, which is filled as soon as anybody tries again.
-func (l Listener) Full() bool { return l.Waiting > 0 && l.Waiting >= l.Backlog }
+func (l Listener) Full() bool { return l.Backlog >= 0 && l.Waiting > 0 && l.Waiting >= l.Backlog }
 
 // Serves says whether who listens there is reached at address.
 func (l Listener) Serves(address netip.Addr) bool {

@@ -37,8 +37,19 @@ func table(path string, headings int) iter.Seq[[]string] {
 	}
 }
 
-// listening lists who listens on TCP; those that listen come first in these tables.
+// listening lists who listens on TCP. The kernel's table is for where its socket
+// diagnosis is not to be had: to read it takes it milliseconds, because it looks for
+// connections in all of a large hash table.
 func listening() (found []Listener, ok bool) {
+	if found, ok = diagnosedListeners(); ok {
+		return found, true
+	}
+	return tabledListeners()
+}
+
+// tabledListeners lists who listens on TCP, as the kernel's tables have it: not how many
+// each lets wait.
+func tabledListeners() (found []Listener, ok bool) {
 	const stateListen = "0A" // TCP_LISTEN (linux/net/tcp_states.h)
 	for _, path := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
 		for fields := range table(path, 1) {
@@ -53,12 +64,6 @@ func listening() (found []Listener, ok bool) {
 			_, waiting, _ := strings.Cut(fields[4], ":")
 			n, _ := strconv.ParseUint(waiting, 16, 31) // the field is the kernel's own
 			found = append(found, Listener{Address: address, Waiting: int(n), Backlog: -1, inode: fields[9]})
-		}
-	}
-	limits := backlogs()
-	for i := range found {
-		if limit, known := limits[found[i].inode]; known {
-			found[i].Backlog = limit
 		}
 	}
 	return found, ok

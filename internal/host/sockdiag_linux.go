@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"strconv"
 	"syscall"
 )
@@ -11,32 +12,37 @@ const (
 	sockDiagByFamily = 20
 	requestSize      = 56 // inet_diag_req_v2
 	answerSize       = 72 // inet_diag_msg
+	portAt           = 4
+	addressAt        = 8
+	rqueueAt         = 56
 	wqueueAt         = 60
 	inodeAt          = 68
 	listenState      = 10 // TCP_LISTEN
 	maxAnswers       = 64
 )
 
-// backlogs are how many connections each TCP socket that is listened on lets wait, by its
-// inode; none where the kernel doesn't say.
-func backlogs() map[string]int {
-	found := make(map[string]int)
+// diagnosedListeners lists who listens on TCP, as the kernel's socket diagnosis has it; ok
+// is false where that doesn't answer.
+func diagnosedListeners() (found []Listener, ok bool) {
 	for _, family := range []byte{syscall.AF_INET, syscall.AF_INET6} {
-		askBacklogs(family, found)
+		if found, ok = askListeners(family, found); !ok {
+			return nil, false
+		}
 	}
-	return found
+	return found, true
 }
 
-func askBacklogs(family byte, found map[string]int) {
+// askListeners adds those of a family to found; ok says that it has all of them.
+func askListeners(family byte, found []Listener) (all []Listener, ok bool) {
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_INET_DIAG)
 	if err != nil {
-		return
+		return found, false
 	}
 	defer syscall.Close(fd)
 	// The kernel answers at once; should it not, nothing is known.
 	patience := syscall.NsecToTimeval(100e6)
 	if syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &patience) != nil {
-		return
+		return found, false
 	}
 	message := make([]byte, syscall.SizeofNlMsghdr+requestSize)
 	binary.NativeEndian.PutUint32(message, uint32(len(message)))
@@ -46,26 +52,43 @@ func askBacklogs(family byte, found map[string]int) {
 	message[syscall.SizeofNlMsghdr+1] = syscall.IPPROTO_TCP
 	binary.NativeEndian.PutUint32(message[syscall.SizeofNlMsghdr+4:], 1<<listenState)
 	if syscall.Sendto(fd, message, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}) != nil {
-		return
+		return found, false
 	}
 	answer := make([]byte, 32<<10)
 	for range maxAnswers {
 		n, _, err := syscall.Recvfrom(fd, answer, 0)
 		if err != nil {
-			return
+			return found, false
 		}
 		messages, err := syscall.ParseNetlinkMessage(answer[:n])
 		if err != nil {
-			return
+			return found, false
 		}
 		for _, m := range messages {
 			switch {
-			case m.Header.Type == syscall.NLMSG_DONE, m.Header.Type == syscall.NLMSG_ERROR:
-				return
+			case m.Header.Type == syscall.NLMSG_DONE:
+				return found, true
+			case m.Header.Type == syscall.NLMSG_ERROR:
+				return found, false
 			case len(m.Data) >= answerSize:
-				inode := binary.NativeEndian.Uint32(m.Data[inodeAt:])
-				found[strconv.FormatUint(uint64(inode), 10)] = int(binary.NativeEndian.Uint32(m.Data[wqueueAt:]))
+				found = append(found, listenerOf(m.Data))
 			}
 		}
+	}
+	return found, false
+}
+
+// listenerOf reads an answer of the socket diagnosis. Of who listens, the two queues are
+// how many wait to be accepted and how many may (linux/net/ipv4/tcp_diag.c).
+func listenerOf(answer []byte) Listener {
+	address := netip.AddrFrom4([4]byte(answer[addressAt:]))
+	if answer[0] == syscall.AF_INET6 {
+		address = netip.AddrFrom16([16]byte(answer[addressAt:])).Unmap()
+	}
+	return Listener{
+		Address: netip.AddrPortFrom(address, binary.BigEndian.Uint16(answer[portAt:])),
+		Waiting: int(binary.NativeEndian.Uint32(answer[rqueueAt:])),
+		Backlog: int(binary.NativeEndian.Uint32(answer[wqueueAt:])),
+		inode:   strconv.FormatUint(uint64(binary.NativeEndian.Uint32(answer[inodeAt:])), 10),
 	}
 }
