@@ -60,13 +60,15 @@ func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen
 	if fields == nil {
 		fields = r.Header
 	}
-	came := redact.Came{Request: r, Fields: fields, ClientIP: clientIP(r), Kept: &f.Request}
-	for i := range heard.Attempts {
-		if asked := heard.Attempts[i].Request; asked != nil {
-			came.SentOn = append(came.SentOn, asked.Header)
+	sent := h.redact.Sent(func() redact.Came {
+		came := redact.Came{Request: r, Fields: fields, ClientIP: clientIP(r), Kept: &f.Request}
+		for i := range heard.Attempts {
+			if asked := heard.Attempts[i].Request; asked != nil {
+				came.SentOn = append(came.SentOn, asked.Header)
+			}
 		}
-	}
-	sent := h.redact.Sent(came, value)
+		return came
+	}, value)
 	source := heard.Selection.Source
 	_, name, named := strings.Cut(source, " ")
 	sent.Add(name, "", "")
@@ -84,8 +86,7 @@ func (h *Handler) takeOutSent(r *http.Request, fields http.Header, heard *listen
 		if _, proxy, ok := strings.Cut(a.ForwardProxy, "://"); ok && !a.FromEnvironment {
 			sent.AddUnknown(proxy)
 		}
-		var unparsed *url.Error
-		if errors.As(a.Err, &unparsed) && unparsed.Op == "parse" {
+		if unparsed, ok := errors.AsType[*url.Error](a.Err); ok && unparsed.Op == "parse" {
 			sent.AddUnparsed(unparsed.URL)
 		}
 	}

@@ -15,7 +15,7 @@ type try struct {
 	*listen.Attempt
 	// err is the exact error; where no ear heard it, the one that came up.
 	err error
-	// end is when the attempt was over, or the request if it wasn't.
+	// end is when it was over (see endOf).
 	end time.Duration
 	// clock is when the request came.
 	clock time.Time
@@ -33,13 +33,18 @@ type try struct {
 	client *listen.Client
 }
 
+// endOf is when an attempt was over, or the request if it wasn't.
+func endOf(h *listen.Heard, a *listen.Attempt) time.Duration {
+	if a.End == 0 {
+		return max(h.Duration, a.Start)
+	}
+	return a.End
+}
+
 func tryOf(h *listen.Heard, a *listen.Attempt) *try {
-	t := &try{Attempt: a, err: a.Err, end: a.End, clock: h.Start, protocol: a.Protocol, client: &h.Client}
+	t := &try{Attempt: a, err: a.Err, end: endOf(h, a), clock: h.Start, protocol: a.Protocol, client: &h.Client}
 	if h.Selection.Limits == a.Limits {
 		t.source = h.Selection.Resolvers
-	}
-	if t.end == 0 {
-		t.end = max(h.Duration, a.Start)
 	}
 	switch {
 	case errors.Is(t.err, listen.ErrNotHeard):

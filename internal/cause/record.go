@@ -133,6 +133,9 @@ func requestSent(h *listen.Heard, focus *listen.Attempt, elsewhere listen.Reach)
 
 // sentElsewhere is the evidence for a request_sent that no attempt of the record shows.
 func sentElsewhere(h *listen.Heard, focus *listen.Attempt) []string {
+	if h.Elsewhere == (listen.Reach{}) {
+		return nil
+	}
 	sent := requestSent(h, focus, h.Elsewhere)
 	switch {
 	case sent == requestSent(h, focus, listen.Reach{}):
@@ -177,6 +180,8 @@ func sentBefore(h *listen.Heard, v verdict) []string {
 // sentBy says whether the request reached the upstream in one attempt.
 func sentBy(a *listen.Attempt) failure.Sent {
 	switch {
+	case a.FirstByte == 0 && !a.HasAnswer() && neverDialled(a): // most are of these, and need no reading of texts
+		return failure.SentNo
 	case neverNamed(a) && (a.HasAnswer() || a.FirstByte > 0):
 		return failure.SentMaybe // somebody has it, and nobody knows who
 	case unprocessed(a):
@@ -198,7 +203,7 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentMaybe // what came is no answer to it
 	case a.FirstByte > 0:
 		return failure.SentYes
-	case a.Connection == nil && a.DialErr, a.Connection == nil && a.Exact && a.Protocol == protocolHTTP3, refusedUnsent(a):
+	case a.Connection == nil && a.Exact && a.Protocol == protocolHTTP3, refusedUnsent(a):
 		return failure.SentNo
 	case certificateRefused(a.Err), refusedUnprocessed(a.Err), a.Silent && a.Protocol == protocolHTTP3:
 		// HTTP/3 tries again by itself only what was rejected, or not sent.
@@ -219,6 +224,11 @@ func sentBy(a *listen.Attempt) failure.Sent {
 		return failure.SentNo
 	}
 	return failure.SentMaybe // hooks can be missing
+}
+
+// neverDialled says that no connection came about at all. FastCGI tells of none.
+func neverDialled(a *listen.Attempt) bool {
+	return a.Connection == nil && (a.DialErr || a.Dialing != nil && a.Protocol != protocolFastCGI && !dialled(a))
 }
 
 // saidHTTP1 says that HTTP/1 came over a new connection over which HTTP/2 was spoken.
@@ -667,13 +677,25 @@ func fill(words, upstream, address string, limit *failure.Limit) string {
 func ms(d time.Duration) string {
 	switch {
 	case d >= time.Second:
-		return strconv.FormatFloat(float64(d.Round(100*time.Millisecond))/float64(time.Second), 'f', -1, 64) + " s"
+		return decimal(d.Round(100*time.Millisecond), time.Second) + " s"
 	case d >= 10*time.Millisecond:
-		return strconv.FormatInt(d.Round(time.Millisecond).Milliseconds(), 10) + " ms"
+		return decimal(d.Round(time.Millisecond), time.Millisecond) + " ms"
 	case d < 100*time.Microsecond: // else nothing would seem to have passed
-		return strconv.FormatFloat(float64(d.Round(time.Microsecond))/float64(time.Millisecond), 'f', -1, 64) + " ms"
+		return decimal(d.Round(time.Microsecond), time.Millisecond) + " ms"
 	}
-	return strconv.FormatFloat(float64(d.Round(100*time.Microsecond))/float64(time.Millisecond), 'f', -1, 64) + " ms"
+	return decimal(d.Round(100*time.Microsecond), time.Millisecond) + " ms"
+}
+
+// decimal writes how many units there are in d, which is not negative and has not more
+// than nine decimals of them; a unit is a power of ten. Of floating numbers, each record
+// would have several.
+func decimal(d, unit time.Duration) string {
+	whole := strconv.FormatInt(int64(d/unit), 10)
+	if d%unit == 0 {
+		return whole
+	}
+	decimals := strconv.FormatInt(int64(unit+d%unit), 10)[1:]
+	return whole + "." + strings.TrimRight(decimals, "0")
 }
 
 func orElse(d, other time.Duration) time.Duration {

@@ -27,15 +27,16 @@ const (
 // reverse_proxy asks (LoadBalancing.tryAgain); it is endingUnknown where no retries are
 // configured. last is the attempt that failed last, nil where nobody was ever chosen.
 func endingOf(h *listen.Heard, limits *failure.Limits, last *listen.Attempt) ending {
+	if limits == nil || limits.Retries == 0 && tryDuration(limits) == 0 {
+		return endingUnknown
+	}
 	tries := triesOf(h, limits)
 	switch {
-	case limits == nil:
-		return endingUnknown
 	case limits.Retries > 0 && tries.count > limits.Retries:
 		return endingRetries
 	case tryDuration(limits) > 0 && tries.lasted+clockGrain >= tryDuration(limits):
 		return endingDuration
-	case limits.Retries == 0 && tryDuration(limits) == 0, last == nil, last.DialErr, last.HasAnswer(), last.Request == nil:
+	case last == nil, last.DialErr, last.HasAnswer(), last.Request == nil:
 		return endingUnknown
 	case limits.RetriesAnswers || last.Request.Method != http.MethodGet:
 		return endingKind
@@ -73,7 +74,7 @@ func triesOf(h *listen.Heard, limits *failure.Limits) (t tries) {
 			from = a.Start
 		}
 		t.count++
-		to = max(to, tryOf(h, a).end)
+		to = max(to, endOf(h, a))
 	}
 	if h.Selection.Limits == limits && h.Selection.Rounds > 0 {
 		t.count += h.Selection.Rounds

@@ -51,7 +51,7 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 		text = asked(text, resolversOf(a), looked)
 	}
 	text = withoutSecrets(strings.TrimSuffix(text, textForProgrammers))
-	if a != nil && beyondCause(tryOf(h, a)).is() {
+	if a != nil && a.Connection != nil && beyondCause(tryOf(h, a)).is() {
 		return eachQuote(text, saidToAnother)
 	}
 	return text

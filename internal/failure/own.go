@@ -6,51 +6,54 @@ import "strings"
 // a part of something larger, which would stay in memory as long as the record: the
 // method is a part of the whole request line.
 func (f *Failure) Own() {
+	var room [64]*string
+	texts := f.texts(room[:0])
 	size := 0
-	f.texts(func(text *string) { size += len(*text) })
+	for _, text := range texts {
+		size += len(*text)
+	}
 	var all strings.Builder
 	all.Grow(size) // all that it takes, or what was given out would be of a piece before
-	f.texts(func(text *string) {
+	for _, text := range texts {
 		start := all.Len()
 		all.WriteString(*text)
 		*text = all.String()[start:]
-	})
+	}
 }
 
-// texts calls each with every string of f that is no constant of this package's types.
-// The keys of Request.Headers are the config's.
-func (f *Failure) texts(each func(*string)) {
-	for _, text := range [...]*string{
-		&f.ID, &f.Instance, &f.Site, &f.Upstream, &f.Cause, &f.ProxyError, &f.Summary, &f.Advice, &f.Error, &f.Incident, &f.TraceID,
-		&f.Request.Method, &f.Request.Host, &f.Request.URI, &f.Request.Proto, &f.Request.RemoteIP, &f.Request.ClientIP,
-	} {
-		each(text)
+// texts adds to found every string of f that is not empty and no constant of this
+// package's types. The keys of Request.Headers are the config's.
+func (f *Failure) texts(found []*string) []*string {
+	add := func(texts ...*string) {
+		for _, text := range texts {
+			if *text != "" {
+				found = append(found, text)
+			}
+		}
 	}
+	add(&f.ID, &f.Instance, &f.Site, &f.Upstream, &f.Cause, &f.ProxyError, &f.Summary, &f.Advice, &f.Error, &f.Incident, &f.TraceID,
+		&f.Request.Method, &f.Request.Host, &f.Request.URI, &f.Request.Proto, &f.Request.RemoteIP, &f.Request.ClientIP)
 	for i := range f.Evidence {
-		each(&f.Evidence[i])
+		add(&f.Evidence[i])
 	}
 	if f.Limit != nil {
-		each(&f.Limit.Name)
+		add(&f.Limit.Name)
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
-		for _, text := range [...]*string{&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Cause, &a.Error, &a.Errno} {
-			each(text)
-		}
+		add(&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Cause, &a.Error, &a.Errno)
 	}
 	for i := range f.Unavailable {
-		each(&f.Unavailable[i].Upstream)
-		each(&f.Unavailable[i].LastFailure)
-		each(&f.Unavailable[i].Check)
+		u := &f.Unavailable[i]
+		add(&u.Upstream, &u.LastFailure, &u.Check)
 	}
 	if r := f.Received; r != nil {
-		for _, text := range [...]*string{&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage} {
-			each(text)
-		}
+		add(&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage)
 	}
 	for _, values := range f.Request.Headers {
 		for i := range values {
-			each(&values[i])
+			add(&values[i])
 		}
 	}
+	return found
 }

@@ -33,10 +33,22 @@ func IsCredential(name string) bool {
 
 // Visible takes out of a text what could break the line that it stands in.
 func Visible(text string) string {
+	if isPrintableASCII(text) { // as nearly all are
+		return text
+	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
 			return '�'
 		}
 		return r
 	}, text)
+}
+
+func isPrintableASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

@@ -245,6 +245,7 @@ func (a *LiveAttempt) gotConn(info httptrace.GotConnInfo) {
 		a.silentRetry()
 	}
 	a.conn, a.at = info, a.l.now()
+	ourPorts.add(info.Conn)
 	a.hearTLS(info.Conn)
 	if wire, encrypted := wireOf(info.Conn); wire != nil {
 		a.number = wire.begin(!info.Reused, encrypted, isHTTP2(info.Conn))

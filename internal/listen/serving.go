@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -102,6 +103,12 @@ func (s *shard) closeGaps() {
 	}
 }
 
+func (s *shard) empty() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.served) == 0
+}
+
 // since is where the requests begin that came at that time or later. The caller holds
 // the lock.
 func (s *shard) since(came time.Duration) int {
@@ -158,11 +165,14 @@ func (s *Serving) cameBack(l *Listener, came time.Duration, ours ends) bool {
 // all are looked at.
 func (s *Serving) cameFromAnother(l *Listener, came time.Duration) bool {
 	from, err := netip.ParseAddrPort(l.remote)
-	if err != nil {
+	if err != nil || !ourPorts.has(from.Port()) {
 		return false
 	}
 	left := make([]earlier, 0, servingShards) // the shards that have more
 	for i := range s.shards {
+		if s.shards[i].empty() { // as most are
+			continue
+		}
 		e := earlier{shard: &s.shards[i]}
 		if e.read(came + sameTime); e.n > 0 {
 			left = append(left, e)
@@ -236,6 +246,31 @@ func (e *earlier) next() *Listener {
 	}
 	return r.Listener
 }
+
+// ports is a set of ports, in 8 KiB. What is in it stays: it only spares looking through
+// all requests for what can't be there.
+type ports [1 << 16 / 64]atomic.Uint64
+
+// ourPorts are those at which a connection of an attempt began, whose addresses have one.
+var ourPorts ports
+
+func (p *ports) add(conn net.Conn) {
+	if conn == nil {
+		return
+	}
+	addr := conn.LocalAddr()
+	port := uint16(0)
+	if at, ok := addr.(interface{ AddrPort() netip.AddrPort }); ok {
+		port = at.AddrPort().Port()
+	} else if at, err := netip.ParseAddrPort(addressOf(addr)); err == nil {
+		port = at.Port()
+	}
+	if !p.has(port) { // so that who comes after does not write where others read
+		p[port/64].Or(1 << (port % 64))
+	}
+}
+
+func (p *ports) has(port uint16) bool { return p[port/64].Load()>>(port%64)&1 == 1 }
 
 // ends are those of a connection that we made, "" for none.
 type ends struct{ local, remote string }

@@ -67,7 +67,7 @@ func TestWhatComesBack(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			rules := New(nil, nil, ClientIPFull)
 			kept := rules.Request(r, "")
-			sent := rules.Sent(Came{Request: r, Fields: r.Header, SentOn: []http.Header{owners}, Kept: &kept}, func(string) string { return "" })
+			sent := rules.Sent(func() Came { return Came{Request: r, Fields: r.Header, SentOn: []http.Header{owners}, Kept: &kept} }, func(string) string { return "" })
 			f := &failure.Failure{Error: test.text, Evidence: []string{test.text}, Attempts: []failure.Attempt{{Protocol: "h3", Error: test.text}}}
 			sent.TakeOutOf(f)
 			for _, got := range []string{f.Error, f.Evidence[0], f.Attempts[0].Error} {
@@ -81,7 +81,7 @@ func TestWhatComesBack(t *testing.T) {
 		rules := New(nil, nil, ClientIPFull)
 		kept := rules.Request(r, "")
 		f := &failure.Failure{Received: &failure.Received{Status: 502, GRPCMessage: "fail%20" + key, Via: session, ProxyStatus: "x; details=" + asked}}
-		rules.Sent(Came{Request: r, Fields: r.Header, Kept: &kept}, func(string) string { return "" }).TakeOutOf(f)
+		rules.Sent(func() Came { return Came{Request: r, Fields: r.Header, Kept: &kept} }, func(string) string { return "" }).TakeOutOf(f)
 		if got := fmt.Sprintf("%+v", *f.Received); strings.Contains(got, "SECRET") {
 			t.Error(got)
 		}
@@ -126,7 +126,7 @@ func BenchmarkBack(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				f := &failure.Failure{Error: text, Evidence: []string{text[:200], text[:200]}, Attempts: []failure.Attempt{{Error: text[:250]}}}
-				rules.Sent(Came{Request: r, Fields: r.Header, Kept: &kept}, func(string) string { return "" }).TakeOutOf(f)
+				rules.Sent(func() Came { return Came{Request: r, Fields: r.Header, Kept: &kept} }, func(string) string { return "" }).TakeOutOf(f)
 			}
 		})
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -21,7 +20,8 @@ import (
 // led to, and that is not kept.
 type Sent struct {
 	rules    *Rules
-	client   func() *client
+	came     func() Came
+	known    *client // what came, once somebody has asked
 	value    func(placeholder string) string
 	looked   []string // what was looked at already
 	words    []word
@@ -40,9 +40,17 @@ const (
 	maxWordBytes = 4 << 10
 )
 
-// Sent is nothing yet of what came; value gives what a placeholder stands for.
-func (rules *Rules) Sent(came Came, value func(placeholder string) string) *Sent {
-	return &Sent{rules: rules, value: value, client: sync.OnceValue(func() *client { return clientOf(came) })}
+// Sent is nothing yet of what came, which is asked for at most once; value gives what a
+// placeholder stands for.
+func (rules *Rules) Sent(came func() Came, value func(placeholder string) string) *Sent {
+	return &Sent{rules: rules, came: came, value: value}
+}
+
+func (s *Sent) client() *client {
+	if s.known == nil {
+		s.known = clientOf(s.came())
+	}
+	return s.known
 }
 
 // Add adds what is made of what the client sent of a configured text: an upstream's

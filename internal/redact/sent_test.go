@@ -93,7 +93,7 @@ func TestSent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			rules, r := New([]string{"kept"}, []string{"X-Kept", "X-Token"}, ClientIPMasked), httptest.NewRequest("GET", "/", nil)
 			kept := rules.Request(r, "")
-			sent := rules.Sent(Came{Request: r, Kept: &kept}, func(name string) string {
+			sent := rules.Sent(func() Came { return Came{Request: r, Kept: &kept} }, func(name string) string {
 				if strings.HasPrefix(name, "http.request.body") {
 					t.Error("the body was asked for")
 				}
@@ -179,7 +179,7 @@ func TestMadeOfWhatTheClientSent(t *testing.T) {
 				r.Header.Set(field[0], field[1])
 			}
 			kept := rules.Request(r, "203.0.113.9")
-			sent := rules.Sent(Came{Request: r, Fields: r.Header, ClientIP: "203.0.113.9", Kept: &kept}, func(string) string { return test.value })
+			sent := rules.Sent(func() Came { return Came{Request: r, Fields: r.Header, ClientIP: "203.0.113.9", Kept: &kept} }, func(string) string { return test.value })
 			if test.upstream == "" {
 				sent.AddUnknown(test.address)
 			}
@@ -205,7 +205,7 @@ func BenchmarkSent(b *testing.B) {
 	}
 	kept := rules.Request(r, "")
 	for b.Loop() {
-		sent := rules.Sent(Came{Request: r, Fields: r.Header, Kept: &kept}, func(string) string { return "backend.internal:80" })
+		sent := rules.Sent(func() Came { return Came{Request: r, Fields: r.Header, Kept: &kept} }, func(string) string { return "backend.internal:80" })
 		for i := range 16 {
 			sent.Add("{tgt}", "tcp", strings.Repeat("aab.", 100)+strconv.Itoa(i)+":80")
 		}
