@@ -153,7 +153,7 @@ https://app.example.test {
 	scenarios = append(scenarios, scenario{
 		name: "websocket/uvicorn", visit: visit{path: "/websocket/uvicorn", header: "Upgrade: websocket"},
 		wanted: want{
-			status: 400, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream, outcome: failure.UpstreamAnswered, sent: failure.SentYes,
+			status: 400, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream, outcome: failure.UpstreamAnswered, sent: failure.SentNo,
 			evidence: []string{`^the answer says: "Unsupported upgrade request`},
 		},
 	})

@@ -65,7 +65,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "h2_stream_reset_on_reused", says: []string{"the upstream reset the stream: HTTP/2 error code INTERNAL_ERROR", "a panic"}},
 		{fault: "h3_stream_reset", says: []string{"the upstream reset the stream: HTTP/3 error code H3_INTERNAL_ERROR", "a panic"}, not: []string{"HTTP/2"}},
 		{fault: "h2_stream_reset_cancel", says: []string{"which says that it no longer works on the request", "grpc-timeout"}},
-		{fault: "h2_goaway_unprocessed_error", says: []string{"GOAWAY with the error code ENHANCE_YOUR_CALM", "Caddy asks too much of it", "raise the one that its log names"}},
+		{fault: "h2_goaway_unprocessed_error", says: []string{"GOAWAY with the error code ENHANCE_YOUR_CALM", "Caddy asks too much of it", "the limit that it names"}},
 
 		// A handshake that is ended without a word is one to make by hand; a name that was
 		// sent is known.

@@ -197,6 +197,19 @@ func acknowledgedEvidence(a *listen.Attempt) []string {
 	return []string{"the other end acknowledged every byte of the request: the network took it there"}
 }
 
+// windowEvidence says that the kernel at the other end took what it had room for, where
+// that was not all that there was to send.
+func windowEvidence(a *listen.Attempt) []string {
+	if a.Connection == nil || a.Connection.Link == nil {
+		return nil
+	}
+	tcp := a.Connection.Link.TCP
+	if tcp == nil || tcp.Unacknowledged > 0 || tcp.Acknowledged == 0 {
+		return nil
+	}
+	return []string{"the other end acknowledged the " + strconv.FormatInt(tcp.Acknowledged, 10) + " bytes that it had room for: nothing is lost on the way, and nobody there reads on"}
+}
+
 // fullQueueAt says that an address is one of this machine's, whose listener has as many
 // connections waiting to be accepted as it takes: the system drops all others.
 func fullQueueAt(address string) (evidence string, full bool) {

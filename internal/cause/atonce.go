@@ -128,9 +128,9 @@ func otherThere(t *try, f finding) finding {
 	case proxied && !t.TLS: // else the handshake would have failed for it
 		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherTold)).leavesOpen(byHand(t))
 	case t.TLS:
-		return f.advise(capital(askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside"))).leavesOpen(byHand(t))
+		return f.advise(first(t) + askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
-		return f.advise(first(t) + askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone")).leavesOpen(byHand(t))
+		return f.advise(first(t) + askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone, or that fails each time")).leavesOpen(byHand(t))
 	}
 	if kind := kindOf(t.Attempt); kind != "" {
 		f.side = failure.SideProxy
@@ -147,7 +147,7 @@ func first(t *try) string {
 	if closedInOrder(t) {
 		return "Look at the log of what listens on {address} at this time: it closed in good order. If that has nothing of this, "
 	}
-	return "Look what listens on {address}, and "
+	return "Look what listens on {address}, and at its log at this time. If that has nothing of this, "
 }
 
 // askIt is the first step where nothing that came tells: to ask the upstream by hand. What
@@ -177,11 +177,11 @@ func byHand(t *try) string {
 	if nothingSent(t.Attempt) {
 		other = "a list of allowed addresses"
 	}
+	if t.TLS { // Go doesn't tell of a certificate that was asked for and not given, nor how TLS was ended
+		other += ", a client certificate that it wants"
+	}
 	return "why it ended this can't be told from here (another protocol, nothing behind it, a refusal of this client, a limit, a restart, " + other + "): what listens there, and its log, tell"
 }
-
-// capital begins a sentence.
-func capital(words string) string { return strings.ToUpper(words[:1]) + words[1:] }
 
 // publishedPort is replaced in tests.
 var publishedPort = host.PublishedPort

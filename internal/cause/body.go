@@ -147,7 +147,7 @@ func judgeStalled(h *listen.Heard, a *listen.Attempt) (verdict, bool) {
 const longStall = 3 * time.Second
 
 // adviceStalled is for a stall that no limit of Caddy's ended.
-const adviceStalled = "Find out what the application waits for in the middle of its answer; read_timeout in the transport ends such a wait before visitors do."
+const adviceStalled = "Look at the application's log at this time for what it waited for in the middle of its answer; read_timeout in the transport ends such a wait before visitors do."
 
 // cameWhole says that an answer came to its end, as far as the connection tells:
 // all of it came, or nothing ended the connection.
@@ -248,7 +248,7 @@ var ResponseStalled = &Row{
 	Name: "response_stalled", Category: failure.CategoryTimeout, ProxyError: "connection_read_timeout",
 	Phase: failure.PhaseBody, Side: failure.SideUpstream,
 	Summary:      "{upstream} stopped sending in the middle of its answer.",
-	Advice:       "Find out what the application waits for; if it may pause that long, raise read_timeout in the transport.",
+	Advice:       "Look at the application's log at this time for what it waited for; if it may pause that long, raise read_timeout in the transport.",
 	Meaning:      "Headers and a part of the body were passed on, and then nothing came for as long as read_timeout allows, or as the client had patience.",
 	RecognisedBy: "Reading the body timed out; or the client left when nothing of a body whose length was announced had come for 3 s or more. The evidence says how many bytes had come, and names the limit.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked, WitnessKernel},

@@ -29,7 +29,7 @@ type meaning struct {
 
 // adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
 // client's deadline by grpc-timeout.
-const adviceGaveUp = "The upstream gave the request up: look for its own timeout, and for the deadline that a gRPC client sends along (grpc-timeout)."
+const adviceGaveUp = "Look at the log of {upstream} at this time for why it gave the request up: a timeout of its own, or the deadline that a gRPC client sends along (grpc-timeout)."
 
 // meanings are those of the codes that tell where to look.
 var meanings = []meaning{
@@ -51,9 +51,10 @@ var meanings = []meaning{
 		advice: adviceGaveUp,
 	},
 	{
-		codes:  []string{"ENHANCE_YOUR_CALM", "H3_EXCESSIVE_LOAD"},
-		says:   "Caddy asks too much of it",
-		advice: "Look at the limits of the server at {upstream}, for streams and requests on a connection, resets, pings and the size of a header: raise the one that its log names, or send less.",
+		codes:     []string{"ENHANCE_YOUR_CALM", "H3_EXCESSIVE_LOAD"},
+		says:      "Caddy asks too much of it",
+		advice:    "Look at the log of the server at {upstream} at this time for the limit that it names (streams and requests on a connection, resets, pings, the size of a header): raise that one, or send less.",
+		undecided: "which limit of its own was reached, and by what, can't be told from here: its log tells",
 	},
 	{
 		codes: []string{
@@ -102,7 +103,7 @@ func (f finding) blamed(code string) finding {
 		m := meaningOf(code)
 		f.evidence = append(f.evidence, code+" says that "+m.says)
 		f.side = ""
-		return f.advise(m.advice)
+		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided))
 	}
 	if code != http2.ErrCodeNo.String() && (f.advice == "" || f.advice == adviceGoawayAtOnce) {
 		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.").
@@ -114,8 +115,12 @@ func (f finding) blamed(code string) finding {
 // framingCause is that of what came and breaks the protocol's rules, so that Caddy's side
 // ended the stream or the connection.
 func framingCause(t *try, evidence string) finding {
-	return found(HTTPFramingError, evidence).at(framedIn(t)).advise(strings.TrimSpace(avoidance(t)) + " Report it to whoever makes the server at {upstream}, too.")
+	return found(HTTPFramingError, evidence).at(framedIn(t)).advise(adviceBrokenServer + avoidance(t))
 }
+
+// adviceBrokenServer is for a server that breaks its protocol's rules: nothing that is set
+// at Caddy mends it.
+const adviceBrokenServer = "Update the server at {upstream}, or report this to whoever makes it: its log, with debugging on, names the frame at fault."
 
 // framedIn is the phase in which something came that is no part of an answer: the headers,
 // unless nothing of these is known to have begun.
@@ -130,11 +135,11 @@ func framedIn(t *try) failure.Phase {
 func avoidance(t *try) string {
 	switch t.protocol {
 	case protocolHTTP3:
-		return " Setting versions 1.1 2 in the transport, without 3, avoids it, if the server speaks HTTP over TCP as well."
+		return " Until then, versions 1.1 2 in the transport, without 3, avoids it, if the server speaks HTTP over TCP as well."
 	case protocolH2C:
-		return " Writing http:// in place of h2c:// (versions 1.1 in the transport) avoids it, if the server speaks HTTP/1.1 as well."
+		return " Until then, http:// in place of h2c:// (versions 1.1 in the transport) avoids it, if the server speaks HTTP/1.1 as well."
 	}
-	return " Setting versions 1.1 in the transport avoids it, if the server speaks HTTP/1.1 as well."
+	return " Until then, versions 1.1 in the transport avoids it, if the server speaks HTTP/1.1 as well."
 }
 
 // summaryBrokenHeader is for a header of HTTP/2.

@@ -25,7 +25,7 @@ func TestCodesSayWhereToLook(t *testing.T) {
 		{http2.ErrCodeRefusedStream, []string{"not at its application's"}, []string{"panic"}},
 		{http2.ErrCodeInternal, []string{"a panic"}, []string{"limits"}},
 		{http2.ErrCodeCancel, []string{"grpc-timeout"}, []string{"panic"}},
-		{http2.ErrCodeEnhanceYourCalm, []string{"Caddy asks too much of it", "limits of the server"}, []string{"panic"}},
+		{http2.ErrCodeEnhanceYourCalm, []string{"Caddy asks too much of it", "the limit that it names"}, []string{"panic"}},
 		{http2.ErrCodeProtocol, []string{"it finds fault with what Caddy sent", "header_up"}, []string{"Report it", "panic"}},
 		{http2.ErrCodeNo, []string{"error code NO_ERROR", StreamReset.Advice[:20]}, []string{"which says"}},
 	} {

@@ -392,7 +392,10 @@ func goawayCause(t *try, evidence ...string) finding {
 			words = "the connection was " + ms(age) + " old, and had carried no request before"
 		}
 		f.evidence = append(f.evidence, words)
-		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, one that says so on each connection, and one that failed upon this request look the same from here: its log tells")
+		if sentBy(t.Attempt) == failure.SentNo {
+			return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, and one that ends each connection so, look the same from here: its log tells")
+		}
+		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, one that ends each connection so, and one that failed upon this request look the same from here: its log tells")
 	}
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {
 		return f
@@ -424,7 +427,7 @@ func youngConnection(t *try) (age time.Duration, young bool) {
 }
 
 // adviceGoawayAtOnce is for a connection that was ended when it was new.
-const adviceGoawayAtOnce = "Look whether {upstream} was being stopped or restarted at this time, and let it close its port before it ends connections; if it was not, look in its server's log for why it ends a connection that is new."
+const adviceGoawayAtOnce = "Look at the log of the server at {upstream} at this time for why it ended a connection that was new. If it was being stopped or restarted then, let it close its port before it ends connections."
 
 // manyRequests is from how many requests on a connection its end is rather put down to a
 // limit of theirs than to a restart.

@@ -30,6 +30,9 @@ func forwardProxyCause(t *try) finding {
 		if f.advice == "" {
 			f.advice = "Start the forward proxy that network_proxy names, or correct its address there."
 		}
+		if f.proxyError == ConnectionRefused.ProxyError {
+			f.undecided = orText(f.undecided, "whether the forward proxy is down, listens elsewhere, a firewall refuses for it, or none is meant for this upstream can't be told from here: its own machine (ss -ltnp) tells")
+		}
 	}
 	if f.is() && t.FromEnvironment {
 		f.side = failure.SideProxy
@@ -215,6 +218,10 @@ func proxyDialCause(t *try, err error) finding {
 		if own := rule(&inner); own.is() {
 			f.proxyError, f.limit = own.row.ProxyError, own.limit
 			f.evidence = append([]string{"the forward proxy: " + own.row.Name}, own.evidence...)
+			if own.row == ConnectionRefused && noListener(addressOf(t.Attempt)) {
+				f.evidence = append(f.evidence, "nobody listened on the forward proxy's port of "+here())
+				f.undecided = "whether the forward proxy is down, listens elsewhere, or none is meant for this upstream can't be told from here: ss -ltnp, and what network_proxy is set for, tell"
+			}
 			break
 		}
 	}
@@ -339,6 +346,9 @@ func misdirected(a *listen.Attempt, f finding) finding {
 		asked += a.Request.URL.EscapedPath()
 	}
 	f.side = failure.SideProxy
+	if f.row != ForwardProxyAnswered {
+		f.undecided = "whether the forward proxy, or the host that it was asked for, did this, and why, can't be told from here: its log tells"
+	}
 	f.evidence = append(slices.Clone(f.evidence), cut("it was asked for "+withoutURLSecrets(asked, true), maxEvidence))
 	f.advice = "Set network_proxy none in the transport, or let Caddy speak TLS to {upstream}: over plain HTTP a forward proxy is asked for the request's Host (header_up Host {upstream_hostport} would name the upstream)."
 	if a.FromEnvironment {

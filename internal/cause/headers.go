@@ -527,7 +527,7 @@ var NotHTTP = &Row{
 	Meaning:      "What answers at this port speaks another protocol than HTTP.",
 	RecognisedBy: "The first bytes are those of another protocol or binary, or it spoke before the request was written; the evidence quotes them where they were heard.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
-	Undecided:    "whether the host or the port is the wrong one can't be told from here: what the application listens on tells",
+	Undecided:    "whether the host, the port, or what leads there (a name, a published port, a forwarding) is the wrong one can't be told from here: what the application listens on tells",
 	UsualReasons: []string{
 		"the port of SSH, mail, a database or a cache instead of the application's",
 		"a FastCGI, uwsgi or AJP port that is addressed as HTTP",

@@ -45,6 +45,8 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 		return wayTestimony(row, a, address)
 	case ResponseTimeout, ReadTimeout, TLSTimeout, ClientClosedRequest:
 		return finding{evidence: append(acknowledgedEvidence(a), waitingEvidence(address)...)}
+	case RequestWriteTimeout:
+		return finding{evidence: windowEvidence(a)}
 	case FileDescriptorsExhausted:
 		if limit := host.OpenFilesLimit(); limit > 0 {
 			return finding{evidence: []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}}
@@ -125,8 +127,19 @@ func refusedTestimony(dialled, address string) finding {
 	return f
 }
 
+// noListener says that nobody listens at an address of this machine.
+func noListener(address string) bool {
+	at, own := ownAddress(address)
+	if !own {
+		return false
+	}
+	list, known := host.Listeners()
+	_, there := listenerAt(list, at)
+	return known && !there
+}
+
 // adviceContainer is for who dials the loopback in a container.
-const adviceContainer = "Here {address} is Caddy's own container (with network_mode host: its host). If the application runs in another one, write its service's name in reverse_proxy (app:8080); if it is meant to run here, start it, or correct the port."
+const adviceContainer = "Start the application, or correct the address: nobody listens there (ss -ltnp), and {address} is Caddy's own container (with network_mode host: its host). If the application runs in another container, write its service's name in reverse_proxy (app:8080)."
 
 // neighbours is how far from the port somebody is looked for.
 const neighbours = 10

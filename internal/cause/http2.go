@@ -74,7 +74,7 @@ func http2Cause(t *try) finding {
 		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
-		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than HTTP/2 allows").at(framing)
+		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than HTTP/2 allows, and is no HTTP/1.1").at(framing)
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {

@@ -136,7 +136,7 @@ func streamUnanswered(f finding) finding {
 func streamCutInHeaders() finding {
 	f := found(ResponseCutInHeaders, "the stream was ended in good order within the answer's header, and the connection was not").at(failure.PhaseHeaders)
 	f.summary = "{upstream} ended the request's stream in the middle of its answer's headers."
-	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Setting versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.").
+	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Until then, versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.").
 		leavesOpen("whether the server itself or a box in between does so can't be told from here")
 }
 

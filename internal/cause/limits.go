@@ -67,7 +67,7 @@ func (f finding) nextTimeout(t *try) finding {
 	if other == nil || other.ValueMS == nil || *other.ValueMS > 2**f.limit.ValueMS {
 		return f
 	}
-	return f.advise(fmt.Sprintf("Find out what the application waits for; if it may take that long, raise %s and %s in the transport: %s would end it next.", f.limit.Name, next, limitWords(other)))
+	return f.advise(fmt.Sprintf("Look at the application's log at this time for what it waited for; if it may take that long, raise %s and %s in the transport: %s would end it next.", f.limit.Name, next, limitWords(other)))
 }
 
 // headersLimit names the limit that an answer's headers exceeded. HTTP/3's transport has

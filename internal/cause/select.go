@@ -34,8 +34,8 @@ func selectCause(h *listen.Heard) finding {
 		}
 		if s.Source == "multi" || strings.HasPrefix(s.Source, "multi ") {
 			return found(UpstreamsMissing, "dynamic multi returned none: it passes over a source of its own that fails").
-				advise("Look in Caddy's log for errors of the sources in dynamic multi, and at what they return.").
-				leavesOpen("whether their lookups failed or gave nobody can't be told from here: Caddy's log tells")
+				advise("Look whether dynamic multi has any source in it, then in Caddy's log at this time for errors of its sources, and at what they return.").
+				leavesOpen("whether it has no source, or their lookups failed or gave nobody, can't be told from here: the config and Caddy's log tell")
 		}
 		if s.Source != "" {
 			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")

@@ -315,11 +315,11 @@ var RequestWriteTimeout = &Row{
 	Name: "request_write_timeout", Category: failure.CategoryTimeout, ProxyError: "connection_write_timeout",
 	Phase: failure.PhaseSend, Side: failure.SideUpstream, Status: 504,
 	Summary:      "{upstream} did not take the request within {limit}.",
-	Advice:       "Find out why the upstream reads so slowly; if it may, raise write_timeout in the transport.",
+	Advice:       "Look at the log and the state of the upstream at this time for why it does not read (where it runs, ss -tn shows what waits for it as Recv-Q); if it may be so slow, raise write_timeout in the transport.",
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "whether it hangs, or reads slowly, can't be told from here: its log and its state tell",
+	Undecided:    "whether it hangs, reads slowly, or is a server in between that waits for one behind it, can't be told from here: its log and its state tell",
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",

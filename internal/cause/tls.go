@@ -155,7 +155,7 @@ func shakeHands(t *try) string {
 	case name == "", strings.Contains(name, "{"):
 		name = "<the name>"
 	}
-	return "Ask it from " + thisMachine + " (openssl s_client " + to + " -servername " + name + "). " + named +
+	return "Look at the log of what listens on {address} at this time. If that has nothing of this, ask it from " + thisMachine + " (openssl s_client " + to + " -servername " + name + "). " + named +
 		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel)."
 }
 
@@ -663,7 +663,7 @@ var ClientCertificateRejected = &Row{
 	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
 	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. The evidence says whether there was one to present. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    "which of these its log tells: from here the alert is all that comes",
+	Undecided:    "why it does not accept the certificate (its authority, its time, what it may be used for) can't be told from here beyond the alert: its log tells",
 	UsualReasons: []string{
 		"tls_client_auth is not set",
 		"the certificate is from another authority, has expired, or is not meant for clients",

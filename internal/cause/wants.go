@@ -82,8 +82,8 @@ var wants = []want{
 	{status: 403, says: "Cannot perform Post-Handshake Authentication.", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificateLater, unprocessed: true}, // Apache for a path, TLS 1.3
 
 	// Another upgrade, or one that the client asked for and that was not passed on.
-	{status: 426, row: UpstreamStatus, tell: wantsUpgrade, unprocessed: true},                        // RFC 9110 section 15.5.22: Node's ws, Python's websockets
-	{status: 400, says: "Unsupported upgrade request.", row: UpstreamStatus, tell: wantsNoWebSocket}, // uvicorn without a library for WebSocket
+	{status: 426, row: UpstreamStatus, tell: wantsUpgrade, unprocessed: true},                                           // RFC 9110 section 15.5.22: Node's ws, Python's websockets
+	{status: 400, says: "Unsupported upgrade request.", row: UpstreamStatus, tell: wantsNoWebSocket, unprocessed: true}, // uvicorn without a library for WebSocket
 
 	// A PROXY protocol header that was not expected: nginx, Apache, HAProxy, Node, Go,
 	// gunicorn, uvicorn, lighttpd and Puma answer 400, and close. They may do so before the
@@ -438,6 +438,8 @@ func wantsCertificate(a *listen.Attempt, f finding) finding {
 	}
 	if s := tlsSettings(a); s != nil && s.ClientCertificate {
 		return f.advise(adviceOtherCertificate)
+	} else if s != nil {
+		return f.decides()
 	}
 	return f
 }

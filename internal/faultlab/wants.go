@@ -76,7 +76,7 @@ func wantsFaults() []Fault {
 		{Name: "upgrade_not_asked_for", Status: 426, Start: overTCP(answers(statusWith(426, "Connection: Upgrade\r\nUpgrade: websocket\r\n")))},
 		{
 			Name:  "websocket_unsupported_uvicorn",
-			Cause: "upstream_status", Phase: "headers", Side: "upstream", Outcome: "upstream_answered", Status: 400, RequestSent: "yes",
+			Cause: "upstream_status", Phase: "headers", Side: "upstream", Outcome: "upstream_answered", Status: 400, RequestSent: "no",
 			Start: overTCP(answers(says400("Unsupported upgrade request.")), webSocket),
 		},
 		{
