@@ -177,6 +177,9 @@ func byHand(t *try) string {
 	if nothingSent(t.Attempt) {
 		other = "a list of allowed addresses"
 	}
+	if len(sentPROXY(t)) > 0 && !t.TLS {
+		other += ", a PROXY header that it does not expect"
+	}
 	if t.TLS { // Go doesn't tell of a certificate that was asked for and not given, nor how TLS was ended
 		other += ", a client certificate that it wants"
 	}

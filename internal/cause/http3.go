@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 )
 
 // What quic-go's errors say. Its types are not imported here, so that the catalogue
@@ -56,7 +57,7 @@ func http3Cause(t *try) finding {
 	}
 	if layer(t.err, textQUICIdle) != "" {
 		if t.Connection == nil { // a port that is silent
-			return found(ConnectTimeout)
+			return silentUDP(t, found(ConnectTimeout))
 		}
 		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
 		if t.Connection == nil || t.Connection.Idle < leastForgotten {
@@ -121,6 +122,24 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		return f
 	}
 	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
+}
+
+// silentUDP is for a port of UDP that answered nothing: one on which nobody listens is as
+// silent as one behind a firewall, because no refusal is passed on.
+func silentUDP(t *try, f finding) finding {
+	f.advice = "Check that the server at {upstream} serves HTTP/3, on this port of UDP (ss -lunp where it runs), and that no firewall drops UDP to it. Without 3 in versions of the transport Caddy goes by TCP, if the server does."
+	f.undecided = "a port of UDP on which nobody listens, a firewall that drops UDP, a machine that is down, a server that hangs, a wrong address, and a network that is slow or loses packets look the same from here"
+	at, own := ownAddress(addressOf(t.Attempt))
+	if !own {
+		return f
+	}
+	list, known := host.BoundUDP()
+	if _, there := listenerAt(list, at); !known || there {
+		return f
+	}
+	f.evidence = append(f.evidence, "nobody had port "+strconv.Itoa(int(at.Port()))+" of UDP on "+here())
+	f.side = failure.SideUpstream
+	return f.leavesOpen("whether the server is down, serves no HTTP/3, or serves it elsewhere can't be told from here: its log, and ss -lunp where it runs, tell")
 }
 
 // streamUnanswered is for a stream that was ended without an answer: a connection that ends

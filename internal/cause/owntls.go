@@ -22,6 +22,7 @@ const (
 	textOwnTLS           = "tls: "
 	textParseCertificate = "tls: failed to parse certificate from server: "
 	textShutdown         = "tls: protocol is shutdown"
+	textSignature        = "tls: invalid signature by the server certificate"
 	textCloseNotify      = "tls: failed to send closeNotify alert"
 	textDowngrade        = "tls: downgrade attempt detected"
 )
@@ -92,7 +93,13 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 		text = strings.TrimPrefix(tls.AlertError(alert).Error(), textOwnTLS)
 		return found(TLSMalformed, "Caddy ended TLS with the alert "+text).at(tlsPhase(a))
 	case begins(textOwnTLS):
-		return found(TLSMalformed, "Caddy ended TLS: "+withoutSecrets(strings.TrimPrefix(text, textOwnTLS))).at(tlsPhase(a))
+		f := found(TLSMalformed, "Caddy ended TLS: "+withoutSecrets(strings.TrimPrefix(text, textOwnTLS))).at(tlsPhase(a))
+		if begins(textSignature) {
+			f.summary = "{upstream} does not prove that the private key of its certificate is its own."
+			return f.advise("Give the server at {upstream} the private key that belongs to its certificate: most likely it has another's (openssl x509 -noout -pubkey -in cert.pem and openssl pkey -pubout -in key.pem print the same where they belong together).").
+				leavesOpen("whether the key is another certificate's, or the server's TLS library or a box in between breaks the signature, can't be told from here: comparing key and certificate there tells")
+		}
+		return f
 	}
 	return nothing
 }

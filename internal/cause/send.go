@@ -88,6 +88,7 @@ func notSendableCause(t *try) finding {
 			f.evidence = append([]string{"the request came without a Content-Length"}, buffersLine(t.Attempt)...)
 			return f.advise(adviceBuffers)
 		case whole == textInvalidHostH2 && strings.HasPrefix(t.Network, "unix"):
+			f.evidence = []string{"the Host to be sent was the path of the socket, which HTTP/2 takes for no host"}
 			return f.advise(adviceSocketHost)
 		case whole == textHeaderListH2:
 			f.summary = "Caddy did not send the request: its header is larger than {upstream} says that it takes."

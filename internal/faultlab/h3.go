@@ -58,9 +58,13 @@ func http3Faults() []Fault {
 		}
 	}
 	alpn := []string{"h3"}
+	nobodyThere := "network"
+	if onLinux { // which alone tells that nobody has the port
+		nobodyThere = "upstream"
+	}
 	faults := []Fault{
 		failed("h3_port_silent", "connect_timeout", "connect", "network", 504, udpPort(false)),
-		failed("h3_port_closed", "connect_timeout", "connect", "network", 504, udpPort(true)),
+		failed("h3_port_closed", "connect_timeout", "connect", nobodyThere, 504, udpPort(true)),
 		failed("h3_certificate_untrusted", "certificate_untrusted", "tls", "proxy", 502, overH3(h3Server{stranger: true, protocols: alpn})),
 		failed("h3_protocol_not_common", "http_version_mismatch", "tls", "proxy", 502, overH3(h3Server{protocols: []string{"other"}})),
 		failed("h3_client_certificate_missing", "client_certificate_rejected", "tls", "proxy", 502, overH3(h3Server{protocols: alpn, asksForCertificate: true})),

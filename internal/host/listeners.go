@@ -41,6 +41,10 @@ func Listeners() (list []Listener, known bool) { return listeners.now(time.Now()
 // ListenersNow is Listeners read at this moment: how many wait changes faster.
 func ListenersNow() (list []Listener, known bool) { return listening() }
 
+// BoundUDP lists the UDP sockets of this machine to which anybody can send, at this
+// moment; known is false where that can't be told.
+func BoundUDP() (list []Listener, known bool) { return boundUDP() }
+
 // SocketListened says whether somebody listens on a unix socket of that path, as it was
 // named when it was bound: the file that has the path now may be another.
 func SocketListened(path string) (listened, known bool) {

@@ -5,6 +5,9 @@ package host
 // listening can't be told here.
 func listening() ([]Listener, bool) { return nil, false }
 
+// boundUDP can't be told here.
+func boundUDP() ([]Listener, bool) { return nil, false }
+
 // socketsOfOurs can't be told here.
 func socketsOfOurs() ([]string, bool) { return nil, false }
 

@@ -18,22 +18,32 @@ const (
 	wqueueAt         = 60
 	inodeAt          = 68
 	listenState      = 10 // TCP_LISTEN
+	closeState       = 7  // TCP_CLOSE, which is that of a UDP socket that is bound
 	maxAnswers       = 64
 )
 
 // diagnosedListeners lists who listens on TCP, as the kernel's socket diagnosis has it; ok
 // is false where that doesn't answer.
 func diagnosedListeners() (found []Listener, ok bool) {
+	return askSockets(syscall.IPPROTO_TCP, listenState)
+}
+
+// boundUDP lists the UDP sockets that take datagrams from anybody.
+func boundUDP() (found []Listener, ok bool) {
+	return askSockets(syscall.IPPROTO_UDP, closeState)
+}
+
+func askSockets(protocol byte, state int) (found []Listener, ok bool) {
 	for _, family := range []byte{syscall.AF_INET, syscall.AF_INET6} {
-		if found, ok = askListeners(family, found); !ok {
+		if found, ok = askFamily(family, protocol, state, found); !ok {
 			return nil, false
 		}
 	}
 	return found, true
 }
 
-// askListeners adds those of a family to found; ok says that it has all of them.
-func askListeners(family byte, found []Listener) (all []Listener, ok bool) {
+// askFamily adds those of a family to found; ok says that it has all of them.
+func askFamily(family, protocol byte, state int, found []Listener) (all []Listener, ok bool) {
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_INET_DIAG)
 	if err != nil {
 		return found, false
@@ -49,8 +59,8 @@ func askListeners(family byte, found []Listener) (all []Listener, ok bool) {
 	binary.NativeEndian.PutUint16(message[4:], sockDiagByFamily)
 	binary.NativeEndian.PutUint16(message[6:], syscall.NLM_F_REQUEST|syscall.NLM_F_DUMP)
 	message[syscall.SizeofNlMsghdr] = family
-	message[syscall.SizeofNlMsghdr+1] = syscall.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(message[syscall.SizeofNlMsghdr+4:], 1<<listenState)
+	message[syscall.SizeofNlMsghdr+1] = protocol
+	binary.NativeEndian.PutUint32(message[syscall.SizeofNlMsghdr+4:], 1<<state)
 	if syscall.Sendto(fd, message, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}) != nil {
 		return found, false
 	}

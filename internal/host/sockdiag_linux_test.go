@@ -41,6 +41,21 @@ func TestTabledListeners(t *testing.T) {
 	}
 }
 
+func TestBoundUDP(t *testing.T) {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(l Listener) bool { return l.Address == conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+	if list, known := BoundUDP(); !known || !slices.ContainsFunc(list, is) {
+		t.Errorf("%s is not among %v (%v)", conn.LocalAddr(), list, known)
+	}
+	conn.Close()
+	if list, known := BoundUDP(); !known || slices.ContainsFunc(list, is) {
+		t.Errorf("%s is still among %v (%v)", conn.LocalAddr(), list, known)
+	}
+}
+
 // BenchmarkListening is what a failure costs that asks who listens here.
 func BenchmarkListening(b *testing.B) {
 	for b.Loop() {
