@@ -14,7 +14,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		fault     string
 		says, not []string
 	}{
-		{fault: "fastcgi_closed_unanswered", says: []string{"a port that speaks no FastCGI look the same from here: ", "the log of php-fpm says whether it refused this client", "had not answered anything before this request"}, not: []string{"something else listens on"}},
+		{fault: "fastcgi_closed_unanswered", says: []string{"a port that speaks no FastCGI look the same from here: ", "php-fpm's says whether it refused this client", "had not answered anything before this request"}, not: []string{"something else listens on"}},
 		{fault: "fastcgi_closed_unanswered_unix", says: []string{"look the same from here: php-fpm's log"}},
 		{fault: "closed_unanswered", says: []string{"what listens there, and its log, tell"}, not: []string{"(which, can't be told"}},
 		{fault: "certificate_not_yet_valid", says: []string{"it begins 24 h after the time here", " from here: "}, not: []string{"clock is not synchronised"}},
@@ -40,7 +40,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
 		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},
 		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream sent more", "Update the server at ", "avoids it, if the server speaks HTTP/1.1 as well."}},
-		{fault: "reset_while_sending_after_100", says: []string{"bytes of the request's body from the client; how many of them the upstream took is not known"}},
+		{fault: "reset_while_sending_after_100", says: []string{"bytes of the request's body, and the client's side had no error; how many of them the upstream took is not known"}},
 		{fault: "h2_header_with_newline", says: []string{`as value of the field "x-bad"`, "HTTP takes no line break in a value"}, not: []string{"avoids it", "lower case"}},
 		{fault: "h2_header_name_in_capitals", says: []string{"Correct the name of the field ", "lower case alone", "avoids it"}},
 	} {

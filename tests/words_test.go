@@ -84,7 +84,7 @@ func TestWordsOfARecord(t *testing.T) {
 		},
 		{
 			fault: "socks_closes",
-			says:  []string{"ended the connection instead of answering", "it closed the connection upon CONNECT after ", "network_proxy names it", "Look at the forward proxy's log"},
+			says:  []string{"ended the connection instead of answering", "it closed the connection upon CONNECT after ", "network_proxy names this forward proxy", "Look at the log of the SOCKS proxy at "},
 			not:   []string{"could not be used"},
 		},
 		{fault: "forward_proxy_forbids", says: []string{"refused to connect to 127.0.0.1:", "it answered 403 Forbidden", "allow 127.0.0.1:"}, not: []string{"could not be used"}},

@@ -49,6 +49,9 @@ func endedUnanswered(t *try, f finding) finding {
 	case atOnce && t.Before != nil && t.Before.Answers > 0:
 		return f.advise(adviceWorkerEnded).leavesOpen(ClosedBeforeResponse.Undecided)
 	}
+	if t.Before != nil && t.Before.Answers == 0 && !isHTTP2(t) {
+		return f.leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between, a port of another protocol): its log, and what listens there, tell")
+	}
 	return f
 }
 
@@ -126,7 +129,7 @@ func otherThere(t *try, f finding) finding {
 	case t.protocol == protocolFastCGI:
 		return f.advise(adviceNoFastCGI).leavesOpen("a published Docker port behind which nobody listens, php-fpm that refuses this client or crashes, and a port that speaks no FastCGI look the same from here: what listens there, and php-fpm's log, tell")
 	case proxied && !t.TLS: // else the handshake would have failed for it
-		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If that is right as it is, " + askIt(t, handsOn, tlsPort, otherTold)).leavesOpen(byHand(t))
+		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If it does expect it, look at its log at this time; if that has nothing of this, " + askIt(t, handsOn, tlsPort, otherTold)).leavesOpen(byHand(t))
 	case t.TLS:
 		return f.advise(first(t) + askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
@@ -205,7 +208,7 @@ func publishedTo(t *try) string {
 
 // adviceNoFastCGI is for a port of FastCGI that has never answered. php-fpm logs whom it
 // refuses; a server that speaks HTTP would mostly answer something.
-const adviceNoFastCGI = "Look what listens on {address} (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too. If it is php-fpm, the log of php-fpm says whether it refused this client (listen.allowed_clients), or what became of its worker; if it is something else, correct the port (reverse_proxy without FastCGI for a server that speaks HTTP)."
+const adviceNoFastCGI = "Look at the log of what listens on {address} at this time: php-fpm's says whether it refused this client (listen.allowed_clients), or what became of its worker. If it has nothing of this, look what listens there (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too, and what is no FastCGI server wants another port or transport (reverse_proxy without FastCGI for one that speaks HTTP)."
 
 // What mostly ends a connection at once.
 const (
@@ -309,7 +312,7 @@ func limitAdvice(t *try, limit, took time.Duration) string {
 	case limit == 4*time.Second && never && !t.TLS:
 		return "Let uwsgi listen with http-socket instead of socket, if it is one: its own protocol waits 4 s for more of what it takes for a packet. Else look for a limit of 4 s at the upstream (WriteTimeout of a Go server logs nothing)."
 	case never && limit != 30*time.Second:
-		return "Check what listens on {address}: it has never answered, and ended this after " + about + ". A balancer, tunnel or published port may have tried so long to reach what it hands on to, or the port waits for more of another protocol; else look for a limit of " + about + " (WriteTimeout of a Go server logs nothing) or a killed worker."
+		return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + about + ". That may be a limit of " + about + " (WriteTimeout of a Go server logs nothing), a killed worker, a balancer or tunnel that tried so long to reach what it hands on to, or a port of another protocol that waited for more."
 	case limit == 30*time.Second:
 		return "Look for a limit of 30 s at the upstream: gunicorn's --timeout is 30 s unless it is set (its log says WORKER TIMEOUT); WriteTimeout of a Go server logs nothing; else for a killed worker."
 	case limit == 60*time.Second:

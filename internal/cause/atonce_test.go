@@ -90,7 +90,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 		{name: "after 350 s", took: 350 * time.Second, before: before, err: reset, cause: ResetBeforeResponse, says: []string{"Network Load Balancer 350 s"}},
 		{name: "uwsgi's own protocol", took: 4 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"http-socket"}, not: []string{"crash"}},
 		{name: "a balancer that tried again", took: 3 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"has never answered", "balancer"}, not: []string{"crash"}},
-		{name: "FastCGI, at once", took: millisecond, before: never, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"listen.allowed_clients", "reverse_proxy without FastCGI", "log of php-fpm"}, not: []string{"no script ran"}},
+		{name: "FastCGI, at once", took: millisecond, before: never, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"listen.allowed_clients", "reverse_proxy without FastCGI", "php-fpm's says whether it refused this client"}, not: []string{"no script ran"}},
 		{name: "FastCGI, at once, answered before", took: millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{adviceScriptEnded}},
 		{name: "FastCGI, after seconds", took: 5300 * millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"request_terminate_timeout, if it is set to less than 5.3 s", "memory_limit"}},
 		{

@@ -179,12 +179,12 @@ var ClientUploadFailed = &Row{
 	Summary:      "The client's request broke off, stalled or was malformed while it was passed to {upstream}.",
 	Advice:       "Nothing to do for single ones; if slow clients are cut off, raise read_body of the server's timeouts.",
 	Meaning:      "The client's request body broke off, stalled, or was framed wrongly while it was passed on. The upstream did nothing wrong.",
-	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned.",
+	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned. Or a limit of the transport that counts for the whole upload ran out, most of which had been spent waiting for the client: the evidence has that time, and side is proxy.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel},
 	Undecided:    "whether the client, its network, or a proxy in front broke it off can't be told from here",
 	UsualReasons: []string{
 		"a visitor on a phone lost the network, or closed the page",
-		"an upload slower than read_body allows",
+		"an upload slower than read_body allows, or than write_timeout does, which counts for all of it over HTTP/1.1 without TLS (with FastCGI, read_timeout too)",
 		"a client that announces another length than it sends, or sends bad chunks",
 	},
 	Fix: Fix{
@@ -195,7 +195,7 @@ var ClientUploadFailed = &Row{
 	},
 	Rivals: []Rival{
 		{"request_write_failed", "the error in the evidence is one of reading from the client"},
-		{"request_write_timeout", "the error in the evidence is one of reading from the client"},
+		{"request_write_timeout", "the error in the evidence is one of reading from the client, or most of the limit had been spent waiting for it"},
 		{"client_closed_request", "the body had not been read to its end"},
 		{"retried_without_body", "reading failed while this side had the body open; no attempt before had used it up"},
 		{"upload_cut_by_early_response", "no answer had begun; reading failed on the client's side"},

@@ -449,12 +449,17 @@ const leastSlow = 500 * time.Millisecond
 
 // slowUpload blames a client that sends slowly for a worker that was ended meanwhile.
 func slowUpload(t *try, f finding) finding {
-	if total := elapsed(sendStart(t), t.end); mostlyClient(t.client.Reading, total) {
-		f.evidence = append(f.evidence, "of the "+ms(total)+" of sending, Caddy waited "+ms(min(total, t.client.Reading))+" for the client")
+	if total := elapsed(sendStart(t), t.end); mostlyClient(t.Uploading, total) {
+		f.evidence = append(f.evidence, uploadLine(t, total))
 		f.side = failure.SideProxy
 		return f.advise("Set request_buffers, so that Caddy takes a slow upload first: the upstream's worker was held by a client that sends slowly, until it was ended.")
 	}
 	return f
+}
+
+// uploadLine says how long the client was waited for while a request was being sent.
+func uploadLine(t *try, total time.Duration) string {
+	return "of the " + ms(total) + " of sending, Caddy waited " + ms(min(total, t.Uploading)) + " for the client"
 }
 
 // slowDownload does so for a client that takes the answer slowly.
@@ -471,10 +476,11 @@ var UploadCutByEarlyResponse = &Row{
 	Name: "upload_cut_by_early_response", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
 	Phase: failure.PhaseBody, Side: failure.SideProxy,
 	Summary:      "Caddy stopped reading the client's upload when {upstream} began to answer, and closed that connection itself.",
-	Advice:       "Set enable_full_duplex in the global option servers, let clients use HTTP/2, or set request_buffers so that the upload ends before the answer begins.",
+	Advice:       "Set enable_full_duplex in the global option servers, let clients use HTTP/2, or set request_buffers so that the upload ends before the answer begins. If the application did not mean to answer so early, its log at this time says why it did.",
 	Meaning:      "The upstream answered while the request's body was still being sent to it. Over HTTP/1.1 Go's server stops reading a body once the answer begins; the rest could not be sent, and Caddy's transport closed the connection over which the answer came. The client has a part of it.",
 	RecognisedBy: "The connection was closed by this side while the answer came, because the request's body could not be read any more, and the client was still there. The evidence says how much of the upload had been read.",
 	Witnesses:    []Witness{WitnessError},
+	Undecided:    "whether the application means to answer before the upload's end, or refuses or fails early, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"an application that streams its answer while it reads: progress of an upload, a converter, a tunnel of messages over one request",
 		"an application that answers before it has read the upload, and goes on answering",

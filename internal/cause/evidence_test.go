@@ -163,12 +163,12 @@ func TestWhatARecordSays(t *testing.T) {
 				a.Err, a.WriteErr, a.RequestBytes = io.EOF, net.ErrClosed, 70_000
 				a.Connection.Carried = &listen.Carried{Sent: 65_536, ReadErr: io.EOF}
 			})),
-			says: []string{"Caddy had read 70000 bytes of the request's body from the client"},
+			says: []string{"Caddy's transport had taken 70000 bytes of the request's body, and the client's side had no error"},
 		},
 		{
 			name: "an upload that breaks off", want: ClientUploadFailed, phase: failure.PhaseSend,
 			heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = io.ErrUnexpectedEOF }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })),
-			says:  []string{"Caddy had read 7 bytes of the request's body from the client"},
+			says:  []string{"Caddy's transport had taken 7 bytes of the request's body;"},
 		},
 		{
 			name: "an idle connection that was dead", want: KeepaliveRace,

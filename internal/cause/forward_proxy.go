@@ -26,7 +26,7 @@ const (
 func forwardProxyCause(t *try) finding {
 	f := stoppedCause(t)
 	if f.is() && !t.FromEnvironment && t.ForwardProxy != "" {
-		f.evidence = append(f.evidence, "network_proxy names it")
+		f.evidence = append(f.evidence, "network_proxy names this forward proxy")
 		if f.advice == "" {
 			f.advice = "Start the forward proxy that network_proxy names, or correct its address there."
 		}
@@ -91,11 +91,16 @@ func proxyStopped(t *try, err error) finding {
 		return f.advise("Look at the forward proxy's log at this time: the answer is its own.")
 	case died(err):
 		f.summary = "The forward proxy at {address} ended the connection instead of answering."
-		advice := "Look at the forward proxy's log at this time: upon the wish to connect it ended the connection. If the log has nothing of this, {address} is no forward proxy of this kind: correct network_proxy."
-		if step, known := socksStep(t); known && step != stepConnect {
+		advice := "Look at the forward proxy's log at this time: it ended the connection when it was asked to connect to {upstream}. If the log has nothing of this, {address} is no forward proxy of this kind: correct network_proxy."
+		step, known := socksStep(t)
+		if known && step == stepConnect {
+			return f.advise("Look at the log of the SOCKS proxy at {address} at this time: it had answered the greeting, and ended the connection when it was asked to connect to {upstream}.").
+				leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, or none is meant for this upstream): its log tells")
+		}
+		if known {
 			advice = "Check that {address} is the port of a SOCKS proxy, which takes connections from " + thisMachine + " (else correct network_proxy), and look at its log at this time: it ended the connection before it was told where to connect to."
 		}
-		return f.advise(advice).leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, or is no forward proxy of this kind): its log, and what listens there, tell")
+		return f.advise(advice).leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, is no forward proxy of this kind, or none is meant for this upstream): its log, and what listens there, tell")
 	}
 	return f
 }

@@ -134,7 +134,7 @@ func headersCause(t *try) finding {
 		return found(ResponseCutInHeaders, cutWords(t, text)...).
 			leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit, a server in between): the logs tell")
 	case t.lineUnheard() && mayBeCut(text):
-		return cutOrMalformed()
+		return cutOrMalformed(t)
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
 		return found(NotHTTP, "it greeted before the request was written")
 	case strings.HasPrefix(text, textMalformedStatus) && isHostName(text[len(textMalformedStatus):]):
@@ -144,7 +144,11 @@ func headersCause(t *try) finding {
 	}
 	for _, known := range textsMalformed {
 		if strings.HasPrefix(text, known) {
-			return found(ResponseMalformed, firstLine(t, known)...)
+			f := found(ResponseMalformed, firstLine(t, known)...)
+			if len(f.evidence) == 0 {
+				f.evidence = []string{"the answer was refused for this: " + errorWords(t.err)}
+			}
+			return f
 		}
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](t.err); ok {
@@ -319,11 +323,16 @@ func cutWords(t *try, text string) []string {
 }
 
 // cutOrMalformed is for a line of which nothing tells which it is.
-func cutOrMalformed() finding {
+func cutOrMalformed(t *try) finding {
+	byHand := "curl -v"
+	if t.protocol == protocolFastCGI {
+		byHand = "cgi-fcgi -bind -connect {address}"
+	}
+
 	f := found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
 	f.summary = "{upstream} began to answer, and its headers were cut off in the middle of a line, or are malformed: nothing tells which."
 	return f.advise("Look at the application's log for a crash at this time; without one, correct the line of which the error quotes a part.").
-		leavesOpen("whether it was cut off or is malformed, and by the application or a server in between, can't be told from here: asking it directly tells (curl -v), and its log")
+		leavesOpen("whether it was cut off or is malformed, and by the application or a server in between, can't be told from here: asking it directly tells (" + byHand + "), and its log")
 }
 
 // mayBeCut says that a line which is called malformed may be the beginning of one
@@ -607,7 +616,7 @@ var ResponseMalformed = &Row{
 	Name: "response_malformed", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The answer of {upstream} is not valid HTTP.",
-	Advice:       "Look at what the application writes as status line and header fields; the evidence and the error say where.",
+	Advice:       "Look at what the application, or a server in front of it, writes as status line and header fields (curl -v); the evidence says where.",
 	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},

@@ -127,6 +127,24 @@ func refusedTestimony(dialled, address string) finding {
 	return f
 }
 
+// droppedHere is for a connect to this machine itself that nothing answered: there is no
+// network on the way, and a port on which nobody listens refuses.
+func droppedHere(at netip.AddrPort) finding {
+	list, known := host.ListenersNow()
+	if !known {
+		return nothing
+	}
+	f := finding{advice: "Look for what drops packets to {address} on " + thisMachine + " itself (nft list ruleset, iptables -S)"}
+	if l, there := listenerAt(list, at); there {
+		f.evidence = []string{at.String() + " is an address of " + here() + "; somebody listens there, and " + strconv.Itoa(l.Waiting) + " connections wait to be accepted: its queue has room"}
+		f.advice += ": somebody listens there, and its queue has room."
+	} else {
+		f.evidence = []string{"nobody listens on port " + strconv.Itoa(int(at.Port())) + " of " + here() + ", and yet no refusal came"}
+		f.advice += ", and start the application: nobody listens there, and yet no refusal came."
+	}
+	return f.leavesOpen("which firewall or filter of " + here() + " drops them can't be told from here: its rules tell")
+}
+
 // noListener says that nobody listens at an address of this machine.
 func noListener(address string) bool {
 	at, own := ownAddress(address)
@@ -152,6 +170,9 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 		return nothing
 	}
 	addr := to.Addr().Unmap()
+	if row == ConnectTimeout && host.Own(addr) && a.Protocol != protocolHTTP3 {
+		return droppedHere(to)
+	}
 	if host.Own(addr) || addr.IsLinkLocalUnicast() || addr.IsUnspecified() {
 		return nothing
 	}

@@ -207,7 +207,7 @@ func fastCGICause(t *try) finding {
 		return nothing
 	}
 	if mayBeCut(t.text()) {
-		return cutOrMalformed()
+		return cutOrMalformed(t)
 	}
 	if noNumber, ok := errors.AsType[*strconv.NumError](t.err); ok {
 		says := noNumber.Num

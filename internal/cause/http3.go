@@ -127,7 +127,7 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 // silentUDP is for a port of UDP that answered nothing: one on which nobody listens is as
 // silent as one behind a firewall, because no refusal is passed on.
 func silentUDP(t *try, f finding) finding {
-	f.advice = "Check that the server at {upstream} serves HTTP/3, on this port of UDP (ss -lunp where it runs), and that no firewall drops UDP to it. Without 3 in versions of the transport Caddy goes by TCP, if the server does."
+	f.advice = "Check that the server at {upstream} serves HTTP/3, on this port of UDP (ss -lunp where it runs), and that no firewall drops UDP to it. Until it does, versions 1.1 2 in the transport, without 3, goes by TCP, if the server takes that."
 	f.undecided = "a port of UDP on which nobody listens, a firewall that drops UDP, a machine that is down, a server that hangs, a wrong address, and a network that is slow or loses packets look the same from here"
 	at, own := ownAddress(addressOf(t.Attempt))
 	if !own {
@@ -148,7 +148,7 @@ func streamUnanswered(f finding) finding {
 	f.summary = "{upstream} ended the request's stream without an answer."
 	f.evidence = append(f.evidence, "the stream was ended in good order, and the connection was not")
 	return f.advise("Look at the log of the server at {upstream} at this time for a handler that ended without an answer; if there is none, its HTTP/3 is at fault: without 3 in versions of the transport that shows, if it speaks HTTP over TCP as well.").
-		leavesOpen("whether a handler ended without an answer, or the server's HTTP/3 is broken, can't be told from here: its log tells")
+		leavesOpen("whether a handler, a rule, or what stands behind the server ended it without an answer, or the server's HTTP/3 is broken, can't be told from here: its log tells")
 }
 
 // streamCutInHeaders is for a stream that was ended within an answer's header.

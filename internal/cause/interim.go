@@ -48,7 +48,7 @@ func endedAfterInterim(t *try, f finding) finding {
 		return ownLimit(&known, f, took)
 	}
 	if t.Interim == http.StatusContinue {
-		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had taken the request, and had answered 100 to go on with it.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a refusal, a server in between, code that takes 100 for the answer): its log tells")
+		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had answered 100 (Continue), to go on with the request.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a refusal, a server in between, code that takes 100 for the answer): its log tells")
 	}
 	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a server in between, code that takes " + strconv.Itoa(t.Interim) + " for the answer): its log tells")
 }

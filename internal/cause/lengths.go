@@ -272,7 +272,7 @@ func truncatedCause(t *try) finding {
 	}
 	f := found(ResponseTruncated).ofEnd(t)
 	if ended, _ := streamEnded(t); ended && t.Body.Expected > 0 {
-		return f.advise(adviceEndedStream)
+		return f.advise(adviceEndedStream).leavesOpen(ResponseLengthExceeded.Undecided)
 	}
 	if t.Body.Expected < 0 {
 		if f := endedAfter(t, f); f.advice != "" {

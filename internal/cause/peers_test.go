@@ -560,7 +560,7 @@ func TestRealPeers(t *testing.T) {
 		{name: "an alert without a name", proxy: alerting(200), want: TLSAlert, sent: failure.SentNo, see: "alert 200"},
 
 		{name: "an upload that nobody reads", proxy: serving(func(c net.Conn) { _, _ = c.Read(make([]byte, 1)); <-t.Context().Done() }, post(64<<20), limited(failure.WriteTimeout, short)), want: RequestWriteTimeout, status: 504, sent: failure.SentMaybe, limit: failure.WriteTimeout},
-		{name: "RST in the upload", proxy: serving(func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1<<20)); reset(c) }, post(64<<20)), want: RequestWriteFailed, sent: failure.SentMaybe, see: " bytes of the request's body from the client"},
+		{name: "RST in the upload", proxy: serving(func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1<<20)); reset(c) }, post(64<<20)), want: RequestWriteFailed, sent: failure.SentMaybe, see: " bytes of the request's body"},
 
 		{name: "closed without an answer", proxy: answering(""), want: ClosedBeforeResponse, sent: failure.SentMaybe, see: "no byte of an answer came"},
 		{name: "reset without an answer", proxy: serving(func(c net.Conn) { readRequest(c); reset(c) }), want: ResetBeforeResponse, sent: failure.SentMaybe},

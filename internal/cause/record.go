@@ -419,6 +419,8 @@ func phases(t *try) failure.Phases {
 		if tried := connects(t.Attempt); len(tried) > 0 {
 			start = tried[0].Start
 			switch {
+			case !dialled(t.Attempt) && t.protocol == protocolHTTP3: // its connect is a handshake that nobody tells of
+				p.Connect = between(start, t.end)
 			case !dialled(t.Attempt):
 				p.Connect = between(start, d.End)
 			case stoppedAtProxy(t):
@@ -483,7 +485,7 @@ func evidence(h *listen.Heard, v verdict) []string {
 		switch v.finding.row {
 		case RequestWriteFailed, ClientUploadFailed:
 			if a.RequestBytes >= 0 {
-				lines = append(lines, "Caddy had read "+bodyRead(a)+" bytes of the request's body from the client; how many of them the upstream took is not known")
+				lines = append(lines, "Caddy's transport had taken "+bodyRead(a)+" bytes of the request's body"+uploadHeld(h)+"; how many of them the upstream took is not known")
 			}
 		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
 			lines = append(lines, otherLimits(a, v.finding)...)
@@ -504,12 +506,23 @@ func evidence(h *listen.Heard, v verdict) []string {
 	return lines
 }
 
+// uploadHeld says that the client's side of an upload had no error.
+func uploadHeld(h *listen.Heard) string {
+	if h.Client.BodyErr != nil {
+		return ""
+	}
+	return ", and the client's side had no error"
+}
+
 // undecided is what can't be told from here. Where another side has to act than the row
 // says, the diagnosis knows more than the row.
 func (v verdict) undecided() string {
 	f := v.finding
 	if f.decided || f.undecided == "" && f.side != "" && f.side != f.row.Side {
 		return ""
+	}
+	if f.undecided == "" && f.row.Undecided == undecidedWait && v.attempt != nil && spokeHTTP(v.attempt) {
+		return undecidedSpoken
 	}
 	return orText(f.undecided, f.row.Undecided)
 }

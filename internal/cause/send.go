@@ -92,7 +92,11 @@ func notSendableCause(t *try) finding {
 			return f.advise(adviceSocketHost)
 		case whole == textHeaderListH2:
 			f.summary = "Caddy did not send the request: its header is larger than {upstream} says that it takes."
-			f.evidence = headerSize(t.Attempt)
+			evidence, bytes := headerSize(t.Attempt)
+			f.evidence = evidence
+			if bytes > 0 && bytes < smallHeader {
+				return f.advise("Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE): this header is a small one.")
+			}
 			return f.advise(adviceHeaderList)
 		case strings.HasPrefix(whole, textUpgradeH2):
 			f.evidence = append([]string{"HTTP/2 was negotiated, which has no Upgrade field"}, versionsLine(t.Attempt)...)
@@ -135,7 +139,7 @@ const adviceProxyURL = "Look at what the placeholder in network_proxy gives: it 
 
 // adviceSocketHost is for TLS on a unix socket, where Caddy takes the address for the
 // Host that it sends: HTTP/1.1 leaves it out, HTTP/2 refuses it.
-const adviceSocketHost = "Set header_up Host to the upstream's name: over TLS Caddy sends the address, and over HTTP/2 the path of a socket can't be one."
+const adviceSocketHost = "Set header_up Host to the name by which the application is asked for, as example.com: over TLS Caddy sends the address, and over HTTP/2 the path of a socket can't be one."
 
 // adviceHeaderList is for an upstream of HTTP/2 that takes only so much of a header.
 const adviceHeaderList = "Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE), or send less: look for cookies and for fields that header_up adds."
@@ -144,13 +148,17 @@ const adviceHeaderList = "Raise the upstream's limit for the header of a request
 // 6.5.2).
 const perField = 32
 
+// smallHeader is how large a header may be that is no large one: servers take 8 KiB and
+// more unless they are told otherwise (nginx, large_client_header_buffers).
+const smallHeader = 4 << 10
+
 // headerSize says how large a request's header is, and its largest field. What Caddy's
 // transport adds to it is little.
-func headerSize(a *listen.Attempt) []string {
+func headerSize(a *listen.Attempt) (evidence []string, total int) {
 	if a.Request == nil {
-		return nil
+		return nil, 0
 	}
-	total, fields, most, largest := 0, 0, 0, ""
+	fields, most, largest := 0, 0, ""
 	for name, values := range a.Request.Header {
 		size := 0
 		for _, value := range values {
@@ -163,10 +171,10 @@ func headerSize(a *listen.Attempt) []string {
 		}
 	}
 	if fields == 0 {
-		return nil
+		return nil, 0
 	}
 	return []string{"the request's header has about " + counted(int64(total), "byte") + " in " + counted(int64(fields), "field") + ", as HTTP/2 counts them; the largest is " +
-		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte")}
+		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte")}, total
 }
 
 // adviceUpgradeH2 is for an upgrade other than WebSocket, for which Caddy turns HTTP/2
@@ -204,7 +212,11 @@ func sendCause(t *try) finding {
 		if whole || t.absent(failure.WriteTimeout) {
 			return nothing
 		}
-		return found(RequestWriteTimeout).within(t.ran(failure.WriteTimeout, sendStart(t), t.end))
+		limit := t.ran(failure.WriteTimeout, sendStart(t), t.end)
+		if f := outlasted(t, err, limit); f.is() {
+			return f
+		}
+		return found(RequestWriteTimeout).within(limit)
 	case diedIdle(t, err):
 		return keepaliveCause(t)
 	case reset && alertMayBeLost(t):
@@ -227,6 +239,21 @@ func sendCause(t *try) finding {
 		return slowUpload(t, endedUnread(t, found(RequestWriteFailed, peersEnd(t, err)...)))
 	}
 	return nothing
+}
+
+// outlasted finds the cause where the client sent its body so slowly that a limit of the
+// transport ran out meanwhile. Caddy sets write_timeout anew for each write, but HTTP/1.1
+// without TLS copies a body in one (readfrom); FastCGI's client sets both limits once. When
+// it was noticed tells nothing: closing the body waits for more of it.
+func outlasted(t *try, err error, limit *failure.Limit) finding {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "readfrom" && t.protocol != protocolFastCGI || limit == nil || limit.ValueMS == nil || t.Uploading <= limit.ValueMS.Duration()/4*3 {
+		return nothing
+	}
+	f := found(ClientUploadFailed, "Caddy had waited "+ms(t.Uploading)+" for the client to send its body: "+limit.Name+" counts from before the upload here, and through all of it").within(limit)
+	f.summary = "The client's upload to {upstream} took longer than {limit}."
+	f.side = failure.SideProxy
+	return f.advise("Set request_buffers in reverse_proxy or php_fastcgi, so that Caddy takes a slow upload first, or raise " + limit.Name + " in the transport to what a slow client may take: it counts for the whole upload here, and the upstream was not what was waited for.").decides()
 }
 
 // closedAfterHandshake is all that is known where an alert may have been lost.
@@ -320,7 +347,7 @@ var RequestWriteTimeout = &Row{
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "whether it hangs, reads slowly, or is a server in between that waits for one behind it, can't be told from here: its log and its state tell",
+	Undecided:    "whether it hangs, reads more slowly than the limit allows, or is a server in between that waits for one behind it, can't be told from here: its log and its state tell",
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",
@@ -332,7 +359,7 @@ var RequestWriteTimeout = &Row{
 		Application: "Read the body as it comes; refuse what is too large before reading it.",
 	},
 	Rivals: []Rival{
-		{"client_upload_failed", "the error is one of writing to the upstream; reading from the client had none"},
+		{"client_upload_failed", "the error is one of writing to the upstream; reading from the client had none, and was not what most of the limit was spent on"},
 		{"request_write_failed", "the time ran out: errno is left out"},
 		{"connection_lost", "the limit of Caddy's ran out; the system had not given up (ETIMEDOUT)"},
 	},
@@ -346,7 +373,7 @@ var RequestWriteFailed = &Row{
 	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
 	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessPast},
-	Undecided:    "why it ended the upload can't be told from here (a limit for size or time, a refusal such as 401 or 413 whose answer was lost, a crash): its log tells",
+	Undecided:    "why it ended the upload can't be told from here (a limit for size or time, a refusal such as 401 or 413 whose answer was lost, a crash, a server in between): its log tells",
 	UsualReasons: []string{
 		"the body is larger than the upstream allows, and it closes instead of answering 413",
 		"the application crashed on the first part of it",

@@ -503,7 +503,7 @@ var TLSTimeout = &Row{
 	Meaning:      "The connection came about, but the TLS handshake did not finish in time.",
 	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit, the name that was asked for, and whether any byte came.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel, WitnessReceived},
-	Undecided:    "a port that speaks something else and waits, and a TLS server that hangs, look the same from here",
+	Undecided:    "a port that speaks something else and waits, a TLS server that hangs or is slower than the limit, and one that hands on to nobody look the same from here: asking it by hand (openssl s_client), and its log, tell",
 	UsualReasons: []string{
 		"the port speaks another protocol, and waits for the client to say something it knows",
 		"the upstream is overloaded, or a balancer accepts and has no backend",

@@ -11,7 +11,7 @@ import (
 
 // What looks the same from here is said, once, and only where nothing told more.
 func TestWhatIsLeftOpenIsSaid(t *testing.T) {
-	f := Diagnose(heard(nil, dialAttempt("tcp", "127.0.0.9:8080", "connect", syscall.ETIMEDOUT)))
+	f := Diagnose(heard(nil, dialAttempt("tcp", "203.0.113.9:8080", "connect", syscall.ETIMEDOUT)))
 	if f == nil || !slices.Contains(f.Evidence, ConnectTimeout.Undecided) {
 		t.Errorf("a machine that does not answer: %+v", f)
 	}

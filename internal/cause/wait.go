@@ -58,6 +58,9 @@ func waitCause(t *try) finding {
 		}
 		f := found(ReadTimeout).within(t.ran(failure.ReadTimeout, sent(t), t.end))
 		if t.protocol == protocolFastCGI {
+			if slow := outlasted(t, t.err, f.limit); slow.is() {
+				return slow
+			}
 			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
 			return f.advise(adviceScriptSlow).leavesOpen("a script that waits or hangs, one that no worker has begun, one that needs longer than the limit, and a port that is not php-fpm's look the same from here: php-fpm's status page and slow log tell")
 		}
@@ -101,6 +104,11 @@ func neverSpoke(t *try, f finding) finding {
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
 	return f.advise(orText(f.advice, f.row.Advice) + " It has never answered: if it never does, look whether this port speaks TLS (https://) or another protocol, and waits for more of it.").leavesOpen(f.row.Undecided)
+}
+
+// spokeHTTP says that the port of an attempt is known to speak HTTP.
+func spokeHTTP(a *listen.Attempt) bool {
+	return a.Interim != 0 || a.FirstByte > 0 || a.Before != nil && a.Before.Answers > 0 || a.Protocol == protocolH2 || a.Protocol == protocolHTTP3
 }
 
 // unasked is all that is known of an answer to nobody.
@@ -295,6 +303,7 @@ var KeepaliveRace = &Row{
 const (
 	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells"
 	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells"
+	undecidedSpoken = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a server in between that waits for one behind it, a limit too short for this): the application tells"
 	undecidedPort   = "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells"
 	adviceLookAtLog = "Look at the application's log at this time for a crash, a killed worker or a time limit of its own."
 )

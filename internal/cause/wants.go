@@ -349,7 +349,7 @@ func wantsNoPROXY(a *listen.Attempt, f finding) finding {
 		f.proxyError = "proxy_configuration_error" // the client got another status
 	}
 	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
-	return f.advise(adviceNoPROXY)
+	return f.advise(adviceNoPROXY).leavesOpen("an application that answers 400 by itself looks the same from here: its log tells")
 }
 
 // answersLast says that an answer is its connection's last, be it one that was only heard

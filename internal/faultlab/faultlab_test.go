@@ -99,12 +99,13 @@ var proofs = map[string]check{
 	"upstream_never_reads": timeout("write"),
 	// Which of the two is up to who sees the reset first: the one who writes, or the
 	// one who waits for an answer and closes the connection.
-	"reset_while_sending": cutWhileSending,
-	"upload_broken_off":   anyOf(is(io.ErrUnexpectedEOF), is(context.Canceled)),
-	"upload_malformed":    text("invalid byte in chunk length"),
-	"upload_stalled":      anyOf(timeout("read"), is(context.Canceled)),
-	"header_name_invalid": answered(200), // Caddy's header_up makes the fault
-	"server_name_missing": nil,           // Caddy's own handshake does
+	"reset_while_sending":      cutWhileSending,
+	"upload_broken_off":        anyOf(is(io.ErrUnexpectedEOF), is(context.Canceled)),
+	"upload_malformed":         text("invalid byte in chunk length"),
+	"upload_stalled":           anyOf(timeout("read"), is(context.Canceled)),
+	"upload_slower_than_limit": nil,           // Caddy's own limit ends it
+	"header_name_invalid":      answered(200), // Caddy's header_up makes the fault
+	"server_name_missing":      nil,           // Caddy's own handshake does
 
 	"keepalive_race":              is(io.EOF),
 	"keepalive_race_reset":        errno(syscall.ECONNRESET, 10054),

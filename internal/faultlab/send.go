@@ -41,6 +41,14 @@ func sendFaults() []Fault {
 			})),
 		},
 		{
+			// The upstream reads whatever comes; the client is what takes longer than the limit.
+			Name:  "upload_slower_than_limit",
+			Cause: "client_upload_failed", Phase: "send", Side: "proxy", Outcome: "failed", Status: 504, RequestSent: "maybe",
+			Start: overTCP(readsAll, transport("write_timeout 100ms"), sends(Request{
+				Method: http.MethodPost, Body: slowly(12), Length: 12,
+			})),
+		},
+		{
 			Name: "header_name_invalid", Number: "58",
 			Cause: "request_not_sendable", Phase: "send", Side: "proxy", Outcome: "failed", Status: 502,
 			Start: overTCP(answers(good), app(answersAll), block("header_up \"Bad Name\" value")),

@@ -249,6 +249,19 @@ func says(s string) func(io.Writer) error {
 	return func(w io.Writer) error { _, err := io.WriteString(w, s); return err }
 }
 
+// slowly is a body that comes by single bytes, each a while after the one before.
+func slowly(n int) func(io.Writer) error {
+	return func(w io.Writer) error {
+		for range n {
+			if _, err := io.WriteString(w, "x"); err != nil {
+				return err
+			}
+			time.Sleep(lateness / 4)
+		}
+		return nil
+	}
+}
+
 // post is a request with a small body, that must not be sent twice.
 func post() Request {
 	return Request{Method: http.MethodPost, Body: says("order=1"), Length: 7}

@@ -36,6 +36,10 @@ type LiveAttempt struct {
 	// number is which of the connection's requests it is.
 	number int32
 
+	// uploadedBefore is how long the client had been waited for before, to send its body: all
+	// of it may have been buffered then.
+	uploadedBefore time.Duration
+
 	requestBody  requestBody
 	responseBody responseBody
 }
@@ -78,6 +82,9 @@ func (a *LiveAttempt) freeze() Attempt {
 		frozen.End = a.l.now()
 	}
 	frozen.Body.Reading = a.responseBody.waited.total()
+	if b := a.l.body; b != nil {
+		frozen.Uploading = b.waited.total() - a.uploadedBefore
+	}
 	frozen.Before = a.Past.before(a.l.now())
 	if a.at > 0 {
 		c := &Connection{At: a.at, Reused: a.conn.Reused, WasIdle: a.conn.WasIdle, Idle: a.conn.IdleTime}
@@ -608,6 +615,9 @@ func (a *LiveAttempt) RequestBody(body io.ReadCloser) io.ReadCloser {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	a.RequestBytes = 0
+	if b := a.l.body; b != nil {
+		a.uploadedBefore = b.waited.total()
+	}
 	a.requestBody = requestBody{ReadCloser: body, a: a}
 	return &a.requestBody
 }

@@ -82,9 +82,9 @@ type Client struct {
 	// that our side had closed it before.
 	BodyErr    error
 	BodyClosed bool
-	// Reading and Writing are how long the client was waited for, to send its body and to
-	// take the answer. What is read from a file straight into the connection isn't counted.
-	Reading, Writing time.Duration
+	// Writing is how long the client was waited for, to take the answer. What is read from a
+	// file straight into the connection isn't counted.
+	Writing time.Duration
 }
 
 // Response is what was written to the client.
@@ -212,6 +212,8 @@ type Attempt struct {
 	// nil where the transport stopped before.
 	RequestBytes int64
 	RequestErr   error
+	// Uploading is how long the client was waited for meanwhile, to send its body.
+	Uploading time.Duration
 }
 
 // Header has what else is known of an answer under names that no field has.

@@ -358,7 +358,7 @@ func (l *Listener) Seal(err error, status int, panicked bool) *Heard {
 		AttemptCount: l.count,
 	}
 	if b := l.body; b != nil {
-		h.Client.BodyErr, h.Client.BodyClosed, h.Client.Reading = b.err, b.failedClosed, b.waited.total()
+		h.Client.BodyErr, h.Client.BodyClosed = b.err, b.failedClosed
 	}
 	switch {
 	case l.selection != nil:
