@@ -2,6 +2,7 @@ package cause
 
 import (
 	"net/http"
+	"net/netip"
 	"strconv"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -110,6 +111,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	}
 	if advice, open := adviceNotYet(phase); advice != "" && underWay(h, last) {
 		v.finding = v.finding.advise(advice).leavesOpen(open)
+		if at, own := ownAddress(addressOf(last)); own && phase == failure.PhaseConnect && !dialled(last) && last.Protocol != protocolHTTP3 {
+			v.finding = leftUnheard(v.finding, at)
+		}
 	}
 	if underWay(h, last) {
 		if phase == failure.PhaseWait {
@@ -121,6 +125,17 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 		v.finding = outlived(h, last, v.finding, unseen)
 	}
 	return v, true
+}
+
+// leftUnheard is for a client that left while this machine itself did not answer a connect.
+func leftUnheard(f finding, at netip.AddrPort) finding {
+	dropped := droppedHere(at)
+	if dropped.advice == "" {
+		return f
+	}
+	f.evidence = append(f.evidence, dropped.evidence...)
+	return f.advise(dropped.advice + " dial_timeout lets Caddy answer first.").
+		leavesOpen("a firewall or filter of " + here() + " that drops packets, a client's limit that is too short, and a visitor who went away look the same from here")
 }
 
 // adviceNotYet is for a client that left before an upstream could have the request, and

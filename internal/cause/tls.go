@@ -739,7 +739,7 @@ var TLSAlert = &Row{
 	Meaning:      "The upstream ended the handshake with an alert that has no cause of its own here. Its number says as much as the upstream told.",
 	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
 	Witnesses:    []Witness{WitnessReceived},
-	Undecided:    "why it sends this alert can't be told from here: its TLS log tells",
+	Undecided:    "why it sends this alert can't be told from here (the name that was asked for, a client certificate that it wants, versions or ciphers that are not shared, a fault of its own): its TLS log tells",
 	UsualReasons: []string{
 		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",

@@ -108,7 +108,8 @@ func neverSpoke(t *try, f finding) finding {
 
 // spokeHTTP says that the port of an attempt is known to speak HTTP.
 func spokeHTTP(a *listen.Attempt) bool {
-	return a.Interim != 0 || a.FirstByte > 0 || a.Before != nil && a.Before.Answers > 0 || a.Protocol == protocolH2 || a.Protocol == protocolHTTP3
+	return a.Interim != 0 || a.FirstByte > 0 || a.Before != nil && a.Before.Answers > 0 || a.Protocol == protocolH2 || a.Protocol == protocolHTTP3 ||
+		a.Connection != nil && isHTTP2Settings(string(a.Connection.Opening))
 }
 
 // unasked is all that is known of an answer to nobody.
