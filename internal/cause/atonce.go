@@ -31,7 +31,7 @@ func endedUnanswered(t *try, f finding) finding {
 		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
 		return f.advise(adviceNoHTTP2).leavesOpen("a port that does not speak HTTP/2, and a crash, look the same from here: asking it by hand tells (curl --http2-prior-knowledge)")
 	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
-		f.evidence = append(f.evidence, "HTTP/2's first frame had come: it speaks HTTP/2")
+		f.evidence = append(f.evidence, speaksHTTP2)
 		return f
 	case t.protocol == protocolH2 && t.TLS:
 		f.evidence = append(f.evidence, "HTTP/2 had been agreed on in the TLS handshake (ALPN)")

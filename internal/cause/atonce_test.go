@@ -345,7 +345,7 @@ func TestScriptThatAnswersNobody(t *testing.T) {
 		a.Dialing = &listen.Dialing{Start: 1, End: 1, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: 1, End: 1}}}
 	})
 	f := Diagnose(heard(func(h *listen.Heard) { h.Client.Left = true }, killed))
-	if f.Outcome != failure.Abandoned || !strings.Contains(strings.Join(f.Evidence, "\n"), "to its own end: closed_before_response") {
+	if f.Outcome != failure.Abandoned || !strings.Contains(strings.Join(f.Evidence, "\n"), "it ended as closed_before_response") {
 		t.Errorf("%+v", f)
 	}
 }

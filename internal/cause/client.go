@@ -56,6 +56,9 @@ var limitOf = map[failure.Phase]string{
 	failure.PhaseBody:    failure.ReadTimeout,
 }
 
+// adviceLimitSet is for where a limit would have ended the wait.
+const adviceLimitSet = "Look at the log of {upstream} for how long it takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a client's limit that is too short and a visitor who went away look alike."
+
 // adviceNoLimit is for where no limit of the transport would have ended the wait.
 const adviceNoLimit = "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike; no limit of the transport has an effect in this phase."
 
@@ -129,6 +132,10 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 
 // leftUnheard is for a client that left while this machine itself did not answer a connect.
 func leftUnheard(f finding, at netip.AddrPort) finding {
+	if queue, full := fullQueueAt(at.String()); full {
+		f.evidence = append(f.evidence, queue)
+		return f.advise(SocketBacklogFull.Advice + " dial_timeout lets Caddy answer first.").leavesOpen(SocketBacklogFull.Undecided)
+	}
 	dropped := droppedHere(at)
 	if dropped.advice == "" {
 		return f
@@ -164,13 +171,16 @@ func answeredNobody(h *listen.Heard, last *listen.Attempt) bool {
 // outlived says how a script went on for which nobody waited any more.
 func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) finding {
 	f.limit = limitFor(failure.ReadTimeout, last.Limits, last) // FastCGI has no other
+	if f.advice == "" && f.limit != nil && f.limit.ValueMS != nil {
+		f.advice = adviceLimitSet
+	}
 	t := tryOf(h, last)
 	if answered {
 		f.evidence = append(f.evidence, "an answer came "+ms(elapsed(sent(t), last.Answered))+" after the connect, when the client had left")
 		return f
 	}
 	if ended := attemptCause(t); ended.row != Unknown && last.Err != nil && !canceled(last.Err) && connected(last) {
-		f.evidence = append(f.evidence, "the upstream went on without the client, to its own end: "+ended.row.Name)
+		f.evidence = append(f.evidence, "Caddy waited on without the client, because its FastCGI is not told of that: it ended as "+ended.row.Name)
 		f.evidence = append(f.evidence, ended.evidence...)
 	}
 	return f

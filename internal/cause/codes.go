@@ -37,7 +37,7 @@ var meanings = []meaning{
 		codes:     []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
 		says:      "it did not process the request",
 		summary:   "{upstream} refused the request's stream without processing it.",
-		advice:    "Look at the log of the server at {upstream} at this time, not at its application's, which saw nothing of this request: servers refuse streams that are too many at once (max concurrent streams), when they are overloaded, and while they stop. What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
+		advice:    "Look at the log of the server at {upstream} at this time, not at its application's, which saw nothing of this request: servers refuse streams while they stop, when they are overloaded, and where there are too many at once (max concurrent streams). What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
 		undecided: "whether it was stopping, overloaded, at a limit of its own, or refuses this on purpose can't be told from here: the server's log tells",
 	},
 	{

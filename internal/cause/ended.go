@@ -385,6 +385,9 @@ func manyInterim() finding {
 // that ends each after a number of them has not stopped.
 func goawayCause(t *try, evidence ...string) finding {
 	f := found(Goaway, evidence...)
+	if t.FirstByte == 0 && !t.HasAnswer() {
+		f.summary = "{upstream} ended the whole connection (GOAWAY) without an answer to this request."
+	}
 	c := t.Connection
 	if age, young := youngConnection(t); young {
 		words := "the connection had carried no request before"
@@ -503,7 +506,7 @@ var RetriedWithoutBody = &Row{
 	Name: "retried_without_body", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
 	Phase: failure.PhaseSend, Side: failure.SideProxy,
 	Summary:      "The request could not be sent whole again to {upstream}: its body had been used up.",
-	Advice:       "Set request_buffers to more than such a body's size beside lb_retries and lb_retry_match: only a body that is buffered can be sent again.",
+	Advice:       "Take such requests out of lb_retry_match, if what they do must not be done twice; else set request_buffers to more than such a body has: only a body that is buffered can be sent again.",
 	Meaning:      "A first attempt failed after some of the request's body had been read. The request was tried again, and what had been read could not be: the repeat had no body, or only the rest of it. What the upstream answered to that is no answer to the client's request.",
 	RecognisedBy: "An attempt had read from the body before, of the same reverse_proxy or of one whose error another was asked to replace, and this one's reading ended before as much of it, or before its length. Or Go's transport says that it could not send the body again on another connection.",
 	Witnesses:    []Witness{WitnessPast, WitnessError},

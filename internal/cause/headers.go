@@ -48,7 +48,7 @@ var greetings = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "-ERR", "-NOAUTH
 // speakers are whose greetings these are.
 var speakers = []struct{ greeting, name string }{
 	{"SSH-", "an SSH server"}, {"220", "a mail or an FTP server"}, {"+OK", "a POP3 server or Redis"}, {"* OK", "an IMAP server"},
-	{"-ERR", "Redis or a POP3 server"}, {"-NOAUTH", "Redis"}, {"-DENIED", "Redis"}, {"ERROR", "memcached"}, {"AMQP", "a message broker (AMQP)"}, {"RFB ", "a VNC server"},
+	{"-ERR unknown command '", "Redis"}, {"-ERR", "Redis or a POP3 server"}, {"-NOAUTH", "Redis"}, {"-DENIED", "Redis"}, {"ERROR", "memcached"}, {"AMQP", "a message broker (AMQP)"}, {"RFB ", "a VNC server"},
 }
 
 // otherProtocol is that of what speaks another protocol, and began so.

@@ -128,19 +128,24 @@ func refusedTestimony(dialled, address string) finding {
 }
 
 // droppedHere is for a connect to this machine itself that nothing answered: there is no
-// network on the way, and a port on which nobody listens refuses.
+// network on the way, and a port on which nobody listens refuses. It is nothing where the
+// queue of who listens may be full, which is an answer by itself.
 func droppedHere(at netip.AddrPort) finding {
 	list, known := host.ListenersNow()
 	if !known {
 		return nothing
 	}
+	l, there := listenerAt(list, at)
 	f := finding{advice: "Look for what drops packets to {address} on " + thisMachine + " itself (nft list ruleset, iptables -S)"}
-	if l, there := listenerAt(list, at); there {
-		f.evidence = []string{at.String() + " is an address of " + here() + "; somebody listens there, and " + strconv.Itoa(l.Waiting) + " connections wait to be accepted: its queue has room"}
-		f.advice += ": somebody listens there, and its queue has room."
-	} else {
+	switch {
+	case !there:
 		f.evidence = []string{"nobody listens on port " + strconv.Itoa(int(at.Port())) + " of " + here() + ", and yet no refusal came"}
 		f.advice += ", and start the application: nobody listens there, and yet no refusal came."
+	case l.Full() || l.Backlog < 0:
+		return nothing
+	default:
+		f.evidence = []string{"somebody listens there, on " + here() + " itself, and has room: " + queueWords(l)}
+		f.advice += ": somebody listens there, and has room for connections that wait."
 	}
 	return f.leavesOpen("which firewall or filter of " + here() + " drops them can't be told from here: its rules tell")
 }

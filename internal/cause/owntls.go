@@ -84,7 +84,9 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 	case slices.ContainsFunc(textsOfOurs, begins):
 		return found(RequestNotSendable, "Caddy's own side: "+withoutSecrets(text)).at(failure.PhaseTLS).advise(adviceOwnTLS)
 	case begins(textParseCertificate):
-		return found(CertificateInvalid, "what came as certificate can't be read as one").
+		f := found(CertificateInvalid, "what came as certificate can't be read as one")
+		f.summary = "The certificate that {upstream} sent can't be read."
+		return f.
 			advise("Let {upstream} send its certificate whole and unchanged, or have it made again: what it sends can't be read as one (openssl x509 -noout -text -in cert.pem, where it runs, tells whether its file can).").
 			leavesOpen("whether the file at the upstream is damaged, or a box in between changes it, can't be told from here: its file tells")
 	case slices.ContainsFunc(textsOfCertificate, begins):

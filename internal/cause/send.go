@@ -95,6 +95,7 @@ func notSendableCause(t *try) finding {
 			evidence, bytes := headerSize(t.Attempt)
 			f.evidence = evidence
 			if bytes > 0 && bytes < smallHeader {
+				f.side = failure.SideUpstream
 				return f.advise("Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE): this header is a small one.")
 			}
 			return f.advise(adviceHeaderList)

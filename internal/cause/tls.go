@@ -318,7 +318,8 @@ func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []str
 	switch top := chain[len(chain)-1]; {
 	case selfSigned(chain[0]):
 		evidence = append(evidence, "it is self-signed")
-		f = f.advise("Look whether this certificate is that of the server that is meant: if it is, " + trust + "; if it is not, another one answers at {address}.")
+		f = f.advise("Look whether this certificate is that of the server that is meant: if it is, " + trust + "; if it is not, another one answers at {address}.").
+			leavesOpen("whether this is the certificate of the server that is meant can't be told from here: the certificate's file there tells (openssl x509 -noout -fingerprint)")
 	case len(chain) == 1 && len(chain[0].IssuingCertificateURL) > 0:
 		// It names where its issuer's certificate is to be had, as those from
 		// public authorities do, which always sign with an intermediate.

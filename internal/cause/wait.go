@@ -93,10 +93,16 @@ func waitCause(t *try) finding {
 // system takes the connection, whether a worker is free or not.
 const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
 
+// speaksHTTP2 is what HTTP/2's settings tell, which come unasked.
+const speaksHTTP2 = "HTTP/2's first frame had come: it speaks HTTP/2"
+
 // neverSpoke adds to a wait for an answer that this upstream has never given any: what is
 // waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.
 func neverSpoke(t *try, f finding) finding {
 	switch {
+	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+		f.evidence = append(f.evidence, speaksHTTP2)
+		return f
 	case t.Before == nil, t.Interim != 0, t.Before.Answers > 0, t.TLS, t.FirstByte > 0, !written(t.Attempt), isHTTP2(t):
 		return f
 	case t.protocol == protocolFastCGI, t.protocol == protocolHTTP3:

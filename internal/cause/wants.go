@@ -3,6 +3,7 @@ package cause
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"strconv"
@@ -225,8 +226,11 @@ func wantsHTTP2(a *listen.Attempt, f finding) finding {
 
 func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP3) }
 
-func wantsBetterTLS(_ *listen.Attempt, f finding) finding {
+func wantsBetterTLS(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} finds the TLS of this connection too weak for HTTP/2."
+	if c := a.Connection; c != nil && c.TLSVersion != 0 {
+		f.evidence = append(f.evidence, "agreed on were "+tls.VersionName(c.TLSVersion)+" and "+tls.CipherSuiteName(c.CipherSuite))
+	}
 	return f.advise(adviceTLS12)
 }
 
@@ -372,8 +376,14 @@ func wrongName(a *listen.Attempt, f finding) finding {
 	f.summary = nameSummary(a)
 	f.evidence = append(f.evidence, nameLine(a)...)
 	f.evidence = append(f.evidence, hostLine(a)...)
+	if noNameSent(a) {
+		f.undecided = undecidedNames
+	}
 	return f.advise(adviceForServerName(a))
 }
+
+// undecidedNames is for a server that was asked for no name at all.
+const undecidedNames = "which names it serves can't be told from here: its config tells"
 
 // wantsServerName is for a server that refuses the handshake for its name. Which of the
 // two is wrong, the name or the server, nothing tells.
@@ -387,6 +397,9 @@ func wantsServerName(a *listen.Attempt, f finding) finding {
 			change = "set tls_server_name in the transport to one of these"
 		}
 		return f.advise("Look which names {upstream} serves (openssl s_client -connect {address} -servername <name>): " + change + ", or let it serve " + name + " if that is the right one.")
+	}
+	if noNameSent(a) {
+		f.undecided = undecidedNames
 	}
 	return f
 }
@@ -439,7 +452,7 @@ func wantsCertificate(a *listen.Attempt, f finding) finding {
 	if s := tlsSettings(a); s != nil && s.ClientCertificate {
 		return f.advise(adviceOtherCertificate)
 	} else if s != nil {
-		return f.decides()
+		return f.leavesOpen("whether a certificate is meant to be wanted there, or another server than is meant answers, can't be told from here: its config tells")
 	}
 	return f
 }

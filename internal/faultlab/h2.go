@@ -97,7 +97,7 @@ func http2Faults() []Fault {
 			Cause: "request_write_timeout", Phase: "send", Side: "upstream", Outcome: "failed", Status: 504,
 			Start: overTCP(framedEndless(stopsReading), speaksH2C, transport("write_timeout 200ms"), sends(upload())),
 		},
-		failed("h2_header_list_limited", "58", "request_not_sendable", "send", "proxy", overH2(limitsHeaderList, sends(post()), after(warmUp))),
+		failed("h2_header_list_limited", "58", "request_not_sendable", "send", "upstream", overH2(limitsHeaderList, sends(post()), after(warmUp))),
 		failed("h2_host_is_a_socket", "58", "request_not_sendable", "send", "proxy", startH2OnSocket),
 
 		failed("h2_goaway_unprocessed", "34c", "goaway", "wait", "upstream", overH2(saysGoaway(0, noError), sends(post()))),

@@ -104,7 +104,8 @@ func (a *LiveAttempt) freeze() Attempt {
 			}
 		}
 		if secure, ok := a.conn.Conn.(*tls.Conn); ok {
-			c.ServerName = secure.ConnectionState().ServerName
+			state := secure.ConnectionState()
+			c.ServerName, c.TLSVersion, c.CipherSuite = state.ServerName, state.Version, state.CipherSuite
 		}
 		frozen.Connection = c
 		frozen.passOverInterim()

@@ -322,6 +322,9 @@ type Connection struct {
 	// ServerName is what its TLS was asked for: an address is not sent as a name. "" where
 	// no TLS is spoken, or a transport hides it.
 	ServerName string
+	// TLSVersion and CipherSuite are those that were agreed on, by their numbers in TLS; 0
+	// without it.
+	TLSVersion, CipherSuite uint16
 	// Opening is how one of HTTP/2 in the clear began: what came first over it, nil
 	// where it was not listened to.
 	Opening []byte
