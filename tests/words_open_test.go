@@ -39,7 +39,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		// Nothing that a record says denies another part of it.
 		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
 		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},
-		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream sent more", "Update the server at ", "avoids it, if the server speaks HTTP/1.1 as well."}},
+		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream sent more", "Update the server at ", "avoids it, if curl -vk --http1.1"}},
 		{fault: "reset_while_sending_after_100", says: []string{"bytes of the request's body, and the client's side had no error; how many of them the upstream took is not known"}},
 		{fault: "h2_header_with_newline", says: []string{`as value of the field "x-bad"`, "HTTP takes no line break in a value"}, not: []string{"avoids it", "lower case"}},
 		{fault: "h2_header_name_in_capitals", says: []string{"Correct the name of the field ", "lower case alone", "avoids it"}},

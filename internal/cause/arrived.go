@@ -253,6 +253,20 @@ func queueWords(l host.Listener) string {
 	return words
 }
 
+// takenEvidence says that an application of this machine accepted the connection, where
+// FastCGI tells nothing of what became of it.
+func takenEvidence(a *listen.Attempt, address string) []string {
+	at, ok := ownAddress(address)
+	if !ok || a.Protocol != protocolFastCGI || !dialled(a) {
+		return nil
+	}
+	list, _ := host.ListenersNow()
+	if l, ok := listenerAt(list, at); ok && l.Waiting == 0 && !l.Ours() {
+		return []string{"no connection waits to be accepted at " + l.Address.String() + ": the application took this one"}
+	}
+	return nil
+}
+
 // waitingEvidence says that connections wait to be accepted where a request waits for its
 // answer: whoever listens there is busy, or hangs.
 func waitingEvidence(address string) []string {

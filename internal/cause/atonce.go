@@ -34,7 +34,7 @@ func endedUnanswered(t *try, f finding) finding {
 		f.evidence = append(f.evidence, speaksHTTP2)
 		return f
 	case t.protocol == protocolH2 && t.TLS:
-		f.evidence = append(f.evidence, "HTTP/2 had been agreed on in the TLS handshake (ALPN)")
+		f.evidence = append(f.evidence, agreedHTTP2)
 		return f
 	case t.protocol == protocolHTTP3, isHTTP2(t):
 		return f

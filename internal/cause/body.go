@@ -108,7 +108,7 @@ func brokenBody(t *try) finding {
 		return found(ConnectionLost)
 	case t.Body.Uncompressed && errors.Is(t.err, io.ErrUnexpectedEOF) && t.cameWhole():
 		// It is the decoder's error, not the connection's.
-		return found(ContentCodingInvalid, "the answer came to its end, its gzip stream did not").
+		return found(ContentCodingInvalid, "the answer came whole, to the length or the last chunk that it announced; its gzip stream did not").
 			advise("Look at the application's log at this time for an error while it compressed; without one, let what compresses finish its stream (close the gzip writer), and count Content-Length only then.")
 	case ours(t):
 		return endedByUs(t)

@@ -115,7 +115,21 @@ func (f finding) blamed(code string) finding {
 // framingCause is that of what came and breaks the protocol's rules, so that Caddy's side
 // ended the stream or the connection.
 func framingCause(t *try, evidence string) finding {
-	return found(HTTPFramingError, evidence).at(framedIn(t)).advise(adviceBrokenServer + avoidance(t))
+	return found(HTTPFramingError, append([]string{evidence}, spoken(t)...)...).at(framedIn(t)).advise(adviceBrokenServer + avoidance(t))
+}
+
+// spoken says by what the protocol of a server is known, where it breaks its rules: no
+// other one listens there.
+func spoken(t *try) []string {
+	switch {
+	case t.protocol == protocolHTTP3:
+		return []string{"HTTP/3 had been agreed on in the handshake (ALPN)"}
+	case t.protocol == protocolH2 && t.TLS:
+		return []string{agreedHTTP2}
+	case t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+		return []string{speaksHTTP2}
+	}
+	return nil
 }
 
 // adviceBrokenServer is for a server that breaks its protocol's rules: nothing that is set
@@ -135,11 +149,11 @@ func framedIn(t *try) failure.Phase {
 func avoidance(t *try) string {
 	switch t.protocol {
 	case protocolHTTP3:
-		return " Until then, versions 1.1 2 in the transport, without 3, avoids it, if the server speaks HTTP over TCP as well."
+		return " Until then, versions 1.1 2 in the transport, without 3, avoids it, if curl -vk https://{address}/ gets an answer (TCP)."
 	case protocolH2C:
-		return " Until then, http:// in place of h2c:// (versions 1.1 in the transport) avoids it, if the server speaks HTTP/1.1 as well."
+		return " Until then, http:// in place of h2c:// avoids it, if curl -v http://{address}/ gets an answer."
 	}
-	return " Until then, versions 1.1 in the transport avoids it, if the server speaks HTTP/1.1 as well."
+	return " Until then, versions 1.1 in the transport avoids it, if curl -vk --http1.1 https://{address}/ gets an answer."
 }
 
 // summaryBrokenHeader is for a header of HTTP/2.

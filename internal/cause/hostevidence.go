@@ -44,7 +44,7 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 	case ConnectTimeout, HostUnreachable, NetworkUnreachable, ConnectionLost:
 		return wayTestimony(row, a, address)
 	case ResponseTimeout, ReadTimeout, TLSTimeout, ClientClosedRequest:
-		return finding{evidence: append(acknowledgedEvidence(a), waitingEvidence(address)...)}
+		return finding{evidence: append(append(acknowledgedEvidence(a), waitingEvidence(address)...), takenEvidence(a, address)...)}
 	case RequestWriteTimeout:
 		return finding{evidence: windowEvidence(a)}
 	case FileDescriptorsExhausted:

@@ -93,8 +93,11 @@ func waitCause(t *try) finding {
 // system takes the connection, whether a worker is free or not.
 const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
 
-// speaksHTTP2 is what HTTP/2's settings tell, which come unasked.
-const speaksHTTP2 = "HTTP/2's first frame had come: it speaks HTTP/2"
+// speaksHTTP2 is what HTTP/2's settings tell, which come unasked; agreedHTTP2 what TLS does.
+const (
+	speaksHTTP2 = "HTTP/2's first frame had come: it speaks HTTP/2"
+	agreedHTTP2 = "HTTP/2 had been agreed on in the TLS handshake (ALPN)"
+)
 
 // neverSpoke adds to a wait for an answer that this upstream has never given any: what is
 // waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.

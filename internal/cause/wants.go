@@ -438,6 +438,10 @@ func mayWantServerName(a *listen.Attempt, f finding) finding {
 // mayWantMuch is for the alert that stands for whatever is not in common.
 func mayWantMuch(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, nameLine(a)...)
+	if d := a.Dialing; d != nil && d.Carried != nil && !throughProxy(a) && isTLSAlert(string(d.Carried.Head)) {
+		f.evidence = append(f.evidence, "nothing came before it: the server had asked for no certificate yet")
+		return f.leavesOpen("whether it refuses the name, the versions, the ciphers or the curves that Caddy offers, or has a fault of its own, can't be told from here: its TLS log tells")
+	}
 	f.evidence = append(f.evidence, certificateLine(a)...)
 	return f
 }
