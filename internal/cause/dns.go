@@ -269,7 +269,7 @@ var DNSTimeout = &Row{
 	Meaning:      "Nobody answered for the upstream's name before dial_timeout, or the resolver's own time, was over.",
 	RecognisedBy: "The lookup's typed error is a timeout, or dialling timed out while the lookup was still going on. The evidence has the lookup's time and the limit that ran out.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
-	Undecided:    "a resolver that is down, and one that can't be reached, look the same from here: dig from this machine tells",
+	Undecided:    "a resolver that is down, hangs or is too slow, one that can't be reached, and a wrong address look the same from here: dig from this machine tells",
 	UsualReasons: []string{
 		"the resolver's machine is down, or a firewall drops UDP port 53",
 		"/etc/resolv.conf lists a dead server first",

@@ -378,7 +378,8 @@ const textManyInterim = "too many 1xx informational responses"
 func manyInterim() finding {
 	f := found(Unknown, "more interim answers (1xx) came than Caddy's transport takes, and no final one").at(failure.PhaseHeaders)
 	f.summary = "{upstream} sent more interim answers (1xx) than Caddy takes, and no final one."
-	return f.advise("Let the application send its answer after few interim ones (100, 102, 103).")
+	return f.advise("Let the application send its answer after few interim ones (100, 102, 103).").
+		leavesOpen("whether the application or a server in front of it sends them can't be told from here: asking the application directly tells")
 }
 
 // goawayCause adds how many requests a connection had carried when it was ended: a server
