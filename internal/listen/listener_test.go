@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
@@ -360,6 +362,43 @@ func (b *slowBody) Close() error {
 	b.closed = true
 	b.tooSoon = b.tooSoon || b.reading
 	return nil
+}
+
+// What the client was waited for before an attempt is not the attempt's: all of its body
+// may have been buffered then.
+func TestUploadingIsOfTheAttempt(t *testing.T) {
+	for _, buffered := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/", slowReader{time.Second})
+			l := To(httptest.NewRecorder(), r, nil)
+			want := time.Second
+			if buffered {
+				want = 0
+				if _, err := io.ReadFull(r.Body, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a := l.RoundTrip(nil, Trip{})
+			body := a.RequestBody(r.Body)
+			if !buffered {
+				if _, err := io.ReadFull(body, make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.Ended(nil, io.EOF, false)
+			if h := l.Seal(io.EOF, 0, false); len(h.Attempts) != 1 || h.Attempts[0].Uploading != want {
+				t.Errorf("buffered before: %v: waited %v for the client, want %v", buffered, h.Attempts, want)
+			}
+		})
+	}
+}
+
+// slowReader gives bytes, each after a while.
+type slowReader struct{ after time.Duration }
+
+func (r slowReader) Read(p []byte) (int, error) {
+	time.Sleep(r.after)
+	return copy(p, "x"), nil
 }
 
 // A body that is closed while it is read is closed once that is over, and is not read
