@@ -89,7 +89,7 @@ func TestWrongLengthsOfGunicorn(t *testing.T) {
 			outcome: failure.Truncated, sent: failure.SentYes, evidence: []string{`^4 of 503 bytes`},
 			also: func(t *testing.T, f *failure.Failure) {
 				t.Helper()
-				if !strings.Contains(f.Advice, "its Content-Length is larger than what it sends") {
+				if !strings.Contains(f.Advice, "compare its Content-Length with what it sends") {
 					t.Error(f.Advice)
 				}
 			},

@@ -96,7 +96,7 @@ func TestWordsOfProtocols(t *testing.T) {
 
 		// An answer that breaks off: how, and what looks the same.
 		{fault: "body_without_last_chunk", says: []string{"it came in chunks, of which the last is missing", "leaves out the last one", "an application that leaves out the last chunk"}, not: []string{"a timeout"}},
-		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "its Content-Length is larger than what it sends", "a wrong length"}, not: []string{"a timeout"}},
+		{fault: "body_cut_tls", says: []string{"for a crash while it was sending", "compare its Content-Length with what it sends", "a wrong length"}, not: []string{"a timeout"}},
 		{
 			// What the client got is whole by its length; no other request was hurt yet.
 			fault: "length_too_short",

@@ -164,7 +164,7 @@ func TestWordsOfARecord(t *testing.T) {
 		},
 		{
 			fault: "h2_headers_far_too_large",
-			says:  []string{"nothing tells which", "max_response_header (", "curl -v --http2"},
+			says:  []string{"nothing tells which", "max_response_header (", "curl -vk --http2"},
 			not:   []string{"has no name yet"},
 		},
 		{
@@ -183,7 +183,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "h3_lost", says: []string{"whether its machine is still up"}, not: []string{"forgets idle connections"}},
 		{fault: "h3_port_silent", says: []string{"connect 127.0.0.1:"}, not: []string{"TLS handshake", "tls "}},
 		{fault: "h3_protocol_not_common", says: []string{"Take 3 out of versions"}, not: []string{"h2c"}},
-		{fault: "tls_protocol_not_common", says: []string{"offers in TLS (ALPN)", "the transport offers versions "}, not: []string{"h2c"}},
+		{fault: "tls_protocol_not_common", says: []string{"in TLS (ALPN: http/1.1 or h2)", "the transport offers versions "}, not: []string{"h2c"}},
 		{fault: "http1_to_h2c", says: []string{"Write h2c:// in front of 127.0.0.1:", "HTTP/2's first frame"}, not: []string{"yes:"}},
 		{fault: "http1_to_h2_tls", says: []string{"Set versions 2 in the transport"}, not: []string{"h2c://", "yes:"}},
 		{fault: "h2c_to_http1", says: []string{"Write http:// in front of 127.0.0.1:", "instead of h2c://"}},

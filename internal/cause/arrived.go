@@ -262,7 +262,7 @@ func takenEvidence(a *listen.Attempt, address string) []string {
 	}
 	list, _ := host.ListenersNow()
 	if l, ok := listenerAt(list, at); ok && l.Waiting == 0 && !l.Ours() {
-		return []string{"no connection waits to be accepted at " + l.Address.String() + ": the application took this one"}
+		return []string{"no connection waits to be accepted at " + l.Address.String() + ": the application accepted this one"}
 	}
 	return nil
 }

@@ -292,7 +292,7 @@ func TestShortAnswers(t *testing.T) {
 			}), ResponseStalled,
 			[]string{"then nothing for 5 s, the limit", "Compare the Content-Length"}, nil,
 		},
-		{"while it was sending", cut(func(*listen.Attempt) {}), ResponseTruncated, []string{"a crash", "its Content-Length is larger"}, nil},
+		{"while it was sending", cut(func(*listen.Attempt) {}), ResponseTruncated, []string{"a crash", "compare its Content-Length"}, nil},
 		{
 			"after a time that is often a limit", cut(func(a *listen.Attempt) { a.Body.Last, a.End = 30*time.Second, 30*time.Second+100*millisecond }), ResponseTruncated,
 			[]string{"about 30 s", "gunicorn"}, nil,

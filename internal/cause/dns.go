@@ -32,7 +32,7 @@ func dnsCause(t *try) finding {
 	dnsError, ok := errors.AsType[*net.DNSError](lookup)
 	if !ok {
 		if d != nil && d.Lookup != nil && d.Lookup.End == 0 && isTimeout(lookup) {
-			return t.askedElsewhere(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end)))
+			return t.silentResolvers(t.askedElsewhere(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end))))
 		}
 		return nothing
 	}
@@ -63,7 +63,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		if d != nil {
 			f.limit = t.ran(failure.DialTimeout, d.Start, t.end)
 		}
-		return f
+		return t.silentResolvers(f)
 	}
 	f := found(DNSServerFailed, failedWords(dnsError)...)
 	if len(f.evidence) > 0 {
@@ -102,7 +102,15 @@ func failedWords(err error) []string {
 const openResolver = "why it fails can't be told from here (the wrong resolver is asked, the zone or what it asks itself fails, it does not serve this client): its log, and dig by hand, tell"
 
 // adviceResolvers is for a transport that asks name servers of its own.
-const adviceResolvers = "Check the name servers that resolvers in the transport names: they are asked, not this machine's."
+const adviceResolvers = "Ask the name servers that resolvers in the transport names, by hand (dig), and look at their log at this time: they are asked, not this machine's."
+
+// silentResolvers is for name servers that the transport names, and that did not answer.
+func (t *try) silentResolvers(f finding) finding {
+	if len(resolversOf(t.Attempt)) == 0 || f.advice != "" {
+		return f
+	}
+	return f.advise("Ask the name server that resolvers in the transport names, by hand from " + thisMachine + " (dig): start it, correct its address, or open the way to it (UDP and TCP); if it is only slow, raise dial_timeout.").leavesOpen(f.row.Undecided)
+}
 
 // askedElsewhere tells of a name that the system's resolver was asked for, where the source
 // that gave the name has resolvers of its own, which serve only its own lookup.

@@ -462,7 +462,7 @@ func answerCause(a *listen.Attempt) finding {
 	}
 	f := found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 	if after := a.Header.Get("Retry-After"); after != "" && a.Status == http.StatusServiceUnavailable {
-		return f.advise("Look at the log of {upstream}: it wants to be asked again later (Retry-After " + said(after) + "), as one in maintenance or one that is overloaded does.").
+		return f.advise("Look at the log of the server at {upstream}: it wants to be asked again later (Retry-After " + said(after) + "), as one in maintenance or one that is overloaded does.").
 			leavesOpen("maintenance, an overload, a limit on requests, and a failure of something behind it look the same from here: its log tells")
 	}
 	return f

@@ -309,7 +309,7 @@ func socketTestimony(row *Row, path string) finding {
 		f.evidence = []string{path + " is no socket, but " + kind}
 		f.undecided = "whether the application's socket belongs there can't be told from here: the application's config tells"
 		f.summary = "There is no socket at {upstream}, but " + kind + "."
-		f.advice = "Look what stands at {address}. If the application's socket belongs there, remove it and start the application, which can't make its socket while it is there; else correct the path in reverse_proxy."
+		f.advice = "Look what stands at {address}. If the application's socket belongs there, move that file away and start the application, which can't make its socket while it is there; else correct the path in reverse_proxy."
 	case listened:
 		f.evidence = append(f.evidence, "somebody listens on a socket that was bound at this path, but this file is another: it was replaced, or is a mount of an older one")
 		f.undecided = "which of the two can't be told from here: where the application makes its socket, and how Caddy gets it, tells"

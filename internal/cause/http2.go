@@ -154,6 +154,7 @@ func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase)
 	case isField(stream.Cause):
 		f.summary = summaryBrokenHeader
 		f.advice = fieldAdvice(t, stream.Cause.Error())
+		f.undecided = "whether the application or a server in front of it sets it so can't be told from here: asking the application directly tells"
 	default:
 		f.summary = summaryBrokenHeader
 	}
@@ -181,7 +182,12 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 		}
 		f := found(Unknown, evidence, "broken headers, or more than "+most+": both give this error").at(failure.PhaseHeaders)
 		f.summary = "{upstream} answered in HTTP/2 with broken headers, or with far more than max_response_header allows: nothing tells which."
-		return f.advise("Measure the headers of this answer (curl -v --http2): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server (versions 1.1 in the transport avoids it).")
+		byHand := "curl -vk --http2 https://{address}/"
+		if t.protocol == protocolH2C {
+			byHand = "curl -v --http2-prior-knowledge http://{address}/"
+		}
+		return f.advise("Measure the headers of this answer (" + byHand + "): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server.").
+			leavesOpen("whether the headers are too large or break the rules can't be told from here: what comes by hand tells")
 	}
 	if code == http2.ErrCodeCompression {
 		evidence += ": a header came that can't be decoded (HPACK)"

@@ -61,7 +61,7 @@ func http3Cause(t *try) finding {
 		}
 		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
 		if t.Connection == nil || t.Connection.Idle < leastForgotten {
-			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs, which itself answers QUIC, look the same from here: whether its machine and its process live, tells")
+			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs or has crashed (in QUIC it answers by itself, not its system) look the same from here: whether its machine and its process live, tells")
 		}
 		return f
 	}

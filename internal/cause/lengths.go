@@ -218,7 +218,7 @@ func fellSilent(t *try) (sending, silent time.Duration, ok bool) {
 const (
 	adviceEnded       = "Look at the application's log at this time for {ends} while it was sending."
 	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set. Else look for a script that was ended there, which its server may not notice (CGI of lighttpd)."
-	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, its Content-Length is larger than what it sends."
+	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, compare its Content-Length with what it sends, and look at what stands in between."
 	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one."
 	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order, which what crashes does not do. Let its server count."
 )

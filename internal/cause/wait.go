@@ -144,7 +144,7 @@ func closedInOrder(t *try) bool {
 func closedCause(t *try) finding {
 	f := found(ClosedBeforeResponse, sentPROXY(t)...)
 	if closedInOrder(t) {
-		f.evidence = append(f.evidence, "it closed in good order, without a reset, as does who has read all that was sent")
+		f.evidence = append(f.evidence, "it closed in good order, without a reset: it had read all that was sent")
 	}
 	if t.protocol == protocolFastCGI { // which has no connection to tell of
 		f.evidence = append(f.evidence, "the connection was closed, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
@@ -311,7 +311,7 @@ var KeepaliveRace = &Row{
 // undecidedEnd, undecidedWait and undecidedPort are what rows that differ in other things
 // leave open alike; adviceLookAtLog is for whichever way an upstream ends a request.
 const (
-	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between): its log tells"
+	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time, size or requests, a refusal, a server in between): its log tells"
 	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells"
 	undecidedSpoken = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a server in between that waits for one behind it, a limit too short for this): the application tells"
 	undecidedPort   = "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells"

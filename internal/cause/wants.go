@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -201,7 +202,7 @@ const (
 	adviceHTTP1 = "Set versions 1.1 in the transport: {upstream} says by its error code that it wants HTTP/1.1."
 	adviceHTTP2 = "Set versions 2 in the transport, or let {upstream} speak HTTP/1.1 as well (allowHTTP1 of Node)."
 	adviceH2C   = "Write h2c:// in front of {upstream}: this port speaks HTTP/2 alone. If the application has another port for HTTP beside one of gRPC, correct the port instead."
-	adviceHTTP3 = "Take 3 out of versions in the transport: {upstream} says by its error code that it wants an older HTTP for this request."
+	adviceHTTP3 = "Set versions 1.1 2 in the transport, without 3: {upstream} says by its error code that it wants an older HTTP for this request."
 	adviceTLS12 = "Look at the TLS versions and cipher suites that {upstream} takes for HTTP/2 (RFC 9113 section 9.2), or set versions 1.1 in the transport."
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
 
@@ -239,6 +240,10 @@ func inHandshake(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, versionsLine(a)...)
 	if a.Protocol == protocolHTTP3 {
 		return f.at(failure.PhaseTLS).advise("Take 3 out of versions in the transport, or turn HTTP/3 on at {upstream}: in the handshake it says that it does not speak it.")
+	}
+	if a.Limits != nil && slices.Contains(a.Limits.Versions, "1.1") && slices.Contains(a.Limits.Versions, "2") {
+		return f.at(failure.PhaseTLS).advise("Correct the port, or let the server at {upstream} offer HTTP in TLS (ALPN: http/1.1 or h2): Caddy offers both, and in the handshake it says that it takes neither.").
+			leavesOpen("whether the port is the wrong one, or the server lacks HTTP there, can't be told from here: what this port is for tells")
 	}
 	return f.at(failure.PhaseTLS).advise("Set versions in the transport to those that {upstream} offers in TLS (ALPN): in the handshake it says that none of Caddy's is among them.")
 }
