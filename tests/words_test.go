@@ -180,7 +180,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "h2_stream_refused_post", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
 		{fault: "h3_request_rejected", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
 		{fault: "h2_goaway_then_closed", says: []string{"ended the connection for an error"}, not: []string{"was restarted"}},
-		{fault: "h3_lost", says: []string{"whether its machine is still up"}, not: []string{"forgets idle connections"}},
+		{fault: "h3_lost", says: []string{"in QUIC it answers by itself"}, not: []string{"forgets idle connections"}},
 		{fault: "h3_port_silent", says: []string{"connect 127.0.0.1:"}, not: []string{"TLS handshake", "tls "}},
 		{fault: "h3_protocol_not_common", says: []string{"Take 3 out of versions"}, not: []string{"h2c"}},
 		{fault: "tls_protocol_not_common", says: []string{"in TLS (ALPN: http/1.1 or h2)", "the transport offers versions "}, not: []string{"h2c"}},

@@ -57,7 +57,7 @@ var limitOf = map[failure.Phase]string{
 }
 
 // adviceLimitSet is for where a limit would have ended the wait.
-const adviceLimitSet = "Look at the log of {upstream} for how long it takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a client's limit that is too short and a visitor who went away look alike."
+const adviceLimitSet = "Look at the log of {upstream} for how long it takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a port that waits for something else, a client's limit that is too short and a visitor who went away look alike."
 
 // adviceNoLimit is for where no limit of the transport would have ended the wait.
 const adviceNoLimit = "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike; no limit of the transport has an effect in this phase."

@@ -54,7 +54,7 @@ var meanings = []meaning{
 		codes:     []string{"ENHANCE_YOUR_CALM", "H3_EXCESSIVE_LOAD"},
 		says:      "Caddy asks too much of it",
 		advice:    "Look at the log of the server at {upstream} at this time for the limit that it names (streams and requests on a connection or of all clients, resets, pings, the size of a header): raise that one, or send less.",
-		undecided: "which limit of its own was reached, and by what, can't be told from here: its log tells",
+		undecided: "which limit of its own was reached, and by what, or whether it says so wrongly, can't be told from here: its log tells",
 	},
 	{
 		codes: []string{

@@ -266,6 +266,9 @@ func firstLineCause(t *try, line string) finding {
 	case speaksOther(line):
 		return otherProtocol(line, evidence)
 	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
+		if t.headWhole() {
+			evidence = counted(t.Connection.Carried.Received, "byte") + " of an answer came, and no end of a line: " + evidence
+		}
 		return found(ResponseCutInHeaders, evidence)
 	case greeted(t) && !strings.HasPrefix(line, "HTTP/"): // an answer of HTTP's to nobody is one, too
 		return found(NotHTTP, evidence)

@@ -61,6 +61,10 @@ func http3Cause(t *try) finding {
 		}
 		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
 		if t.Connection == nil || t.Connection.Idle < leastForgotten {
+			if _, own := ownAddress(addressOf(t.Attempt)); own {
+				return f.advise("Look whether the server's process at {upstream} hangs or has crashed, and at its log at this time: it is on " + thisMachine + " itself, and in QUIC it answers by itself, not its system.").
+					leavesOpen("a server that hangs or has crashed, and a firewall of " + here() + " that drops packets, look the same from here: its state and its log tell")
+			}
 			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs or has crashed (in QUIC it answers by itself, not its system) look the same from here: whether its machine and its process live, tells")
 		}
 		return f
@@ -111,17 +115,28 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	case strings.HasSuffix(name, textH3Local):
 		return framingCause(t, "Caddy's side ended it: HTTP/3 error code "+strings.TrimSuffix(name, textH3Local)).at(framing)
 	case closed && framing == failure.PhaseBody:
+		evidence += closedFor(name)
 		return found(ResponseTruncated, evidence+": the upstream closed the connection")
 	case closed && t.FirstByte > 0:
+		evidence += closedFor(name)
 		return found(ResponseCutInHeaders, evidence+": the upstream closed the connection")
 	case closed:
-		f := found(ClosedBeforeResponse, evidence+": the upstream closed the connection")
+		f := found(ClosedBeforeResponse, evidence+closedFor(name)+": the upstream closed the connection")
 		if t.Interim != 0 {
 			return endedAfterInterim(t, f)
 		}
 		return f
 	}
 	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
+}
+
+// closedFor says what the code means with which a connection was closed: what is killed says
+// nothing any more.
+func closedFor(name string) string {
+	if m := meaningOf(strings.TrimSuffix(name, textQUICRemote)); m != nil {
+		return ", which says that " + m.says
+	}
+	return ""
 }
 
 // silentUDP is for a port of UDP that answered nothing: one on which nobody listens is as

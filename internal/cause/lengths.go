@@ -291,6 +291,11 @@ func truncatedCause(t *try) finding {
 	if f := endedAfter(t, f); f.advice != "" {
 		return f
 	}
+	if _, known := streamEnded(t); known && isHTTP2(t) && t.Body.Expected > 0 {
+		// What counts its length wrong ends the stream.
+		f.evidence = append(f.evidence, "the whole connection ended, not the answer's stream alone")
+		return f.advise(adviceCut(t, adviceEnded)).leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit of its own, a restart, a server in between): the logs tell")
+	}
 	if t.Body.Expected > 0 {
 		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen(ResponseTruncated.Undecided)
 	}

@@ -184,9 +184,9 @@ func keepaliveCause(t *try) finding {
 		since = "it was taken for the request"
 	}
 	f := found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
-	or := ", and a crash upon this very request look the same from here: its log tells"
+	or := ", a server in between, and a crash upon this very request look the same from here: its log tells"
 	if nothingSent(t.Attempt) {
-		or = ", and a crash meanwhile look the same from here: its log tells"
+		or = ", a server in between, and a crash meanwhile look the same from here: its log tells"
 	}
 	f = f.leavesOpen("an idle timeout, a restart" + or)
 	if c := t.Connection; c.WasIdle && c.Idle < leastIdleTimeout {

@@ -225,7 +225,9 @@ func wantsHTTP2(a *listen.Attempt, f finding) finding {
 	return f.advise(adviceHTTP2)
 }
 
-func wantsNoHTTP3(_ *listen.Attempt, f finding) finding { return f.advise(adviceHTTP3) }
+func wantsNoHTTP3(_ *listen.Attempt, f finding) finding {
+	return f.advise(adviceHTTP3).leavesOpen("whether it wants that for this request alone or for all can't be told from here: its config tells")
+}
 
 func wantsBetterTLS(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} finds the TLS of this connection too weak for HTTP/2."
@@ -388,7 +390,7 @@ func wrongName(a *listen.Attempt, f finding) finding {
 }
 
 // undecidedNames is for a server that was asked for no name at all.
-const undecidedNames = "which names it serves can't be told from here: its config tells"
+const undecidedNames = "which names it serves, or whether it has a certificate for any, can't be told from here: its config tells"
 
 // wantsServerName is for a server that refuses the handshake for its name. Which of the
 // two is wrong, the name or the server, nothing tells.
