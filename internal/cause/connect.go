@@ -413,10 +413,11 @@ var LocalAddressUnavailable = &Row{
 	Name: "local_address_unavailable", Category: failure.CategoryUnreachable, ProxyError: "proxy_configuration_error",
 	Phase: failure.PhaseConnect, Side: failure.SideProxy,
 	Summary:      "The local address to connect from is not one of this machine.",
-	Advice:       "Correct local_address in the transport.",
+	Advice:       "Compare local_address in the transport with the addresses of this machine (ip addr), and correct it.",
 	Meaning:      "Caddy was told to connect from a local address which this machine does not have.",
 	RecognisedBy: "bind, before connect, said EADDRNOTAVAIL.",
 	Witnesses:    []Witness{WitnessKernel},
+	Undecided:    "whether it was written wrongly, or this machine has lost it, can't be told from here: ip addr tells",
 	UsualReasons: []string{
 		"local_address names an address of another machine, or one that a container does not have",
 		"a floating address that has moved away",

@@ -18,7 +18,7 @@ const maxTold = 3
 
 // Advice for upstreams that are out.
 const (
-	adviceCheck   = "Ask an upstream yourself for what the active check asks (health_uri): it stays out until its check succeeds."
+	adviceCheck   = "Look at the log of an upstream for why it fails what the active check asks (health_uri), or correct the check: it stays out until its check succeeds."
 	adviceCircuit = "The circuit breaker lets nobody through until it closes by itself; repair what makes requests fail or slow, or change what trips it."
 )
 
@@ -28,7 +28,7 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 	f := found(UpstreamsUnhealthy, evidence...)
 	switch len(s.Pool) {
 	case count[failure.ReasonUnhealthy]:
-		f = f.advise(adviceCheck)
+		f = f.advise(adviceCheck).leavesOpen("why the check fails there, and whether it asks for the right thing, can't be told from here: the upstream's log tells")
 		if advice := adviceOnCheck(s); advice != "" {
 			f.side = failure.SideProxy
 			f = f.advise(advice)

@@ -419,7 +419,7 @@ func phases(t *try) failure.Phases {
 		if tried := connects(t.Attempt); len(tried) > 0 {
 			start = tried[0].Start
 			switch {
-			case !dialled(t.Attempt) && t.protocol == protocolHTTP3: // its connect is a handshake that nobody tells of
+			case t.protocol == protocolHTTP3 && t.Connection == nil: // its connect is a handshake that nobody tells of
 				p.Connect = between(start, t.end)
 			case !dialled(t.Attempt):
 				p.Connect = between(start, d.End)
