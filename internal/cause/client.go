@@ -134,7 +134,8 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 func leftUnheard(f finding, at netip.AddrPort) finding {
 	if queue, full := fullQueueAt(at.String()); full {
 		f.evidence = append(f.evidence, queue)
-		return f.advise(SocketBacklogFull.Advice + " dial_timeout lets Caddy answer first.").leavesOpen(SocketBacklogFull.Undecided)
+		return f.advise(SocketBacklogFull.Advice + " dial_timeout lets Caddy answer first.").
+			leavesOpen("a process that hangs, one that is only too busy, a client's limit that is too short, and a visitor who went away look the same from here: the state and the log there tell")
 	}
 	dropped := droppedHere(at)
 	if dropped.advice == "" {

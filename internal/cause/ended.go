@@ -300,6 +300,9 @@ func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
 	if before := firstLoser(h, last); before != nil {
 		f.evidence = append(f.evidence, usedUp(before)+", which ended as "+lostAs(h, before))
 		f = f.leavesOpen("why the attempt before failed, and whether it had been carried out, can't be told from here: the application's log tells; what must not be done twice is best not tried again")
+		if sentBy(before) == failure.SentNo {
+			f = f.leavesOpen("the attempt before was not carried out; why it was refused can't be told from here: the server's log tells")
+		}
 	} else if used := usedElsewhere(h, last); used != "" {
 		f.evidence = append(f.evidence, used)
 		f = f.advise(adviceAskElsewhere)

@@ -125,6 +125,9 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		if t.Interim != 0 {
 			return endedAfterInterim(t, f)
 		}
+		if closedFor(name) != "" {
+			return f.leavesOpen("why it ended this can't be told from here (a failure in the application, in the server's HTTP/3, or of a server in between): its log tells")
+		}
 		return f
 	}
 	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
@@ -152,8 +155,17 @@ func silentUDP(t *try, f finding) finding {
 	if _, there := listenerAt(list, at); !known || there {
 		return f
 	}
-	f.evidence = append(f.evidence, "nobody had port "+strconv.Itoa(int(at.Port()))+" of UDP on "+here())
+	nobody := "nobody had port " + strconv.Itoa(int(at.Port())) + " of UDP on " + here()
+	if tcp, known := host.Listeners(); known {
+		if _, there := listenerAt(tcp, at); there {
+			nobody += "; somebody listens on the same port of TCP"
+		} else {
+			nobody += ", nor that of TCP"
+		}
+	}
+	f.evidence = append(f.evidence, nobody)
 	f.side = failure.SideUpstream
+	f.advice = "Start the server at {upstream}, or let it serve HTTP/3 on this port of UDP: nobody has it (ss -lunp). Until it does, versions 1.1 2 in the transport, without 3, goes by TCP, if the server takes that."
 	return f.leavesOpen("whether the server is down, serves no HTTP/3, or serves it elsewhere can't be told from here: its log, and ss -lunp where it runs, tell")
 }
 

@@ -50,6 +50,11 @@ func endedAfterInterim(t *try, f finding) finding {
 	if t.Interim == http.StatusContinue {
 		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had answered 100 (Continue), to go on with the request.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a refusal, a server in between, code that takes 100 for the answer): its log tells")
 	}
+	if t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF) {
+		f = streamUnanswered(f)
+		f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " without a final one."
+		return f
+	}
 	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a server in between, code that takes " + strconv.Itoa(t.Interim) + " for the answer): its log tells")
 }
 

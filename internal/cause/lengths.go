@@ -220,7 +220,7 @@ const (
 	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set. Else look for a script that was ended there, which its server may not notice (CGI of lighttpd)."
 	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, compare its Content-Length with what it sends, and look at what stands in between."
 	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one."
-	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order, which what crashes does not do. Let its server count."
+	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order. Let its server count. Its log at this time says whether it swallowed an error instead, or what stands behind it failed."
 )
 
 // adviceCut is one of these, with what may have ended an application in so short a time.
@@ -272,7 +272,7 @@ func truncatedCause(t *try) finding {
 	}
 	f := found(ResponseTruncated).ofEnd(t)
 	if ended, _ := streamEnded(t); ended && t.Body.Expected > 0 {
-		return f.advise(adviceEndedStream).leavesOpen(ResponseLengthExceeded.Undecided)
+		return f.advise(adviceEndedStream).leavesOpen("whether the length or the body is the wrong one, an error was swallowed, or what stands behind it failed, can't be told from here: its log tells")
 	}
 	if t.Body.Expected < 0 {
 		if f := endedAfter(t, f); f.advice != "" {

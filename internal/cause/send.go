@@ -104,7 +104,7 @@ func notSendableCause(t *try) finding {
 			return f.advise(adviceUpgradeH2)
 		case strings.HasPrefix(whole, textConnectionH2), strings.HasPrefix(whole, textCodingH2):
 			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone"}, versionsLine(t.Attempt)...)
-			return f.advise(adviceConnectionH2).leavesOpen("whether header_up sets it, or the client sent it, can't be told from here: the Caddyfile tells")
+			return f.advise(adviceConnectionH2).leavesOpen("which line sets it can't be told from here: the Caddyfile tells")
 		}
 		return f
 	}

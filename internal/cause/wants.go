@@ -243,6 +243,7 @@ func inHandshake(a *listen.Attempt, f finding) finding {
 	if a.Protocol == protocolHTTP3 {
 		return f.at(failure.PhaseTLS).advise("Take 3 out of versions in the transport, or turn HTTP/3 on at {upstream}: in the handshake it says that it does not speak it.")
 	}
+	f.evidence = append(f.evidence, nameLine(a)...)
 	if a.Limits != nil && slices.Contains(a.Limits.Versions, "1.1") && slices.Contains(a.Limits.Versions, "2") {
 		return f.at(failure.PhaseTLS).advise("Correct the port, or let the server at {upstream} offer HTTP in TLS (ALPN: http/1.1 or h2): Caddy offers both, and in the handshake it says that it takes neither.").
 			leavesOpen("whether the port is the wrong one, or the server lacks HTTP there, can't be told from here: what this port is for tells")
@@ -273,7 +274,7 @@ func wantsVersion(a *listen.Attempt, f finding) finding {
 func wantsHost(a *listen.Attempt, f finding) finding {
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, hostLine(a)...)
-	return f.advise(adviceHost)
+	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, or the upstream lacks it, can't be told from here: the names that it serves tell")
 }
 
 // wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or
