@@ -78,6 +78,10 @@ func brokenBody(t *try) finding {
 		return nothing
 	case isChunkError(t.err):
 		return found(TransferCodingInvalid)
+	case errors.Is(t.err, gzip.ErrChecksum), errors.Is(t.err, zlib.ErrChecksum):
+		return found(ContentCodingInvalid, "all of it could be unpacked, and its checksum is another's").
+			advise("Look for what changes the body after it was compressed, at {upstream} or between it and Caddy: all of it could be unpacked, and its checksum does not fit.").
+			leavesOpen("whether the application or something in between changed it can't be told from here: asking the application directly tells")
 	case isCodingError(t.err):
 		return found(ContentCodingInvalid)
 	case isReadTimeout(t.err):

@@ -217,9 +217,9 @@ func overH3(s h3Server, options ...option) func() (*Upstream, error) {
 // startH3Moved makes an upstream behind a balancer, which leads a connection with a
 // request on it to another server: that one knows nothing of it, and says so.
 func startH3Moved() (*Upstream, error) {
-	var move func()
+	var moved atomic.Bool
 	s := h3Server{protocols: []string{"h3"}, resetKey: new(quic.StatelessResetKey), answer: func(r *h3Request) {
-		move()
+		moved.Store(true)
 		r.makesStream() // which the client acknowledges
 	}}
 	u, err := overH3(s)()
@@ -234,31 +234,31 @@ func startH3Moved() (*Upstream, error) {
 	if err := u.serveH3(config, s); err != nil {
 		return u.fails(err)
 	}
-	if u.To, move, err = u.balance(first, u.To); err != nil {
+	if u.To, err = u.balance(first, u.To, &moved); err != nil {
 		return u.fails(err)
 	}
 	return u, nil
 }
 
-// balance passes on what comes in UDP to the first server, and after move to the
+// balance passes on what comes in UDP to the first server, and once it has moved to the
 // second; what either says goes back.
-func (u *Upstream) balance(first, second string) (address string, move func(), err error) {
+func (u *Upstream) balance(first, second string, moved *atomic.Bool) (address string, err error) {
 	var running sync.WaitGroup
 	u.undo = append(u.undo, func() error { running.Wait(); return nil })
 	front, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	u.undo = append(u.undo, front.Close)
 	var client atomic.Pointer[net.UDPAddr]
-	var servers [2]net.Conn
+	servers := make(map[bool]net.Conn, 2)
 	for i, to := range []string{first, second} {
 		server, err := net.Dial("udp", to)
 		if err != nil {
-			return "", nil, err
+			return "", err
 		}
 		u.undo = append(u.undo, server.Close)
-		servers[i] = server
+		servers[i == 1] = server
 		running.Go(func() {
 			for b := make([]byte, 1<<16); ; {
 				n, err := server.Read(b)
@@ -269,7 +269,6 @@ func (u *Upstream) balance(first, second string) (address string, move func(), e
 			}
 		})
 	}
-	var moved atomic.Int32
 	running.Go(func() {
 		for b := make([]byte, 1<<16); ; {
 			n, from, err := front.ReadFromUDP(b)
@@ -280,7 +279,7 @@ func (u *Upstream) balance(first, second string) (address string, move func(), e
 			_, _ = servers[moved.Load()].Write(b[:n])
 		}
 	})
-	return front.LocalAddr().String(), func() { moved.Store(1) }, nil
+	return front.LocalAddr().String(), nil
 }
 
 func (u *Upstream) serveH3(config *tls.Config, s h3Server) error {
