@@ -177,6 +177,11 @@ var alsoRight = []struct {
 		causes:  []string{"client_closed_request", "client_upload_failed"},
 		instead: true,
 	},
+	{
+		situation: clientLeaves, why: "it left before the forward proxy had answered, which had not been told of the upstream",
+		when:   isCause("forward_proxy_answered"),
+		causes: []string{"forward_proxy_failed"},
+	},
 }
 
 func isCause(name string) func(faultlab.Fault, *faultlab.Upstream) bool {
