@@ -30,12 +30,15 @@ const (
 	textOtherCoding       = "unsupported transfer encoding: "
 )
 
+// textBadLength is one that is no number, or a negative one.
+const textBadLength = "bad Content-Length "
+
 // textsMalformed are further beginnings, all of an answer that breaks HTTP's rules.
 var textsMalformed = []string{
 	textMalformedResponse,
 	textMalformedStatus,
 	textMalformedVersion,
-	"bad Content-Length ",
+	textBadLength,
 	"invalid empty Content-Length ",
 	"http: message cannot contain multiple Content-Length headers",
 	"invalid Trailer key ",
@@ -147,6 +150,9 @@ func headersCause(t *try) finding {
 			f := found(ResponseMalformed, firstLine(t, known)...)
 			if len(f.evidence) == 0 {
 				f.evidence = []string{"the answer was refused for this: " + errorWords(t.err)}
+				if known == textBadLength {
+					f.evidence[0] += ", which is no number of bytes"
+				}
 			}
 			return f
 		}
@@ -179,7 +185,11 @@ func cameWords(t *try) []string {
 	if t.lineUnheard() || !whole || !strings.HasPrefix(line, "HTTP/") || t.Interim != 0 || t.Connection.Carried.Received == 0 {
 		return nil
 	}
-	return []string{counted(t.Connection.Carried.Received, "byte") + " of it came, and its header had no end: the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
+	lines := []string{counted(t.Connection.Carried.Received, "byte") + " of it came, and its header had no end: the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
+	if link := linkOf(t.Attempt); link != nil && link.End == listen.EndReset {
+		lines = append(lines, "the upstream, or something on the way, reset the connection")
+	}
+	return lines
 }
 
 // firstLine is the evidence of a first line of which an error quotes a part, where it was

@@ -152,8 +152,11 @@ func silentUDP(t *try, f finding) finding {
 		return f
 	}
 	list, known := host.BoundUDP()
-	if _, there := listenerAt(list, at); !known || there {
+	if _, there := listenerAt(list, at); !known {
 		return f
+	} else if there {
+		f.evidence = append(f.evidence, "somebody has port "+strconv.Itoa(int(at.Port()))+" of UDP on "+here()+", and does not answer")
+		return f.leavesOpen("a server that hangs, one that speaks no HTTP/3, and a firewall of " + here() + " that drops UDP look the same from here: what has the port (ss -lunp), and its log, tell")
 	}
 	nobody := "nobody had port " + strconv.Itoa(int(at.Port())) + " of UDP on " + here()
 	if tcp, known := host.Listeners(); known {

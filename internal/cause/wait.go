@@ -64,6 +64,9 @@ func waitCause(t *try) finding {
 			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
 			return f.advise(adviceScriptSlow).leavesOpen("a script that waits or hangs, one that no worker has begun, one that needs longer than the limit, and a port that is not php-fpm's look the same from here: php-fpm's status page and slow log tell")
 		}
+		if saidItsSettings(t) {
+			f.evidence = append(f.evidence, speaksHTTP2)
+		}
 		return f
 	case diedIdle(t, t.err):
 		return keepaliveCause(t)
@@ -99,11 +102,16 @@ const (
 	agreedHTTP2 = "HTTP/2 had been agreed on in the TLS handshake (ALPN)"
 )
 
+// saidItsSettings says that HTTP/2's settings came over a connection of it in the clear.
+func saidItsSettings(t *try) bool {
+	return t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening))
+}
+
 // neverSpoke adds to a wait for an answer that this upstream has never given any: what is
 // waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.
 func neverSpoke(t *try, f finding) finding {
 	switch {
-	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+	case saidItsSettings(t):
 		f.evidence = append(f.evidence, speaksHTTP2)
 		return f
 	case t.Before == nil, t.Interim != 0, t.Before.Answers > 0, t.TLS, t.FirstByte > 0, !written(t.Attempt), isHTTP2(t):

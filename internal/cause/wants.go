@@ -155,7 +155,9 @@ func saysTLS(page []byte) bool {
 func codeWants(a *listen.Attempt, code, evidence string) finding {
 	for i := range wants {
 		if w := &wants[i]; w.code != "" && w.code == code {
-			return w.tell(a, found(w.row, evidence)).decides()
+			f := w.tell(a, found(w.row, evidence))
+			f.decided = f.undecided == ""
+			return f
 		}
 	}
 	return nothing
