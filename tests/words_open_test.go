@@ -36,6 +36,27 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "https_to_http_port", says: []string{"does not speak TLS on this port: it answered in plain HTTP."}},
 		{fault: "answers_503", says: []string{"it wants to be asked again later", "look the same from here: its log tells"}},
 
+		// What this machine knows of an address of its own.
+		{fault: "connect_unanswered", says: []string{"somebody listens there, on ", "and has room: 0 connections wait", "nft list ruleset"}, not: []string{"a machine that is down"}},
+		{fault: "fastcgi_client_leaves_while_dialling", says: []string{"1 connection waits to be accepted at 127.0.0.1:", "restart one that hangs"}, not: []string{"has room", "nft list ruleset"}},
+		{fault: "forward_proxy_refused", says: []string{"nobody listened on the forward proxy's port of "}, not: []string{"a firewall refuses"}},
+		{fault: "h3_port_closed", says: []string{"nobody had port ", " of UDP on ", ", nor that of TCP", "Side         upstream"}, not: []string{"firewall"}},
+
+		// Who is waited for, and what came.
+		{fault: "upstream_never_reads", says: []string{"bytes that it had room for: nothing is lost on the way"}},
+		{fault: "upload_slower_than_limit", says: []string{"took longer than write_timeout 100 ms", "for the client to send its body: write_timeout counts from before", "request_buffers"}, not: []string{"did not take the request", "had room for"}},
+		{fault: "h2c_read_timeout", says: []string{"it speaks HTTP/2"}, not: []string{"a port that waits for something else"}},
+		{fault: "reset_between_headers", says: []string{"or something on the way, reset the connection"}},
+		{fault: "tls_handshake_failure", says: []string{"the server had asked for no certificate yet"}},
+		{fault: "h2_goaway_inadequate_security", says: []string{"agreed on were TLS 1."}},
+		{fault: "h3_version_fallback", says: []string{"for this request alone or for all can't be told from here"}},
+
+		// What is damaged, and by what.
+		{fault: "tls_key_of_another", says: []string{"does not prove that the private key of its certificate is its own", "openssl pkey -pubout"}, not: []string{"Update the TLS library"}},
+		{fault: "tls_certificate_unreadable", says: []string{"can't be read as one"}, not: []string{"may not be used"}},
+		{fault: "gzip_corrupt", says: []string{"its checksum is another's"}, not: []string{"set twice"}},
+		{fault: "gzip_cut", says: []string{"its gzip stream did not"}, not: []string{"set twice"}},
+
 		// Nothing that a record says denies another part of it.
 		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
 		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},

@@ -30,7 +30,7 @@ func endedUnanswered(t *try, f finding) finding {
 	case t.protocol == protocolH2C && atOnce && t.Before != nil && t.Before.Answers == 0 && t.Connection != nil && len(t.Connection.Opening) == 0:
 		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
 		return f.advise(adviceNoHTTP2).leavesOpen("a port that does not speak HTTP/2, and a crash, look the same from here: asking it by hand tells (curl --http2-prior-knowledge)")
-	case t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+	case saidItsSettings(t):
 		f.evidence = append(f.evidence, speaksHTTP2)
 		return f
 	case t.protocol == protocolH2 && t.TLS:
@@ -50,7 +50,7 @@ func endedUnanswered(t *try, f finding) finding {
 		return f.advise(adviceWorkerEnded).leavesOpen(ClosedBeforeResponse.Undecided)
 	}
 	if t.Before != nil && t.Before.Answers == 0 && !isHTTP2(t) {
-		return f.leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time or requests, a refusal, a server in between, a port of another protocol): its log, and what listens there, tell")
+		return f.leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time, size or requests, a refusal, a server in between, a port of another protocol): its log, and what listens there, tell")
 	}
 	return f
 }

@@ -126,7 +126,7 @@ func spoken(t *try) []string {
 		return []string{"HTTP/3 had been agreed on in the handshake (ALPN)"}
 	case t.protocol == protocolH2 && t.TLS:
 		return []string{agreedHTTP2}
-	case t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening)):
+	case saidItsSettings(t):
 		return []string{speaksHTTP2}
 	}
 	return nil

@@ -142,10 +142,13 @@ func closedFor(name string) string {
 	return ""
 }
 
+// untilByTCP is how to do without HTTP/3 meanwhile.
+const untilByTCP = " Until it does, versions 1.1 2 in the transport, without 3, goes by TCP, if the server takes that."
+
 // silentUDP is for a port of UDP that answered nothing: one on which nobody listens is as
 // silent as one behind a firewall, because no refusal is passed on.
 func silentUDP(t *try, f finding) finding {
-	f.advice = "Check that the server at {upstream} serves HTTP/3, on this port of UDP (ss -lunp where it runs), and that no firewall drops UDP to it. Until it does, versions 1.1 2 in the transport, without 3, goes by TCP, if the server takes that."
+	f.advice = "Check that the server at {upstream} serves HTTP/3, on this port of UDP (ss -lunp where it runs), and that no firewall drops UDP to it." + untilByTCP
 	f.undecided = "a port of UDP on which nobody listens, a firewall that drops UDP, a machine that is down, a server that hangs, a wrong address, and a network that is slow or loses packets look the same from here"
 	at, own := ownAddress(addressOf(t.Attempt))
 	if !own {
@@ -168,7 +171,7 @@ func silentUDP(t *try, f finding) finding {
 	}
 	f.evidence = append(f.evidence, nobody)
 	f.side = failure.SideUpstream
-	f.advice = "Start the server at {upstream}, or let it serve HTTP/3 on this port of UDP: nobody has it (ss -lunp). Until it does, versions 1.1 2 in the transport, without 3, goes by TCP, if the server takes that."
+	f.advice = "Start the server at {upstream}, or let it serve HTTP/3 on this port of UDP: nobody has it (ss -lunp)." + untilByTCP
 	return f.leavesOpen("whether the server is down, serves no HTTP/3, or serves it elsewhere can't be told from here: its log, and ss -lunp where it runs, tell")
 }
 

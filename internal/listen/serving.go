@@ -259,6 +259,9 @@ func (p *ports) add(conn net.Conn) {
 		return
 	}
 	addr := conn.LocalAddr()
+	if _, unix := addr.(*net.UnixAddr); unix { // whose ends have no ports
+		return
+	}
 	port := uint16(0)
 	if at, ok := addr.(interface{ AddrPort() netip.AddrPort }); ok {
 		port = at.AddrPort().Port()
