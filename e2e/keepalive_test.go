@@ -60,6 +60,13 @@ func (c *caddy) race(t *testing.T, timeout time.Duration, rounds int) {
 		}
 	}
 	var recorded []*failure.Failure
+	defer func() {
+		if t.Failed() {
+			for _, f := range recorded {
+				t.Logf("recorded: %s", whole(f))
+			}
+		}
+	}()
 	await(t, fmt.Sprintf("failures of the %d visitors that got no answer", statuses), func() bool {
 		recorded = c.failures(t)
 		lost := slices.DeleteFunc(slices.Clone(recorded), func(f *failure.Failure) bool { return f.Outcome == failure.Rescued })

@@ -93,11 +93,11 @@ func (a *LiveAttempt) freeze() Attempt {
 			c.RemoteAddress = addressOf(a.conn.Conn.RemoteAddr())
 		}
 		if wire, encrypted := wireOf(a.conn.Conn); wire != nil {
-			c.Link = wire.link(a.l.start)
-			carried := wire.carried()
-			carried.Encrypted = encrypted
-			switch {
-			case !c.Link.Shared:
+			link, carried := wire.heard(a.number, a.l.start)
+			switch c.Link = link; {
+			case link == nil: // it is another's by now
+			case !link.Shared:
+				carried.Encrypted = encrypted
 				c.Carried = carried
 			case !encrypted:
 				c.Opening = carried.Head
@@ -111,7 +111,7 @@ func (a *LiveAttempt) freeze() Attempt {
 		frozen.passOverInterim()
 	} else if frozen.Dialing != nil && frozen.Dialing.wire != nil {
 		d := *frozen.Dialing
-		d.Carried, d.Link = d.wire.carried(), d.wire.link(a.l.start)
+		d.Link, d.Carried = d.wire.heard(0, a.l.start)
 		frozen.Dialing = &d
 	}
 	return frozen
@@ -479,7 +479,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	a.Status = res.StatusCode
 	a.Past.Answered(a.conn.IdleTime)
 	if wire, _ := wireOf(a.conn.Conn); wire != nil && res.StatusCode != http.StatusSwitchingProtocols {
-		wire.answered(a.method(), res)
+		wire.answered(a.number, a.method(), res)
 	}
 	if a.Limits != nil && a.Limits.AnswersCount && a.Limits.Counts(a.Status, a.Answered-a.Sent) {
 		a.Past.Counts(a.Status, a.Answered-a.Sent)
@@ -537,7 +537,7 @@ func (a *LiveAttempt) method() string {
 // rest hears that all of the answer came, so that the connection is idle.
 func (a *LiveAttempt) rest() {
 	if wire, _ := wireOf(a.conn.Conn); wire != nil {
-		wire.rest()
+		wire.rest(a.number)
 	}
 }
 

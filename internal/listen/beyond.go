@@ -60,19 +60,22 @@ func hasNoBody(method string, status int) bool {
 	return method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 }
 
-// answered hears the final answer to the request that has the connection.
-func (w *Wire) answered(method string, res *http.Response) {
+// answered hears the final answer to a request, by its number on the connection.
+func (w *Wire) answered(request int32, method string, res *http.Response) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.shared {
+	if w.shared || w.answer.request > request {
 		return
 	}
-	w.answer = lastAnswer{method: knownMethod(method), status: int32(res.StatusCode), request: w.requests, length: res.ContentLength} //nolint:gosec // of three or four digits
+	w.answer = lastAnswer{method: knownMethod(method), status: int32(res.StatusCode), request: request, length: res.ContentLength} //nolint:gosec // of three or four digits
 	if hasNoBody(method, res.StatusCode) {
 		w.answer.length = 0
 	}
+	if w.encrypted || w.answer.length < 0 || w.movedOn(request) {
+		return
+	}
 	header := headerEnd(w.now.Head)
-	if w.encrypted || header == 0 || w.answer.length < 0 {
+	if header == 0 {
 		return
 	}
 	w.answer.end = header + w.answer.length
@@ -153,7 +156,7 @@ func (w *Wire) endsInChunks() {
 // caller holds the lock.
 func (w *Wire) previous() *Previous {
 	a := w.answer
-	if a.request == 0 || a.request >= w.requests {
+	if a.request == 0 || a.request != w.requests-1 {
 		return nil
 	}
 	return &Previous{Method: a.method, Status: int(a.status), Length: a.length, Beyond: a.beyond.copied()}

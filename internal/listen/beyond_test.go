@@ -70,7 +70,7 @@ func TestBeyond(t *testing.T) {
 			if test.res.ContentLength > 2 { // its header comes first, then the rest in reads of its own
 				head := strings.Index(test.with, "xxx")
 				read(test.with[:head], 4096)
-				w.answered("GET", test.res)
+				w.answered(w.requests, "GET", test.res)
 				read(test.with[head:], 4096)
 			} else {
 				read(test.with, 4096)
@@ -78,9 +78,9 @@ func TestBeyond(t *testing.T) {
 				if method == "" {
 					method = http.MethodGet
 				}
-				w.answered(method, test.res)
+				w.answered(w.requests, method, test.res)
 			}
-			w.rest()
+			w.rest(w.requests)
 			if known := w.beyond(1) != nil; known != test.knownWhenItRest {
 				t.Errorf("known at its end: %v", known)
 			}
@@ -104,7 +104,7 @@ func TestBeyond(t *testing.T) {
 				t.Errorf("got %+v", p.Beyond)
 			}
 			w.begin(false, test.encrypted, false)
-			if w.answered("GET", &http.Response{StatusCode: 200}); w.previous() != nil {
+			if w.answered(w.requests, "GET", &http.Response{StatusCode: 200}); w.previous() != nil {
 				t.Error("the past of an answer stays")
 			}
 		})
@@ -127,8 +127,8 @@ func TestLastAnswerIsSmall(t *testing.T) {
 // An answer that comes before its request is told to have been written is its own.
 func TestAnswerDuringTheWrite(t *testing.T) {
 	w, peer := linked(t, nil)
-	w.answered("GET", &http.Response{StatusCode: 204})
-	w.rest()
+	w.answered(w.requests, "GET", &http.Response{StatusCode: 204})
+	w.rest(w.requests)
 	w.begin(false, false, false)
 	w.writes() // and the peer is faster than we are
 	if _, err := io.WriteString(peer, "HTTP/1.1 200 OK\r\n"); err != nil {
@@ -139,5 +139,45 @@ func TestAnswerDuringTheWrite(t *testing.T) {
 	}
 	if p := w.previous(); p == nil || p.Beyond != nil {
 		t.Errorf("%+v", p)
+	}
+}
+
+// The transport hands a connection on before it tells of the answer before, and of its end:
+// what comes then is the next request's, and nothing of it the one before's.
+func TestHandedOn(t *testing.T) {
+	w, peer := linked(t, nil)
+	read := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(peer, text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(w, make([]byte, len(text))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const header = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	first := w.begin(false, false, false)
+	w.writes()
+	read("HTTP/1.1 204 No Content\r\n\r\n")
+	second := w.begin(false, false, false)
+	w.writes()
+	w.answered(first, "GET", &http.Response{StatusCode: 204})
+	read(header)
+	w.rest(first)
+	w.answered(second, "GET", &http.Response{StatusCode: 200, ContentLength: -1})
+	w.answered(first, "GET", &http.Response{StatusCode: 204}) // later still
+	read("2\r\nok\r\n0\r\n\r\n")
+	if w.idle != 0 {
+		t.Error("a connection at work is called idle")
+	}
+	if link, carried := w.heard(first, 0); link != nil || carried != nil {
+		t.Errorf("the first has %+v of the second's", carried)
+	}
+	if link, carried := w.heard(second, 0); link == nil || link.Previous != nil || !strings.HasPrefix(string(carried.Head), header) {
+		t.Errorf("the second has %+v", carried)
+	}
+	w.rest(second)
+	if b := w.beyond(second); b != nil {
+		t.Errorf("its own body is beyond its end: %q", b.Start)
 	}
 }

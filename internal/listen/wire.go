@@ -334,31 +334,44 @@ func (w *Wire) begin(fresh, encrypted, shared bool) int32 {
 	return w.requests
 }
 
-// rest hears that the request which has the connection is over. One that is shared may
-// have others.
-func (w *Wire) rest() {
+// movedOn says that the connection is another request's by now: the transport hands it on
+// before it tells that an answer came, or has ended. What goes over it is that one's. A
+// connection that is shared is nobody's alone. The caller holds the lock.
+func (w *Wire) movedOn(request int32) bool { return !w.shared && w.requests != request }
+
+// rest hears that a request is over, which leaves the connection idle. One that is shared
+// may have others.
+func (w *Wire) rest(request int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.shared {
-		w.idle = time.Since(began)
-		w.endsInChunks()
+	if w.shared || w.movedOn(request) {
+		return
 	}
+	w.idle = time.Since(began)
+	w.endsInChunks()
 }
 
-// carried is what went over since begin.
-func (w *Wire) carried() *Carried {
+// heard is what is known of the connection as a whole and what went over it, for the
+// request that begin numbered so, 0 for one that was never sent, and which began at start,
+// since the process began. Both are nil where another has the connection.
+func (w *Wire) heard(request int32, start time.Duration) (*Link, *Carried) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.movedOn(request) {
+		return nil, nil
+	}
+	return w.link(start), w.carried()
+}
+
+// carried is what went over since begin. The caller holds the lock.
+func (w *Wire) carried() *Carried {
 	c := w.now
 	c.Head = append([]byte(nil), c.Head...)
 	return &c
 }
 
-// link is what is known of the connection as a whole, for a request that began at start,
-// since the process began.
+// link is what is known of the connection as a whole. The caller holds the lock.
 func (w *Wire) link(start time.Duration) *Link {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	since := func(at time.Duration) *time.Duration {
 		if at == 0 {
 			return nil
