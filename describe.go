@@ -196,12 +196,13 @@ func newID() string {
 
 // incidentID is the same for the same fingerprint, on every machine.
 func incidentID(f *failure.Failure) string {
-	hash := sha256.New()
-	for _, part := range []string{f.Site, f.Upstream, f.Cause} {
-		hash.Write([]byte(part))
-		hash.Write([]byte{0})
+	var room [256]byte
+	text := room[:0]
+	for _, part := range [...]string{f.Site, f.Upstream, f.Cause} {
+		text = append(append(text, part...), 0)
 	}
-	return hex.EncodeToString(hash.Sum(nil)[:8])
+	hash := sha256.Sum256(text)
+	return hex.EncodeToString(hash[:8])
 }
 
 // site is the label of a handler that nobody walked to, found at the first failure.

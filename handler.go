@@ -216,7 +216,7 @@ func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failu
 // error what Caddy would have done. named are the fields that are set already.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure, details bool, named ...string) {
 	if heard.Err != nil {
-		r = (*caddyhttp.HTTPErrorConfig)(nil).WithError(r, heard.Err)
+		upstreams.Answered(r, heard.Err)
 	}
 	public := f.Public()
 	public.RetryAfter = h.retryAfterOf(f)

@@ -325,19 +325,30 @@ func TestPlaceholdersWhereNothingFailed(t *testing.T) {
 	}
 }
 
-// With the page, {err.*} are there for who logs after us.
+// With the page, {err.*} are there for who logs after us: those of the error that we
+// answered, also where another had come before it.
 func TestErrorPlaceholdersBehindThePage(t *testing.T) {
-	l := testcaddy.NewLogFile(t)
-	c := testcaddy.Start(t, "log "+l.Block("")+`
+	const logged = `
 		log_append err_id {http.error.id}
 		log_append err_status {http.error.status_code}
+		log_append err_message {http.error.message}
 		log_append cause {http.upstream_diagnostics.cause}
 		upstream_diagnostics
-		reverse_proxy `+testcaddy.Dead(t))
-	c.Get("/")
-	entry := l.Wait("handled request", 1)[0]
-	if f := c.Failure(); entry["err_id"] != f.ID || entry["err_status"] != 502.0 || entry["cause"] != f.Cause {
-		t.Errorf("got %v %v %v", entry["err_id"], entry["err_status"], entry["cause"])
+		reverse_proxy `
+	for _, test := range []struct{ name, site string }{
+		{"alone", logged + testcaddy.Dead(t)},
+		{"after another", "\nerror before 418\nhandle_errors {" + logged + testcaddy.Dead(t) + "\n}"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := testcaddy.NewLogFile(t)
+			c := testcaddy.Start(t, "log "+l.Block("")+test.site)
+			c.Get("/")
+			entry := l.Wait("handled request", 1)[0]
+			message, _ := entry["err_message"].(string)
+			if f := c.Failure(); entry["err_id"] != f.ID || entry["err_status"] != 502.0 || entry["cause"] != f.Cause || !strings.HasSuffix(message, "connection refused") {
+				t.Errorf("got %v %v %v %q", entry["err_id"], entry["err_status"], entry["cause"], message)
+			}
+		})
 	}
 }
 

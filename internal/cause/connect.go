@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -119,10 +118,29 @@ func udpConnectCause(t *try) finding {
 // another address says.
 func failedConnect(t *try) (listen.Connect, bool) {
 	tried := connects(t.Attempt)
-	failed := func(c listen.Connect) bool { return c.Err != nil && !canceled(c.Err) }
-	chosen := slices.IndexFunc(tried, failed)
 	err := firstError(dialErr(t), t.err)
-	if chosen < 0 {
+	first, returned, other := -1, -1, -1 // that failed, whose error came back, of a family that there is
+	for i := range tried {
+		c := &tried[i]
+		if c.Err == nil || canceled(c.Err) {
+			continue
+		}
+		if first < 0 {
+			first = i
+		}
+		if returned < 0 && sameError(c.Err, err) {
+			returned = i
+		}
+		if other < 0 && !lacksFamily(c) {
+			other = i
+		}
+	}
+	chosen := first
+	if returned >= 0 {
+		chosen = returned
+	}
+	switch {
+	case chosen < 0:
 		if err == nil || canceled(err) || len(tried) == 0 && !t.DialErr && !isDialError(err) {
 			return listen.Connect{}, false
 		}
@@ -130,14 +148,8 @@ func failedConnect(t *try) (listen.Connect, bool) {
 			return listen.Connect{}, false // the name never led to an address
 		}
 		return listen.Connect{Network: networkOf(t, err), Address: t.Address, Err: err}, true
-	}
-	if returned := slices.IndexFunc(tried, func(c listen.Connect) bool { return failed(c) && sameError(c.Err, err) }); returned >= 0 {
-		chosen = returned
-	}
-	if lacksFamily(tried[chosen]) {
-		if other := slices.IndexFunc(tried, func(c listen.Connect) bool { return failed(c) && !lacksFamily(c) }); other >= 0 {
-			chosen = other
-		}
+	case other >= 0 && lacksFamily(&tried[chosen]):
+		chosen = other
 	}
 	return tried[chosen], true
 }
@@ -153,7 +165,7 @@ func sameError(a, b error) bool {
 }
 
 // lacksFamily says that an IPv6 address could not even be tried.
-func lacksFamily(c listen.Connect) bool {
+func lacksFamily(c *listen.Connect) bool {
 	switch errnoOf(c.Err) {
 	case syscall.EAFNOSUPPORT, syscall.EADDRNOTAVAIL, syscall.ENETUNREACH:
 		return isIPv6(c.Address)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
@@ -19,8 +18,9 @@ import (
 func record(h *listen.Heard, v verdict) *failure.Failure {
 	row, a := v.finding.row, v.attempt
 	text, address := errorText(h, a, v.err), ""
+	var t *try // of a
 	if a != nil {
-		address = cut(addressOf(a), maxAddress)
+		t, address = tryOf(h, a), cut(addressOf(a), maxAddress)
 	}
 	v.finding = v.finding.with(testimony(row, a, address))
 	f := &failure.Failure{
@@ -34,7 +34,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 		Limit:        v.finding.limit,
 		RequestSent:  requestSent(h, a, h.Elsewhere),
 		AttemptCount: max(h.AttemptCount, len(h.Attempts)),
-		Attempts:     attempts(h, v, text, address),
+		Attempts:     attempts(h, v, t, text, address),
 		Error:        cut(text, maxError),
 		DurationMS:   failure.MS(h.Duration),
 	}
@@ -60,7 +60,7 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 			f.Unavailable = append(f.Unavailable, failure.Unavailable{Upstream: cut(c.Upstream, maxAddress), Reason: c.Reason, Check: checkWords(h.Selection.Limits, c)})
 		}
 	}
-	f.Evidence = evidence(h, v)
+	f.Evidence = evidence(h, v, t)
 	upstream := nameOf(h, f.Upstream, address)
 	f.Summary = fill(v.summary(), upstream, address, f.Limit)
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
@@ -276,9 +276,9 @@ func receivedOf(a *listen.Attempt) *failure.Received {
 	}
 }
 
-// attempts are the attempts as a record has them; text is what the verdict's error
-// says, and address where its attempt led.
-func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attempt {
+// attempts are the attempts as a record has them. Of the verdict's own, told is what is
+// diagnosed, text what its error says, and address where it led.
+func attempts(h *listen.Heard, v verdict, told *try, text, address string) []failure.Attempt {
 	kept := make([]failure.Attempt, 0, min(len(h.Attempts), failure.MaxAttempts))
 	for i := range h.Attempts {
 		if len(h.Attempts) > failure.MaxAttempts && i >= failure.MaxAttempts/2 && i < len(h.Attempts)-failure.MaxAttempts/2 {
@@ -286,16 +286,16 @@ func attempts(h *listen.Heard, v verdict, text, address string) []failure.Attemp
 		}
 		a := &h.Attempts[i]
 		if a == v.attempt {
-			kept = append(kept, attempt(h, v, text, address, a))
+			kept = append(kept, attempt(h, v, told, text, address))
 		} else {
-			kept = append(kept, attempt(h, v, "", cut(addressOf(a), maxAddress), a))
+			kept = append(kept, attempt(h, v, tryOf(h, a), "", cut(addressOf(a), maxAddress)))
 		}
 	}
 	return kept
 }
 
-func attempt(h *listen.Heard, v verdict, text, address string, a *listen.Attempt) failure.Attempt {
-	t := tryOf(h, a)
+func attempt(h *listen.Heard, v verdict, t *try, text, address string) failure.Attempt {
+	a := t.Attempt
 	f := failure.Attempt{
 		Upstream:   cut(a.Upstream, maxAddress),
 		Address:    address,
@@ -466,12 +466,11 @@ func phases(t *try) failure.Phases {
 	return p
 }
 
-// evidence are the facts that prove the verdict: what was seen on the way, what
-// the rule saw, and the limit.
-func evidence(h *listen.Heard, v verdict) []string {
+// evidence are the facts that prove the verdict: what was seen on the way of its attempt,
+// which is nil for none, what the rule saw, and the limit.
+func evidence(h *listen.Heard, v verdict, t *try) []string {
 	lines := make([]string, 0, 4)
-	if v.attempt != nil {
-		t := tryOf(h, v.attempt)
+	if t != nil {
 		if throughProxy(v.attempt) && !stoppedAtProxy(t) {
 			lines = append(lines, "the connection leads to a forward proxy: "+connects(v.attempt)[0].Address)
 		}
@@ -666,24 +665,54 @@ const thisMachine = "this machine"
 
 // fill puts in what the placeholders of a row's words stand for.
 func fill(words, upstream, address string, limit *failure.Limit) string {
+	if words == "" {
+		return ""
+	}
 	if upstream == "" {
 		upstream = orText(address, "the upstream")
 	}
-	allowed := "the time allowed"
-	if limit != nil && limit.ValueMS != nil {
-		allowed = limit.Name + " " + ms(limit.ValueMS.Duration())
-	}
-	if here() != thisMachine {
+	if here() != thisMachine && strings.Contains(words, "his machine") {
 		words = strings.ReplaceAll(strings.ReplaceAll(words, thisMachine, here()), "This machine", "This container")
 	}
-	filled := strings.ReplaceAll(words, "{upstream}", upstream)
-	filled = strings.ReplaceAll(filled, "{address}", orText(address, upstream))
-	filled = strings.ReplaceAll(filled, "{limit}", allowed)
-	first, size := utf8.DecodeRuneInString(filled)
+	var b strings.Builder
+	b.Grow(len(words) + len(upstream) + len(address))
+	for {
+		text, rest, ok := strings.Cut(words, "{")
+		b.WriteString(text)
+		if !ok {
+			break
+		}
+		name, after, ended := strings.Cut(rest, "}")
+		switch {
+		case !ended:
+			name = ""
+		case name == "upstream":
+			b.WriteString(upstream)
+		case name == "address":
+			b.WriteString(orText(address, upstream))
+		case name == "limit":
+			b.WriteString(allowed(limit))
+		default:
+			name = ""
+		}
+		if words = after; name == "" { // one of Caddy's own
+			b.WriteByte('{')
+			words = rest
+		}
+	}
+	filled := b.String()
 	if strings.HasPrefix(filled, "the ") {
-		return strings.ToUpper(string(first)) + filled[size:]
+		return "The " + filled[len("the "):]
 	}
 	return filled
+}
+
+// allowed is the limit that a row's words speak of.
+func allowed(limit *failure.Limit) string {
+	if limit == nil || limit.ValueMS == nil {
+		return "the time allowed"
+	}
+	return limit.Name + " " + ms(limit.ValueMS.Duration())
 }
 
 // ms writes a duration as people do: 0.2 ms, 40 ms, 3 s.

@@ -20,8 +20,10 @@ var stale = []string{
 }
 
 func dropStale(h http.Header) {
-	for _, field := range stale {
-		delete(h, field)
+	for name := range h { // there are few, when an answer begins
+		if slices.Contains(stale, name) {
+			delete(h, name)
+		}
 	}
 }
 
@@ -45,7 +47,7 @@ func (o *own) apply(h http.Header) {
 			delete(h, name)
 		}
 	}
-	values := make([]string, len(o.fields)) // one piece of memory for all: an answer has about ten
+	values := make([]string, len(o.fields), len(o.fields)+2) // one piece of memory for all: an answer has about ten
 	for i, f := range o.fields {
 		values[i] = f.value
 		h[f.name] = values[i : i+1 : i+1]
@@ -53,7 +55,7 @@ func (o *own) apply(h http.Header) {
 	switch {
 	case o.operators: // whose Vary is among the fields
 	case len(h["Vary"]) == 0:
-		h["Vary"] = []string{"Accept", "Sec-Fetch-Dest"}
+		h["Vary"] = append(values, "Accept", "Sec-Fetch-Dest")[len(values):]
 	default:
 		addVary(h, "Accept")
 		addVary(h, "Sec-Fetch-Dest")

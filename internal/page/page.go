@@ -215,7 +215,7 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 
 	h := w.Header()
 	dropStale(h)
-	o := &own{fields: make([]field, 0, 14), operators: details != nil}
+	o := &own{fields: make([]field, 0, 8), operators: details != nil}
 	for _, name := range set {
 		if value := h.Get(name); value != "" {
 			o.set(name, value)

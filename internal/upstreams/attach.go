@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
@@ -21,24 +22,53 @@ type seat struct {
 	listener atomic.Pointer[listen.Listener]
 	// failure is what the placeholders tell of; nil until something failed.
 	failure atomic.Pointer[failure.Failure]
+	// answered is the error that we answered in Caddy's place; nil until there is one.
+	answered atomic.Pointer[error]
 }
 
-// prefix is what our placeholders begin with; seatKey gives the seat itself.
+// prefix is what our placeholders begin with; seatKey gives the seat itself. errorKey is
+// Caddy's for the error that came up, and begins its others for it.
 const (
-	prefix  = "http.upstream_diagnostics."
-	seatKey = prefix + "listener"
+	prefix   = "http.upstream_diagnostics."
+	seatKey  = prefix + "listener"
+	errorKey = "http.error"
 )
 
 // replace is the seat's caddy.ReplacerFunc.
 func (s *seat) replace(key string) (any, bool) {
-	name, ok := strings.CutPrefix(key, prefix)
+	if name, ok := strings.CutPrefix(key, prefix); ok {
+		if key == seatKey {
+			return s, true
+		}
+		return s.failure.Load().Placeholder(name)
+	}
+	if err := s.answered.Load(); err != nil && strings.HasPrefix(key, errorKey) {
+		repl := caddy.NewEmptyReplacer()
+		ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, repl)
+		asCaddyDoes(new(http.Request).WithContext(ctx), *err)
+		return repl.Get(key)
+	}
+	return nil, false
+}
+
+// asCaddyDoes sets the placeholders of an error that came up.
+func asCaddyDoes(r *http.Request, err error) {
+	(*caddyhttp.HTTPErrorConfig)(nil).WithError(r, err)
+}
+
+// Answered lets Caddy's placeholders tell of an error that we answer in its place. Most are
+// asked for none of them, so that none is set before that; but for those of an error before
+// it, which would be found first.
+func Answered(r *http.Request, err error) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
-		return nil, false
+		return
 	}
-	if key == seatKey {
-		return s, true
+	if _, before := repl.Get(errorKey); before {
+		asCaddyDoes(r, err)
+	} else if s := find(repl); s != nil {
+		s.answered.Store(&err)
 	}
-	return s.failure.Load().Placeholder(name)
 }
 
 // String implements fmt.Stringer for the Replacer: nothing is to be seen.
