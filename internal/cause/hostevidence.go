@@ -96,8 +96,8 @@ func refusedTestimony(dialled, address string) finding {
 		return f
 	}
 	near := ""
-	for _, l := range list {
-		listened := l.Address
+	for i := range list {
+		l, listened := &list[i], list[i].Address
 		switch distance := int(listened.Port()) - int(refused.Port()); {
 		case distance == 0 && l.Serves(refused.Addr()):
 			f.evidence = append(f.evidence, "somebody listened on "+listened.String()+" within a second of it: it was starting or ending, or its queue was full")

@@ -46,7 +46,7 @@ func Visible(text string) string {
 
 func isPrintableASCII(text string) bool {
 	for i := range len(text) {
-		if text[i] < ' ' || text[i] > '~' {
+		if text[i]-' ' > '~'-' ' {
 			return false
 		}
 	}

@@ -31,7 +31,7 @@ func (l Listener) Serves(address netip.Addr) bool {
 // Ours says whether this very process listens there.
 func (l Listener) Ours() bool {
 	list, _ := ownSockets.now(time.Now())
-	return slices.Contains(list, "socket:["+l.inode+"]")
+	return slices.Contains(list, l.inode)
 }
 
 // Listeners lists those who listen on TCP on this machine; known is false where that

@@ -96,7 +96,7 @@ func parseAddress(s string) (netip.Addr, bool) {
 // maxOwnFiles is how many of this process's open files are looked at for a socket.
 const maxOwnFiles = 4096
 
-// socketsOfOurs lists the sockets that this process has open, as its folder names them.
+// socketsOfOurs lists the sockets that this process has open, by their inodes.
 func socketsOfOurs() ([]string, bool) {
 	folder, err := os.Open("/proc/self/fd")
 	if err != nil {
@@ -106,8 +106,9 @@ func socketsOfOurs() ([]string, bool) {
 	names, _ := folder.Readdirnames(maxOwnFiles)
 	var found []string
 	for _, name := range names {
-		if to, err := os.Readlink("/proc/self/fd/" + name); err == nil && strings.HasPrefix(to, "socket:[") {
-			found = append(found, to)
+		to, err := os.Readlink("/proc/self/fd/" + name)
+		if inode, ok := strings.CutPrefix(to, "socket:["); ok && err == nil {
+			found = append(found, strings.TrimSuffix(inode, "]"))
 		}
 	}
 	return found, true

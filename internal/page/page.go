@@ -93,6 +93,25 @@ type Page struct {
 	operatorPolicy string
 	// built are the parts of the built-in page, made when first needed.
 	built [builtPages]atomic.Pointer[parts]
+	// written is the time that was written last: in a storm, many answers have the same.
+	written atomic.Pointer[writtenTime]
+}
+
+// writtenTime is a second as the page writes it.
+type writtenTime struct {
+	unix int64
+	text string
+}
+
+// timeUTC writes a time to the second.
+func (p *Page) timeUTC(at time.Time) string {
+	unix := at.Unix()
+	if w := p.written.Load(); w != nil && w.unix == unix {
+		return w.text
+	}
+	w := &writtenTime{unix, at.UTC().Format("2006-01-02 15:04:05 UTC")}
+	p.written.Store(w)
+	return w.text
 }
 
 //go:embed page.html
@@ -334,7 +353,7 @@ func (p *Page) data(method string, public failure.Public) Data {
 		RetryAfterSeconds: max(seconds(public.RetryAfter), 0),
 		TryAgain:          class == reloads,
 		Hops:              p.words.hops(public.Category),
-		TimeUTC:           public.Time.UTC().Format("2006-01-02 15:04:05 UTC"),
+		TimeUTC:           p.timeUTC(public.Time.Time),
 		Lang:              p.words.Lang,
 		Words:             p.words,
 		Style:             style,
