@@ -95,7 +95,7 @@ func attemptCause(t *try) finding {
 	}
 	for _, rule := range rules {
 		if f := rule(t); f.is() {
-			return misdirectedCause(t.Attempt, f.headersLimit(t).nextTimeout(t))
+			return misdirectedCause(t.Attempt, f.headersLimit(t).nextTimeout(t).withPast(t))
 		}
 	}
 	return misdirectedCause(t.Attempt, found(Unknown).at(reached(t.Attempt)))

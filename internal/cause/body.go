@@ -21,16 +21,22 @@ import (
 
 // textsBadChunk are what net/http says of a body whose chunks are none.
 var textsBadChunk = []string{
-	"invalid byte in chunk length",
-	"empty hex number for chunk length",
+	textNoChunkSize,
+	textEmptyChunkSize,
 	"http chunk length too large",
-	"malformed chunked encoding",
+	textChunkLonger,
 	"chunked encoding contains too much non-data",
 	"chunked line ends with bare LF",
 	"invalid CR in chunked line",
 	"header line too long",
 	"http: suspiciously long trailer after chunked body",
 }
+
+const (
+	textNoChunkSize    = "invalid byte in chunk length"
+	textEmptyChunkSize = "empty hex number for chunk length"
+	textChunkLonger    = "malformed chunked encoding"
+)
 
 const (
 	textBadTrailer   = "bad trailer key "
@@ -65,11 +71,22 @@ func bodyCause(t *try) finding {
 	}
 	f.phase = failure.PhaseBody
 	if f.row == TransferCodingInvalid {
-		f.evidence = append(f.evidence, counted(t.Body.Bytes, "byte")+" of the answer came in good order, and then what is no chunk, or not the end of one")
+		f.evidence = append(f.evidence, counted(t.Body.Bytes, "byte")+" of the answer came in good order, and then "+chunkWrong(t.err))
 		return f
 	}
 	f.evidence = append(f.evidence, received(t))
 	return f
+}
+
+// chunkWrong says what came where a chunk could not be read.
+func chunkWrong(err error) string {
+	switch text := innermost(err); {
+	case text == textChunkLonger:
+		return "something else where the chunk should have ended: its size is wrong, or it lacks its line break"
+	case text == textNoChunkSize, text == textEmptyChunkSize:
+		return "something else where a chunk's size belongs (a hexadecimal number)"
+	}
+	return "what is no chunk, or not the end of one"
 }
 
 func brokenBody(t *try) finding {
@@ -199,7 +216,7 @@ var TransferCodingInvalid = &Row{
 	Meaning:      "The answer can't be read by its Transfer-Encoding: it is one that Caddy does not support (chunked is all that it takes; HTTP/1.1 has others, such as gzip), or its chunks are none.",
 	RecognisedBy: "The header's Transfer-Encoding was refused (phase headers), or a chunk's length or a trailer could not be read (phase body, outcome truncated).",
 	Witnesses:    []Witness{WitnessError},
-	Undecided:    "an application that writes chunks by itself, and a server in between that breaks them, look the same from here: asking the application directly tells (curl --raw)",
+	Undecided:    "an application that writes chunks by itself, or prints between them, a fault of its server's, and a server in between that breaks them look the same from here: asking the application directly tells (curl --raw)",
 	UsualReasons: []string{
 		"the application writes chunks by hand, or sets Transfer-Encoding itself",
 		"something printed into the connection between two chunks",

@@ -304,7 +304,7 @@ func TestWhatARecordSays(t *testing.T) {
 		{
 			name: "a script's status", want: FastCGIMalformed, sent: failure.SentYes,
 			heard: heard(nil, fastCGI(number("fine"))),
-			says:  []string{`where a status belongs, the script says "fine"`, "a number first in Status"},
+			says:  []string{`where a status belongs, the script says "fine"`, "begin its Status with a number"},
 			not:   []string{"a FastCGI server listens"},
 		},
 		{

@@ -30,8 +30,12 @@ const (
 	textOtherCoding       = "unsupported transfer encoding: "
 )
 
-// textBadLength is one that is no number, or a negative one.
-const textBadLength = "bad Content-Length "
+// textBadLength is of a length that is no number, or a negative one; textTwoLengths of two
+// that differ.
+const (
+	textBadLength  = "bad Content-Length "
+	textTwoLengths = "http: message cannot contain multiple Content-Length headers"
+)
 
 // textsMalformed are further beginnings, all of an answer that breaks HTTP's rules.
 var textsMalformed = []string{
@@ -40,7 +44,7 @@ var textsMalformed = []string{
 	textMalformedVersion,
 	textBadLength,
 	"invalid empty Content-Length ",
-	"http: message cannot contain multiple Content-Length headers",
+	textTwoLengths,
 	"invalid Trailer key ",
 }
 
@@ -51,20 +55,27 @@ var greetings = []string{"SSH-", "220 ", "220-", "+OK", "* OK", "-ERR", "-NOAUTH
 // speakers are whose greetings these are.
 var speakers = []struct{ greeting, name string }{
 	{"SSH-", "an SSH server"}, {"220", "a mail or an FTP server"}, {"+OK", "a POP3 server or Redis"}, {"* OK", "an IMAP server"},
-	{"-ERR unknown command '", "Redis"}, {"-ERR", "Redis or a POP3 server"}, {"-NOAUTH", "Redis"}, {"-DENIED", "Redis"}, {"ERROR", "memcached"}, {"AMQP", "a message broker (AMQP)"}, {"RFB ", "a VNC server"},
+	{"-ERR unknown command '", speaksRedis}, {"-ERR unknown command `", speaksRedis}, {"-ERR wrong number of arguments for '", speaksRedis},
+	{"-ERR", "Redis or a POP3 server"}, {"-NOAUTH", speaksRedis}, {"-DENIED", speaksRedis}, {"ERROR", "memcached"}, {"AMQP", "a message broker (AMQP)"}, {"RFB ", "a VNC server"},
 }
+
+// Others than the ones who made them speak these two: Valkey, PgBouncer.
+const (
+	speaksRedis    = "a server of Redis's protocol"
+	speaksPostgres = "a server of PostgreSQL's protocol"
+)
 
 // otherProtocol is that of what speaks another protocol, and began so.
 func otherProtocol(line, evidence string) finding {
 	f := found(NotHTTP, evidence)
 	name := ""
 	for _, s := range speakers {
-		if strings.HasPrefix(line, s.greeting) {
+		if name == "" && strings.HasPrefix(line, s.greeting) {
 			name = s.name
 		}
 	}
 	if strings.HasPrefix(line, "E\x00\x00\x00") && strings.Contains(line, "SFATAL\x00") {
-		name = "PostgreSQL" // an ErrorResponse, and its severity
+		name = speaksPostgres // an ErrorResponse, and its severity
 	}
 	if name == "" {
 		return f
@@ -120,11 +131,15 @@ func headersCause(t *try) finding {
 		}
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case strings.HasPrefix(text, textHeadersExceeded):
+		if begins := beginsWith(t); begins != "" {
+			return found(ResponseHeadersTooLarge, begins)
+		}
 		return found(ResponseHeadersTooLarge)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
-		f := found(TransferCodingInvalid, errorWords(t.err), "Caddy takes chunked alone, once")
+		f := found(TransferCodingInvalid, errorWords(t.err), "Caddy takes chunked alone, once", speaksHTTP(t))
 		f.summary = "{upstream} answered with a Transfer-Encoding that Caddy does not support."
-		return f.advise("Let {upstream} send Transfer-Encoding: chunked alone; what is compressed belongs into Content-Encoding.")
+		return f.advise("Let {upstream} send Transfer-Encoding: chunked alone; what is compressed belongs into Content-Encoding.").
+			leavesOpen("whether the application, its server, or one in front of it sets it so can't be told from here: asking the application directly tells (curl -v --raw)")
 	case strings.HasPrefix(text, textMalformedResponse):
 		line, err := strconv.Unquote(text[len(textMalformedResponse):])
 		if err != nil {
@@ -134,8 +149,7 @@ func headersCause(t *try) finding {
 	case isReadTimeout(t.readErr()) && !isTimeout(t.err): // net/http hides the first timeout here
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case t.cutInLine():
-		return found(ResponseCutInHeaders, cutWords(t, text)...).
-			leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit, a server in between): the logs tell")
+		return cutInHeaders(t, cutWords(t, text)...).leavesOpen(undecidedCutInLine)
 	case t.lineUnheard() && mayBeCut(text):
 		return cutOrMalformed(t)
 	case strings.HasPrefix(text, textMalformedStatus) && greeted(t):
@@ -147,18 +161,15 @@ func headersCause(t *try) finding {
 	}
 	for _, known := range textsMalformed {
 		if strings.HasPrefix(text, known) {
-			f := found(ResponseMalformed, firstLine(t, known)...)
-			if len(f.evidence) == 0 {
-				f.evidence = []string{"the answer was refused for this: " + errorWords(t.err)}
-				if known == textBadLength {
-					f.evidence[0] += ", which is no number of bytes"
-				}
-			}
-			return f
+			return malformedAs(t, known)
 		}
 	}
 	if _, ok := errors.AsType[textproto.ProtocolError](t.err); ok {
-		return found(ResponseMalformed, malformedLine(text)...)
+		f := found(ResponseMalformed, append(malformedLine(text), speaksHTTP(t))...)
+		if strings.HasPrefix(text, textMissingColon) {
+			return f.leavesOpen("a line break in a field's value, a body that begins without an empty line before it, and such a line itself, of the application's or of a server in front of it, look the same from here: asking the application directly tells (curl -v)")
+		}
+		return f
 	}
 	switch errno := errnoOf(t.err); {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
@@ -168,8 +179,9 @@ func headersCause(t *try) finding {
 		if limit := t.ran(failure.ReadTimeout, t.FirstByte, t.end); limit != nil && t.is(io.ErrUnexpectedEOF) {
 			return found(ReadTimeout).at(failure.PhaseHeaders).within(limit)
 		}
-		f := found(ResponseCutInHeaders, cameWords(t)...)
-		if len(f.evidence) > 0 && t.headWhole() && strings.HasSuffix(t.head(), "\n") {
+		came := cameWords(t)
+		f := cutInHeaders(t, came...)
+		if len(came) > 0 && t.headWhole() && strings.HasSuffix(t.head(), "\n") {
 			// Nothing is cut within a line: that may be all that was meant.
 			return f.advise("Look at the application's log for a crash at this time, and at that of a server in front of it; without one, let the application end its header with an empty line.").
 				leavesOpen(ResponseCutInHeaders.Undecided)
@@ -179,27 +191,112 @@ func headersCause(t *try) finding {
 	return nothing
 }
 
+// cutInHeaders is for a header that was cut off, of which lines say what came: it says who
+// ended the connection, and how soon.
+func cutInHeaders(t *try, lines ...string) finding {
+	f := found(ResponseCutInHeaders, lines...)
+	link := linkOf(t.Attempt)
+	if link == nil || !link.End.ByPeer() {
+		return f
+	}
+	after := ""
+	if t.Interim == 0 { // else the first byte is the interim one's
+		after = ", " + ms(elapsed(t.FirstByte, link.Ended)) + " after its answer's first byte"
+	}
+	if link.End == listen.EndReset {
+		f.summary = "{upstream} reset the connection in the middle of its answer's headers."
+		f.evidence = append(f.evidence, "the upstream, or something on the way, reset the connection"+after)
+		return f
+	}
+	f.evidence = append(f.evidence, "the upstream closed the connection"+after)
+	return f
+}
+
+// undecidedCutInLine is that of a header that was cut off in the middle of a line.
+const undecidedCutInLine = "why it ended here can't be told (a crash, a killed worker, a limit of its own, a server in between): the logs tell"
+
 // cameWords say what came of a header that was cut off, where it was heard.
 func cameWords(t *try) []string {
 	line, _, whole := strings.Cut(t.head(), "\n")
-	if t.lineUnheard() || !whole || !strings.HasPrefix(line, "HTTP/") || t.Interim != 0 || t.Connection.Carried.Received == 0 {
+	if t.lineUnheard() || !whole || !strings.HasPrefix(line, "HTTP/") {
 		return nil
 	}
-	lines := []string{counted(t.Connection.Carried.Received, "byte") + " of it came, and its header had no end: the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
-	if link := linkOf(t.Attempt); link != nil && link.End == listen.EndReset {
-		lines = append(lines, "the upstream, or something on the way, reset the connection")
+	carried := t.Connection.Carried
+	interim := len(carried.Head) - len(carried.Final())
+	came := carried.Received - int64(interim)
+	if came <= 0 || t.Interim != 0 && interim == 0 {
+		return nil
 	}
-	return lines
+	of := "it"
+	if t.Interim != 0 {
+		of = "the final answer"
+	}
+	return []string{counted(came, "byte") + " of " + of + " came, and its header had no end: the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
 }
 
-// firstLine is the evidence of a first line of which an error quotes a part, where it was
-// heard: what stands before that part tells whether it may be quoted.
-func firstLine(t *try, text string) []string {
+// beginsWith says how an answer begins, "" where its first line was not heard.
+func beginsWith(t *try) string {
 	line, _, _ := strings.Cut(t.head(), "\n")
-	if line == "" || text != textMalformedStatus && text != textMalformedVersion {
-		return nil
+	if line == "" {
+		return ""
 	}
-	return []string{"the answer begins with " + said(strings.TrimSuffix(line, "\r"))}
+	return "the answer begins with " + said(strings.TrimSuffix(line, "\r"))
+}
+
+// speaksHTTP is how an answer begins whose status line net/http could read: no other
+// protocol does so.
+func speaksHTTP(t *try) string {
+	if begins := beginsWith(t); begins != "" {
+		return begins
+	}
+	return "its status line could be read: it speaks HTTP"
+}
+
+// malformedAs is that of an answer which is refused with one of textsMalformed.
+func malformedAs(t *try, text string) finding {
+	begins := beginsWith(t)
+	f := found(ResponseMalformed, "the answer was refused for this: "+errorWords(t.err))
+	switch text {
+	case textMalformedStatus, textMalformedVersion:
+		if begins == "" { // what stands before the quoted part tells whether it may be quoted
+			return f
+		}
+		f.evidence[0] = begins + ", where its version belongs first (HTTP/1.1)"
+		if text == textMalformedStatus {
+			f.evidence[0] = begins + ", where a status of three digits belongs"
+		}
+		if !strings.HasPrefix(t.head(), "HTTP/") {
+			return noStatusLine(t, f)
+		}
+		if text == textMalformedStatus {
+			return f.advise(adviceStatus)
+		}
+		return f
+	case textBadLength:
+		f.evidence[0] += ", which is no number of bytes"
+	}
+	f.evidence = append(f.evidence, speaksHTTP(t))
+	if text == textTwoLengths {
+		return f.leavesOpen("whether the application sets both lengths, or its server or one in front of it adds one, can't be told from here: asking the application directly tells (curl -v)")
+	}
+	return f
+}
+
+// withPast adds what the upstream did before, where what speaks no HTTP answers there.
+func (f finding) withPast(t *try) finding {
+	if f.row == NotHTTP {
+		f.evidence = append(f.evidence, beforeWords(t)...)
+	}
+	return f
+}
+
+// noStatusLine is for an answer that doesn't begin as one of HTTP's.
+func noStatusLine(t *try, f finding) finding {
+	if t.Before != nil && t.Before.Answers > 0 {
+		return f // it speaks HTTP
+	}
+	f.evidence = append(f.evidence, beforeWords(t)...)
+	return f.leavesOpen("another protocol there, and an application or a server in front of it that writes something before the status line, look the same from here: what listens there tells")
 }
 
 // malformedLine is the evidence of a header line that net/http refuses: which it is, and
@@ -249,7 +346,7 @@ func givenUpCause(t *try) finding {
 	case reset && t.TLS:
 		return found(RequestWriteFailed, "an answer began while the request was still being sent, and was not read: an upload that is refused unread looks like this (413, 401)").advise(adviceRefusedUnread)
 	case err != nil && t.headWhole() && (reset || died(t.readErr()) && !errors.Is(t.readErr(), net.ErrClosed)):
-		return found(ResponseCutInHeaders)
+		return cutInHeaders(t, cameWords(t)...)
 	}
 	return found(Unknown, "an answer began while the request was still being sent, and was not read").at(failure.PhaseHeaders)
 }
@@ -276,12 +373,20 @@ func firstLineCause(t *try, line string) finding {
 	case speaksOther(line):
 		return otherProtocol(line, evidence)
 	case strings.HasPrefix("HTTP/1.1 ", line) && line != "", t.cutInLine() && strings.HasPrefix(line, "HTTP/"):
-		if t.headWhole() {
-			evidence = counted(t.Connection.Carried.Received, "byte") + " of an answer came, and no end of a line: " + evidence
+		if !t.headWhole() {
+			return cutInHeaders(t, evidence)
 		}
-		return found(ResponseCutInHeaders, evidence)
+		f := cutInHeaders(t, counted(t.Connection.Carried.Received, "byte")+" of an answer came, and no end of a line: "+evidence)
+		if strings.HasPrefix(line, "HTTP/") || t.Before != nil && t.Before.Answers > 0 {
+			return f.leavesOpen(undecidedCutInLine)
+		}
+		f.evidence = append(f.evidence, beforeWords(t)...)
+		return f.leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit of its own, a server in between, another protocol that begins so): the logs, and what listens there, tell")
 	case greeted(t) && !strings.HasPrefix(line, "HTTP/"): // an answer of HTTP's to nobody is one, too
 		return found(NotHTTP, evidence)
+	}
+	if !strings.HasPrefix(line, "HTTP/") {
+		return noStatusLine(t, found(ResponseMalformed, evidence))
 	}
 	return found(ResponseMalformed, evidence)
 }
@@ -317,29 +422,23 @@ func (t *try) cutInLine() bool {
 // cutWords say where a header was cut off, and by what: net/http calls the rest of the line
 // malformed, which it is not.
 func cutWords(t *try, text string) []string {
-	words := "the connection ended in the middle of a line"
+	line, _, whole := strings.Cut(t.head(), "\n")
 	if quoted, ok := strings.CutPrefix(text, textMissingColon); ok {
-		if line, err := strconv.Unquote(quoted); err == nil {
-			words += ", after " + said(line) + ": the line was cut off, it is not malformed"
-		}
+		line, _ = strconv.Unquote(quoted)
+		whole = false
 	}
-	lines := []string{words}
-	if t.Connection.Link != nil {
-		switch t.Connection.Link.End {
-		case listen.EndClosed:
-			lines = append(lines, "the upstream closed the connection")
-		case listen.EndReset:
-			lines = append(lines, "the upstream, or something on the way, reset the connection")
-		}
+	words := "the connection ended in the middle of a line"
+	if !whole && line != "" {
+		words += ", after " + said(line) + ": the line was cut off, it is not malformed"
 	}
-	return lines
+	return append([]string{words}, cameWords(t)...)
 }
 
 // cutOrMalformed is for a line of which nothing tells which it is.
 func cutOrMalformed(t *try) finding {
 	byHand := "curl -v"
 	if t.protocol == protocolFastCGI {
-		byHand = "cgi-fcgi -bind -connect {address}"
+		byHand = "cgi-fcgi -bind -connect " + addressOf(t.Attempt)
 	}
 
 	f := found(Unknown, "the answer's headers end in the middle of a line, or are malformed").at(failure.PhaseHeaders)
@@ -452,8 +551,14 @@ func answerCause(a *listen.Attempt) finding {
 			status = fmt.Sprintf("%03d", a.Status) // there it has three digits
 		}
 		f := found(ResponseMalformed, "the upstream answered with the status "+status+": those of an answer are from 200 to 599")
-		f.evidence = append(f.evidence, firstLine(&try{Attempt: a}, textMalformedStatus)...)
+		if begins := beginsWith(&try{Attempt: a}); begins != "" && a.Protocol == protocolHTTP1 {
+			f.evidence = append(f.evidence, begins)
+		}
+		f.evidence = append(f.evidence, "all else of its header could be read: another protocol is ruled out")
 		f.summary = "{upstream} answered with the status " + status + ", which is none of HTTP's."
+		if a.Protocol == protocolFastCGI {
+			f = f.leavesOpen("whether the script sets it so, something that runs before it, or its server, and for this request alone or for all, can't be told from here: the script tells")
+		}
 		return f.advise(adviceStatus)
 	}
 	if answeredInPlace(a) {
@@ -523,7 +628,7 @@ var ResponseCutInHeaders = &Row{
 	Meaning:      "An answer had begun, and the connection ended before its headers were complete.",
 	RecognisedBy: "At least one byte had come, and the connection ended: unexpected end of file, or a line that is not finished. Where the bytes were heard, the evidence quotes how the answer began.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "why it ended here can't be told (a crash, a killed worker, a limit, a header that lacks its end, a server in between): the logs tell",
+	Undecided:    "why it ended here can't be told (a crash, a killed worker, a limit of its own, a header that lacks its end, a server in between): the logs tell",
 	UsualReasons: []string{
 		"the application crashed or was killed while it answered",
 		"a server in front of it that gave up in between",
@@ -545,11 +650,11 @@ var NotHTTP = &Row{
 	Name: "not_http", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "{upstream} speaks another protocol than HTTP.",
-	Advice:       "Correct the port in reverse_proxy: a mail, SSH or database server answers there.",
+	Advice:       "Correct the host or the port in reverse_proxy: what answers there speaks another protocol; the evidence has how it begins, where it was heard.",
 	Meaning:      "What answers at this port speaks another protocol than HTTP.",
 	RecognisedBy: "The first bytes are those of another protocol or binary, or it spoke before the request was written; the evidence quotes them where they were heard.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
-	Undecided:    "whether the host, the port, or what leads there (a name, a published port, a forwarding) is the wrong one can't be told from here: what the application listens on tells",
+	Undecided:    "whether the host, the port, or what leads there (a name, a published port, a forwarding) is the wrong one, or another program took the application's port, can't be told from here: what the application listens on tells",
 	UsualReasons: []string{
 		"the port of SSH, mail, a database or a cache instead of the application's",
 		"a FastCGI, uwsgi or AJP port that is addressed as HTTP",
@@ -633,7 +738,7 @@ var ResponseMalformed = &Row{
 	Meaning:      "The upstream answered, and what it wrote breaks HTTP's rules: the status line, a header field, or the length; or its status is below 100 or above 999, which no server of Go's passes on.",
 	RecognisedBy: "The parser refused it; the error quotes the place, and the evidence how the answer began where the bytes were heard. Of a status that can't be passed on the evidence has the number.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},
-	Undecided:    "whether the application writes so itself, or a server in front of it, can't be told from here: asking the application directly tells (curl -v)",
+	Undecided:    "whether the application, its server, or one in front of it writes so, and for this request alone or for all, can't be told from here: asking the application directly tells (curl -v)",
 	UsualReasons: []string{
 		"a script that prints before its headers, or a line break in a header value",
 		"a number of the application's own where the status belongs: 0, 42, or the code of an exception (1045 and 2002 of MySQL)",
@@ -661,7 +766,7 @@ var ResponseHeadersTooLarge = &Row{
 	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set.",
 	RecognisedBy: "The transport's own error, which names the limit in bytes.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
-	Undecided:    "whether the limit is too small or the headers are too large can't be told from here: what the application means to send tells",
+	Undecided:    "whether the limit is too small or the headers are too large, of the application or of a server in front of it, and for this request alone or for all, can't be told from here: what the application means to send tells",
 	UsualReasons: []string{
 		"cookies or debugging fields that grow with each answer",
 		"max_response_header is set too low",

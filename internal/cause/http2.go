@@ -220,21 +220,27 @@ func fastCGICause(t *try) finding {
 		if failure.IsCredential(says) {
 			says = failure.Redacted
 		}
-		return found(FastCGIMalformed, "where a status belongs, the script says "+said(says)).advise(adviceScriptHeader)
+		return found(FastCGIMalformed, "where a status belongs, the script says "+said(says), fastCGIRead).advise("Let the script begin its Status with a number from 200 to 599 (Status: 404 Not Found).")
 	}
 	if _, malformed := errors.AsType[textproto.ProtocolError](t.err); malformed {
-		return found(FastCGIMalformed, malformedLine(t.text())...).advise(adviceScriptHeader)
+		return found(FastCGIMalformed, append(malformedLine(t.text()), fastCGIRead)...).advise("Correct the header that the script prints: a name and a colon in each line, and an empty line after the last.")
 	}
 	if strings.HasPrefix(t.text(), "fcgi: ") {
-		return found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err)).
-			leavesOpen("whether the port or FastCGI is the wrong one, or a FastCGI server writes broken records, can't be told from here: what this port is for tells")
+		f := found(FastCGIMalformed, "Caddy's FastCGI refused what came: "+errorWords(t.err))
+		if t.text() == textFastCGIVersion {
+			f.evidence[0] += ", where a record of FastCGI's begins with 1"
+		}
+		f.evidence = append(f.evidence, beforeWords(t)...)
+		return f.leavesOpen("a server of HTTP or of another protocol there, and one of FastCGI that writes broken records, look the same from here: what listens there tells")
 	}
 	return nothing
 }
 
-// adviceScriptHeader is for an answer whose FastCGI was good, and whose header, the
-// script's own, was not.
-const adviceScriptHeader = "Correct the header that the script prints: a name and a colon in each line, a number first in Status, and an empty line after the last."
+// textFastCGIVersion is Caddy's, of a record that does not begin as one.
+const textFastCGIVersion = "fcgi: invalid header version"
+
+// fastCGIRead is for an answer whose header, the script's own, was not good.
+const fastCGIRead = "the records of FastCGI around it could be read: it speaks FastCGI"
 
 // refusedUnprocessed says that the peer said of the request that it wasn't
 // processed: it refused the stream, or its GOAWAY names an earlier one as the last
@@ -349,7 +355,7 @@ var FastCGIMalformed = &Row{
 	Meaning:      "The upstream answered, and its answer is not FastCGI, or its headers are not what CGI allows.",
 	RecognisedBy: "FastCGI's reader refused the record, the header or the Status field; the error says which.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "whether the script, or something that runs before it, prints this can't be told from here: the script tells",
+	Undecided:    "whether the script, something that runs before it (a file that is prepended, a warning of PHP's), or its server prints this, and for this request alone or for all, can't be told from here: the script tells",
 	UsualReasons: []string{
 		"an HTTP server behind php_fastcgi or transport fastcgi",
 		"a script that prints before its headers",

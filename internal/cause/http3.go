@@ -83,8 +83,11 @@ func http3Cause(t *try) finding {
 		return http3CodeCause(t, code, phase, framing)
 	}
 	switch text := t.errorText(); {
-	case strings.HasPrefix(text, textH3FrameTooLarge), layer(t.err, textH3HeadersTooLarge) != "":
-		return found(ResponseHeadersTooLarge)
+	case strings.HasPrefix(text, textH3FrameTooLarge):
+		return h3HeadersTooLarge("the frame says how long the headers are, and was not read").
+			leavesOpen("headers that are too large, of the application or of a server in front of it, for this request alone or for all, and a server that writes a wrong length, look the same from here: what comes by hand tells")
+	case layer(t.err, textH3HeadersTooLarge) != "":
+		return h3HeadersTooLarge()
 	case text == textH3NoHeaders:
 		return framingCause(t, "Caddy's side ended the stream: the answer does not begin with its headers")
 	case text == textH3TooMuchBody:
@@ -184,12 +187,20 @@ func streamUnanswered(f finding) finding {
 		leavesOpen("whether a handler, a rule, or what stands behind the server ended it without an answer, or the server's HTTP/3 is broken, can't be told from here: its log tells")
 }
 
+// h3HeadersTooLarge is for headers that exceed the limit of HTTP/3's transport, which no
+// option of Caddy's changes.
+func h3HeadersTooLarge(evidence ...string) finding {
+	return found(ResponseHeadersTooLarge, append(evidence, "HTTP/3's transport takes some 10 MB: max_response_header has no effect on it")...).
+		advise("Measure the headers of this answer (curl --http3-only -o /dev/null -D -), and find the field that grows, mostly Set-Cookie; if all are meant so, versions 1.1 2 in the transport, without 3, lets max_response_header count. If they are small, report the length to whoever makes the server at {upstream}.").
+		leavesOpen("whether the application or a server in front of it sets headers so large, and for this request alone or for all, can't be told from here: asking the application directly tells")
+}
+
 // streamCutInHeaders is for a stream that was ended within an answer's header.
 func streamCutInHeaders() finding {
 	f := found(ResponseCutInHeaders, "the stream was ended in good order within the answer's header, and the connection was not").at(failure.PhaseHeaders)
 	f.summary = "{upstream} ended the request's stream in the middle of its answer's headers."
 	return f.advise("Report it to whoever makes the server at {upstream}, which ends a stream in good order with half a header: what crashes does not. Until then, versions 1.1 2 in the transport, without 3, avoids it, if it speaks HTTP over TCP as well.").
-		leavesOpen("whether the server itself or a box in between does so can't be told from here")
+		leavesOpen("whether the server itself, an application that writes HTTP/3 by itself, or a box in between does so, and for this request alone or for all, can't be told from here: its log, and asking it by hand (curl --http3-only), tell")
 }
 
 // layer is the text of the first error, of all that err wraps, that begins so; "" for

@@ -80,7 +80,7 @@ func (f finding) headersLimit(t *try) finding {
 	says := "max_response_header is not set: the transport takes some 10 MB"
 	if most := t.Limits.MaxResponseHeader; most > 0 {
 		limit.Source, limit.ValueBytes = failure.LimitConfigured, most
-		says = "max_response_header is " + strconv.FormatInt(most, 10) + " bytes"
+		says = "max_response_header is " + strconv.FormatInt(most, 10) + " bytes: how much larger the headers are is not known"
 	}
 	f.evidence = append(f.evidence, says)
 	return f.within(limit)

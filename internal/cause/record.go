@@ -547,6 +547,8 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 				lines = append(lines, "sending the request failed after "+ms(elapsed(c.At, t.Wrote)))
 			case t.FirstByte > 0 && t.Interim != 0: // the first byte is the interim one's
 				lines = append(lines, "a final answer began after it")
+			case t.FirstByte > 0 && t.FirstByte < t.Wrote:
+				lines = append(lines, "the first byte that came back was there before the request was known to be written")
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
 			case unreadable(t):
