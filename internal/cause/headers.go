@@ -30,11 +30,11 @@ const (
 	textOtherCoding       = "unsupported transfer encoding: "
 )
 
-// textBadLength is of a length that is no number, or a negative one; textTwoLengths of two
-// that differ.
+// Texts of a length that is no number, or a negative one; of an empty one; of two that differ.
 const (
-	textBadLength  = "bad Content-Length "
-	textTwoLengths = "http: message cannot contain multiple Content-Length headers"
+	textBadLength   = "bad Content-Length "
+	textEmptyLength = "invalid empty Content-Length "
+	textTwoLengths  = "http: message cannot contain multiple Content-Length headers"
 )
 
 // textsMalformed are further beginnings, all of an answer that breaks HTTP's rules.
@@ -43,7 +43,7 @@ var textsMalformed = []string{
 	textMalformedStatus,
 	textMalformedVersion,
 	textBadLength,
-	"invalid empty Content-Length ",
+	textEmptyLength,
 	textTwoLengths,
 	"invalid Trailer key ",
 }
@@ -131,10 +131,7 @@ func headersCause(t *try) finding {
 		}
 		return found(ReadTimeout).at(failure.PhaseHeaders).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case strings.HasPrefix(text, textHeadersExceeded):
-		if begins := beginsWith(t); begins != "" {
-			return found(ResponseHeadersTooLarge, begins)
-		}
-		return found(ResponseHeadersTooLarge)
+		return found(ResponseHeadersTooLarge, largeWords(t)...)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
 		f := found(TransferCodingInvalid, errorWords(t.err), "Caddy takes chunked alone, once", speaksHTTP(t))
 		f.summary = "{upstream} answered with a Transfer-Encoding that Caddy does not support."
@@ -243,6 +240,22 @@ func beginsWith(t *try) string {
 	return "the answer begins with " + said(strings.TrimSuffix(line, "\r"))
 }
 
+// largeWords say how headers that are too large begin, and which field alone is longer than
+// what is kept of them, where they were heard.
+func largeWords(t *try) []string {
+	begins := beginsWith(t)
+	if begins == "" {
+		return nil
+	}
+	head := t.head()
+	last := head[strings.LastIndexByte(head, '\n')+1:]
+	name, value, ok := strings.Cut(last, ":")
+	if !ok || len(last) == len(head) || len(value) < listen.MaxHead/2 {
+		return []string{begins}
+	}
+	return []string{begins, "the field " + said(name) + " alone is longer than " + counted(int64(len(value)), "byte")}
+}
+
 // speaksHTTP is how an answer begins whose status line net/http could read: no other
 // protocol does so.
 func speaksHTTP(t *try) string {
@@ -276,8 +289,12 @@ func malformedAs(t *try, text string) finding {
 		f.evidence[0] += ", which is no number of bytes"
 	}
 	f.evidence = append(f.evidence, speaksHTTP(t))
-	if text == textTwoLengths {
-		return f.leavesOpen("whether the application sets both lengths, or its server or one in front of it adds one, can't be told from here: asking the application directly tells (curl -v)")
+	switch text {
+	case textBadLength, textEmptyLength:
+		return f.advise("Let the application's server count the bytes and set Content-Length, not the application by hand; else look at what a server in front of it sets (curl -v).")
+	case textTwoLengths:
+		return f.advise("Let one alone set Content-Length, best the application's server: curl -v shows what comes.").
+			leavesOpen("whether the application sets both lengths, or its server or one in front of it adds one, can't be told from here: asking the application directly tells (curl -v)")
 	}
 	return f
 }
