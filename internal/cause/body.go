@@ -99,8 +99,12 @@ func brokenBody(t *try) finding {
 		return found(ContentCodingInvalid, "all of it could be unpacked, and its checksum is another's").
 			advise("Look for what changes the body after it was compressed, at {upstream} or between it and Caddy: all of it could be unpacked, and its checksum does not fit.").
 			leavesOpen("whether the application or something in between changed it can't be told from here: asking the application directly tells")
+	case errors.Is(t.err, gzip.ErrHeader):
+		return noGzipHeader(t)
 	case isCodingError(t.err):
-		return found(ContentCodingInvalid)
+		return found(ContentCodingInvalid, "it began as gzip does, and what followed could not be unpacked").
+			advise("Look for what changes the body after it was compressed, at {upstream} or between it and Caddy, or prints into it.").
+			leavesOpen("whether it was compressed wrongly or changed afterwards, and by the application or something in between, can't be told from here: asking the application directly tells")
 	case isReadTimeout(t.err):
 		if t.absent(failure.ReadTimeout) {
 			return nothing
@@ -108,7 +112,7 @@ func brokenBody(t *try) finding {
 		if f := notArrived(t); f.is() {
 			return f.within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 		}
-		return wrongLength(t, found(ResponseStalled), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
+		return wrongLength(t, stalled(t), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 	case text == textConnectionLost:
 		return found(ConnectionLost)
 	}
@@ -130,7 +134,8 @@ func brokenBody(t *try) finding {
 	case t.Body.Uncompressed && errors.Is(t.err, io.ErrUnexpectedEOF) && t.cameWhole():
 		// It is the decoder's error, not the connection's.
 		return found(ContentCodingInvalid, "the answer came whole, to the length or the last chunk that it announced; its gzip stream did not").
-			advise("Look at the application's log at this time for an error while it compressed; without one, let what compresses finish its stream (close the gzip writer), and count Content-Length only then.")
+			advise("Look at the application's log at this time for an error while it compressed; without one, let what compresses finish its stream (close the gzip writer), and count Content-Length only then.").
+			leavesOpen("whether what compresses did not finish, its length was counted too small, or a cache or a server in between cut it, can't be told from here: asking the application directly tells")
 	case ours(t):
 		return endedByUs(t)
 	case died(t.err) && t.Status >= http.StatusBadRequest && uploadUnfinished(t):
@@ -140,6 +145,32 @@ func brokenBody(t *try) finding {
 		return slowDownload(t, truncatedCause(t))
 	}
 	return nothing
+}
+
+// noGzipHeader is for what is no gzip, or follows a gzip stream that is whole.
+func noGzipHeader(t *try) finding {
+	f := found(ContentCodingInvalid, "where gzip's header belongs, something else came")
+	advice := "Check what sets Content-Encoding: gzip at {upstream} or between it and Caddy: the body is not compressed, compressed by another coding, or something is printed in front of it."
+	if t.Body.Bytes > 0 {
+		f.evidence[0] += ", after a gzip stream that was whole"
+		advice = "Look for what prints behind the compressed body, at {upstream} or between it and Caddy."
+	}
+	return f.advise(advice).leavesOpen("why it is so, and whether the application or something in between did it, can't be told from here: asking the application directly tells (curl -H \"Accept-Encoding: gzip\")")
+}
+
+// stalled is for an answer in which nothing came any more for the limit. Where its end is
+// told by itself, that speaks against one that has only its length wrong.
+func stalled(t *try) finding {
+	f := found(ResponseStalled)
+	switch {
+	case isHTTP2(t), t.protocol == protocolHTTP3:
+		f.evidence = append(f.evidence, "its stream was not ended, which an application ends that has no more to send")
+	case t.protocol == protocolFastCGI:
+		f.evidence = append(f.evidence, "no end of the request came, which comes when a script has no more to send")
+	case t.Body.Expected > 0, t.Body.Uncompressed: // which hides the length
+		return f
+	}
+	return f.leavesOpen("why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, a server in between, lost packets): the log there tells")
 }
 
 // uploadUnfinished says that the upstream ended the connection with some of an upload still
@@ -241,7 +272,7 @@ var ResponseTruncated = &Row{
 	Meaning:      "Headers and a part of the body were passed on, and then the upstream's connection ended, or over HTTP/2 and HTTP/3 this answer's stream. The client has a part of the answer, with the status of a whole one.",
 	RecognisedBy: "Reading the body failed: end of file or a reset before the length or the last chunk. The evidence says how many bytes came, and of how many. The client's side had no error. Over HTTP/2 and HTTP/3 the summary says which of the two ended, the connection or the stream.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "why it ended here can't be told (a crash, a killed worker, a limit of its own, a wrong length, a server in between): the logs tell",
+	Undecided:    "why it ended here can't be told (a crash, a killed worker, a restart, a limit of its own, a wrong length, a server in between): the logs tell",
 	UsualReasons: []string{
 		"the application crashed, or its worker was killed, while it was sending",
 		"a limit for the whole answer: of the server (WriteTimeout of Go, request_terminate_timeout of php-fpm), or of a balancer on the way",

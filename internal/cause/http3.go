@@ -119,7 +119,9 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		return framingCause(t, "Caddy's side ended it: HTTP/3 error code "+strings.TrimSuffix(name, textH3Local)).at(framing)
 	case closed && framing == failure.PhaseBody:
 		evidence += closedFor(name)
-		return found(ResponseTruncated, evidence+": the upstream closed the connection")
+		return found(ResponseTruncated, evidence+": the upstream closed the connection").
+			advise("Look at the log of the server at {upstream} at this time for an error while it was sending: what closed the connection was still there to say so.").
+			leavesOpen("why it ended here can't be told (a failure in the application or what stands behind it, in the server's HTTP/3, a limit of its own, a restart, a server in between): its log tells")
 	case closed && t.FirstByte > 0:
 		evidence += closedFor(name)
 		return found(ResponseCutInHeaders, evidence+": the upstream closed the connection")

@@ -32,16 +32,21 @@ func beyondCause(t *try) finding {
 		f := found(ResponseLengthExceeded, beforeLine(before)+"; "+beyondWords(before.Beyond, saidToAnother)).at(phase)
 		switch answerStatus(string(before.Beyond.Start)) {
 		case 0:
-			return f
+			return f.leavesOpen("whether the length or the body of the answer before is the wrong one" + openBefore)
 		case http.StatusRequestTimeout: // an idle connection is ended so
 			return nothing
 		}
 		return f.advise(adviceSecondAnswer)
 	}
-	if junk, ok := beforeStatusLine(t); ok {
+	if junk, followed, ok := beforeStatusLine(t); ok {
 		f := found(ResponseLengthExceeded, "where the status line of its answer belongs, it sent "+saidToAnother(junk)).at(phase)
 		f.summary = "{upstream} sent something where its answer should begin: most likely the rest of the answer before, on the same connection."
-		f = f.leavesOpen("whether what came belongs to the answer before, whose length or body is wrong then, or is an answer to this request without its header can't be told from here: asking the application directly tells")
+		or := "an answer without its header"
+		if followed {
+			f.evidence[0] += ", and after it \"HTTP/1.\", with which an answer begins"
+			or = "printed in front of this one"
+		}
+		f = f.leavesOpen("whether what came is of the answer before, whose length or body is wrong, or " + or + openBefore)
 		if before != nil {
 			f.evidence = append(f.evidence, beforeLine(before))
 		}
@@ -56,6 +61,9 @@ func beyondCause(t *try) finding {
 	}
 	return nothing
 }
+
+// openBefore is what is left open of an answer that another request met.
+const openBefore = ", whether the application or a server in front of it made it, and for which path that was, can't be told from here: its access log and curl -v tell"
 
 // adviceSecondAnswer is for a whole answer that nobody had asked for.
 const adviceSecondAnswer = "Look for a request that {upstream} answered twice, or whose body it left unread and took for the next request: a server that answers early has to read the rest, or to close the connection."
@@ -74,10 +82,10 @@ func answerStatus(start string) int {
 
 // beforeStatusLine is what came where the status line of an answer belongs, on a
 // connection that had brought one before: by HTTP's rules it belongs to that. Over TLS
-// only the transport's error quotes it.
-func beforeStatusLine(t *try) (junk string, ok bool) {
+// only the transport's error quotes it. followed says that an answer begins after it.
+func beforeStatusLine(t *try) (junk string, followed, ok bool) {
 	if t.FirstByte == 0 {
-		return "", false
+		return "", false, false
 	}
 	junk = t.head()
 	if junk == "" {
@@ -85,22 +93,22 @@ func beforeStatusLine(t *try) (junk string, ok bool) {
 		quoted, ok := strings.CutPrefix(text, textMalformedResponse)
 		if !ok {
 			if quoted, ok = strings.CutPrefix(text, textMalformedVersion); !ok {
-				return "", false
+				return "", false, false
 			}
 		}
 		var err error
 		if junk, err = strconv.Unquote(quoted); err != nil {
-			return "", false
+			return "", false, false
 		}
 	}
 	if strings.HasPrefix(junk, "HTTP/") || strings.HasPrefix("HTTP/", junk) {
-		return "", false
+		return "", false, false
 	}
 	if i := strings.Index(junk, "HTTP/1."); i > 0 {
-		return junk[:i], true
+		return junk[:i], true, true
 	}
 	// By itself it may be another protocol's, unless it is what compression leaves.
-	return junk, strings.HasPrefix(junk, gzipMagic) || !speaksOther(junk)
+	return junk, false, strings.HasPrefix(junk, gzipMagic) || !speaksOther(junk)
 }
 
 // gzipMagic is how gzip begins (RFC 1952).
@@ -139,11 +147,21 @@ func overlongCause(a *listen.Attempt) finding {
 		return nothing
 	}
 	f := found(ResponseLengthExceeded, fmt.Sprintf("%d bytes of the answer came, as announced; %s", a.Body.Bytes, beyondWords(a.Body.Beyond, said)))
+	chunked := a.Body.Expected < 0 && !a.Body.Uncompressed // which hides the length
 	if a.Body.Expected < 0 {
-		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to its end; %s", a.Body.Bytes, beyondWords(a.Body.Beyond, said))
+		end := "its end"
+		if chunked {
+			end = "its last chunk"
+		}
+		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to %s; %s", a.Body.Bytes, end, beyondWords(a.Body.Beyond, said))
 	}
 	if status := answerStatus(string(a.Body.Beyond.Start)); status != 0 {
 		return f.advise(adviceSecondAnswer)
+	}
+	if chunked {
+		f.summary = "{upstream} sent more after the last chunk of its answer: the client got the answer to that, and not the rest."
+		return f.advise("Let the application's server frame the answer, not the application: something was written after the last chunk.").
+			leavesOpen("whether what came last belongs to the answer, whose last chunk came too early then, or to none, and whether the application or a server in front of it made it, can't be told from here: asking the application directly tells")
 	}
 	return f.cutAtLength()
 }
@@ -217,9 +235,11 @@ func fellSilent(t *try) (sending, silent time.Duration, ok bool) {
 
 const (
 	adviceEnded       = "Look at the application's log at this time for {ends} while it was sending."
-	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what it had, it sent at once, and then it had no more to say. Let its server count, and compress only before the length is set. Else look for a script that was ended there, which its server may not notice (CGI of lighttpd)."
+	adviceWrongLength = "Compare the Content-Length that the application sets with what it sends, in bytes: what came, it sent at once, and then nothing more. Let its server count, and compress only before the length is set. Else look at its log at this time for what it waited for, or for a script that was ended there, which its server may not notice (CGI of lighttpd)."
 	adviceTruncated   = "Look at the application's log at this time for {ends} while it was sending; without one, compare its Content-Length with what it sends, and look at what stands in between."
-	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, it writes chunks by itself and leaves out the last one."
+	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, look whether it writes chunks by itself and leaves out the last one, and at what stands in between."
+	adviceInChunk     = "Look at the application's log at this time for {ends} while it was sending; without one, look at what stands in between, and whether the application writes chunks by itself."
+	adviceScriptCut   = "Look at the log of php-fpm at this time for a crash while it was sending; without one, look in the script's for what ended it early, and compare its Content-Length with what it sends."
 	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order. Let its server count. Its log at this time says whether it swallowed an error instead, or what stands behind it failed."
 )
 
@@ -239,6 +259,8 @@ func streamEnded(t *try) (ended, known bool) {
 	switch {
 	case t.protocol == protocolHTTP3: // a connection that ends has another error there
 		return eof, true
+	case t.protocol == protocolFastCGI: // Caddy reads the end of either as the same
+		return false, !eof
 	case !isHTTP2(t):
 		return false, true
 	case t.Connection == nil || t.Connection.Link == nil || t.Connection.Link.End == listen.EndOurs:
@@ -255,10 +277,24 @@ func (f finding) ofEnd(t *try) finding {
 		f.evidence = append(f.evidence, "the answer's stream was ended in good order, and the connection was not")
 	case !known:
 		f.summary = "{upstream} ended its answer, or the connection, before the answer was complete."
-	case errnoOf(t.err) != 0 || t.Connection != nil && t.Connection.Link != nil && t.Connection.Link.End == listen.EndReset:
+	case wasReset(t):
 		f.summary = "{upstream} reset the connection before its answer was complete."
 	}
 	return f
+}
+
+// wasReset says that an answer's connection was, not closed.
+func wasReset(t *try) bool {
+	return errnoOf(t.err) != 0 || t.Connection != nil && t.Connection.Link != nil && t.Connection.Link.End == listen.EndReset
+}
+
+// openEnd is what may have ended an answer, with what only one of its kind allows.
+func openEnd(t *try, own string) string {
+	between := "a server in between"
+	if wasReset(t) {
+		between = "a server or a firewall in between"
+	}
+	return "why it ended here can't be told (a crash, a killed worker, a restart, a limit of its own, " + own + between + "): the logs tell"
 }
 
 // truncatedCause tells what is known of an answer that its connection's end cut off, or
@@ -272,7 +308,7 @@ func truncatedCause(t *try) finding {
 	}
 	f := found(ResponseTruncated).ofEnd(t)
 	if ended, _ := streamEnded(t); ended && t.Body.Expected > 0 {
-		return f.advise(adviceEndedStream).leavesOpen("whether the length or the body is the wrong one, an error was swallowed, or what stands behind it failed, can't be told from here: its log tells")
+		return f.advise(adviceEndedStream).leavesOpen("whether the length or the body is the wrong one, an error was swallowed, what stands behind it failed, or a server in front of the application ended it, can't be told from here: its log tells")
 	}
 	if t.Body.Expected < 0 {
 		if f := endedAfter(t, f); f.advice != "" {
@@ -280,10 +316,18 @@ func truncatedCause(t *try) finding {
 		}
 		// Without chunks the end of the connection is that of the answer, but over TLS.
 		if t.protocol == protocolHTTP1 && !t.TLS && !t.Body.Uncompressed && t.is(io.ErrUnexpectedEOF) {
+			if t.Connection != nil && t.Connection.Carried.EndedInLine() { // a line ends each chunk
+				f.evidence = append(f.evidence, "it came in chunks, and ended in the middle of one")
+				return f.advise(adviceCut(t, adviceInChunk)).leavesOpen(openEnd(t, "an application that counts a chunk wrong, "))
+			}
 			f.evidence = append(f.evidence, "it came in chunks, of which the last is missing")
-			return f.advise(adviceCut(t, adviceChunks)).leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit, an application that leaves out the last chunk, a server in between): the logs tell")
+			return f.advise(adviceCut(t, adviceChunks)).leavesOpen(openEnd(t, "an application that leaves out the last chunk, "))
 		}
-		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(ResponseTruncated.Undecided)
+		own := ""
+		if t.protocol == protocolHTTP1 {
+			own = "a wrong length or a missing last chunk, "
+		}
+		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(openEnd(t, own))
 	}
 	if f := wrongLength(t, f, ", until the connection ended"); f.advice != "" {
 		return f
@@ -294,22 +338,33 @@ func truncatedCause(t *try) finding {
 	if _, known := streamEnded(t); known && isHTTP2(t) && t.Body.Expected > 0 {
 		// What counts its length wrong ends the stream.
 		f.evidence = append(f.evidence, "the whole connection ended, not the answer's stream alone")
-		return f.advise(adviceCut(t, adviceEnded)).leavesOpen("why it ended here can't be told (a crash, a killed worker, a limit of its own, a restart, a server in between): the logs tell")
+		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(openEnd(t, ""))
+	}
+	if t.protocol == protocolFastCGI && !wasReset(t) {
+		return f.advise(adviceScriptCut).leavesOpen(openEnd(t, "a script that ended early, a wrong length, "))
 	}
 	if t.Body.Expected > 0 {
-		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen(ResponseTruncated.Undecided)
+		return f.advise(adviceCut(t, adviceTruncated)).leavesOpen(openEnd(t, "a wrong length, "))
 	}
 	return f
 }
 
-// wrongLength adds what speaks for a length that is larger than the body.
+// wrongLength adds what speaks for a length that is larger than the body. Where an answer's
+// end is told by itself, whoever counts wrong comes to it.
 func wrongLength(t *try, f finding, until string) finding {
 	sending, silent, ok := fellSilent(t)
 	if !ok {
 		return f
 	}
 	f.evidence = append(f.evidence, "what came of the body came within "+ms(sending)+"; then nothing for "+ms(silent)+until)
-	return f.advise(adviceWrongLength).leavesOpen("whether the length is wrong, or what sends the rest was ended unnoticed, can't be told from here: asking the application directly tells")
+	if t.protocol != protocolHTTP1 {
+		return f
+	}
+	waited := "it waited for something until its worker died, or a restart, a limit or a server in between ended it"
+	if f.row == ResponseStalled {
+		waited = "it waits for something still (a pause that is meant, a lock, a process that hangs, a server in between, lost packets)"
+	}
+	return f.advise(adviceWrongLength).leavesOpen("whether the length is wrong, what sends the rest was ended unnoticed, or " + waited + ", can't be told from here: asking the application directly, and its log, tell")
 }
 
 var ResponseLengthExceeded = &Row{
@@ -320,7 +375,7 @@ var ResponseLengthExceeded = &Row{
 	Meaning:      "Bytes came after the end of an answer. Whoever asked for that answer gets it cut at its length; whoever gets the connection next gets an error, or those bytes for an answer. Both leave this record.",
 	RecognisedBy: "More bytes came over the connection than the answer's header and its Content-Length, or any after a 204, a 304 or the answer to a HEAD; on a reused connection, what comes before an answer's status line; over HTTP/2 and 3 the transport's own error. The evidence quotes them, with the answer before where another request met them. Over TLS with HTTP/1.1 they are seen only where a request meets them; over FastCGI Caddy itself drops them, and says so in its log.",
 	Witnesses:    []Witness{WitnessReceived, WitnessPast, WitnessError},
-	Undecided:    "whether the length or the body is the wrong one, and whether the application or a server in front of it made it, can't be told from here",
+	Undecided:    "whether the length or the body is the wrong one, and whether the application or a server in front of it made it, can't be told from here: asking the application directly tells",
 	UsualReasons: []string{
 		"Content-Length is set by hand, in characters: each ä or é is two bytes",
 		"Content-Length is that of the body before it was translated, compressed or extended",
