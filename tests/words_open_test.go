@@ -105,6 +105,18 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "after_too_long_an_answer_tls", says: []string{"and after it \"HTTP/1.\", with which an answer begins"}, not: []string{"without its header"}},
 		{fault: "after_too_long_an_answer_alone", says: []string{"without its header", "the application or a server in front of it", "for which path that was, can't be told from here: its access log and curl -v tell"}, not: []string{"and after it"}},
 
+		// What a forward proxy said, and what else may be there.
+		{fault: "forward_proxy_cannot_reach", says: []string{"a wrong address, a firewall, an application that is down, a server that is no forward proxy, or none is meant for this upstream"}, not: []string{"name is known"}},
+		{fault: "socks_unreachable", says: []string{"an application that is down, or none is meant for this upstream"}, not: []string{"name is known", "is no forward proxy"}},
+		{fault: "forward_proxy_forbids", says: []string{"a server that is no forward proxy, or none is meant for this upstream"}},
+		{fault: "forward_proxy_wants_password", says: []string{"whether no user is written there, a wrong one"}},
+		{fault: "forward_proxy_malformed", says: []string{`what it answered begins with "no HTTP at all"`, "the scheme, the address or the port"}},
+		{fault: "forward_proxy_closes", says: []string{"a published port leads to nobody"}, not: []string{"firewall"}},
+		{fault: "forward_proxy_resets", says: []string{"a published port leads to nobody", "a firewall reset this"}},
+		{fault: "forward_proxy_silent_plain", says: []string{"the client left before it had a whole answer", "whether the client was impatient"}, not: []string{"did this, why"}},
+		{fault: "forward_proxy_closes_plain", says: []string{"or what else listens there did this", ", by the Host that was sent"}},
+		{fault: "forward_proxy_answers_plain", says: []string{"is a server that is no forward proxy", ", by the Host that was sent"}},
+
 		// Nothing that a record says denies another part of it.
 		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
 		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},

@@ -68,21 +68,33 @@ func proxyStopped(t *try, err error) finding {
 	case code >= socksNetworkUnreachable && code <= socksExpired, status >= http.StatusBadGateway && status <= http.StatusGatewayTimeout:
 		f.proxyError = "destination_unavailable"
 		f.summary = "The forward proxy at {address} answered that it can't reach {upstream}."
-		return f.advise("Check the way from the forward proxy to {upstream}: whether the name is known there, the address right, no firewall between, and the application up; or go there without it (network_proxy none in the transport).").
-			leavesOpen("why it can't be reached from there can't be told from here: the forward proxy's log tells")
+		name, unknown := "the name is known there, ", "a name that is unknown there, "
+		if _, err := netip.ParseAddr(bareHost(t.Address)); err == nil {
+			name, unknown = "", ""
+		}
+		other := ", a server that is no forward proxy"
+		if reply {
+			other = ""
+		}
+		return f.advise("Check the way from the forward proxy to {upstream}: whether " + name + "the address is right, no firewall between, and the application up; or go there without it (network_proxy none in the transport).").
+			leavesOpen("why it can't be reached from there can't be told from here (" + unknown + "a wrong address, a firewall, an application that is down" + other + ", or none is meant for this upstream): the forward proxy's log tells")
 	case status == http.StatusProxyAuthRequired, slices.Contains(textsSOCKSUser, text):
 		f.proxyError = "proxy_configuration_error" // we have not said who we are, or said it wrong
 		f.summary = "The forward proxy at {address} wants another user and password, or any."
-		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.").decides()
+		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.").
+			leavesOpen("whether no user is written there, a wrong one, or none is meant for this upstream can't be told from here: that URL tells")
 	case code == socksForbidden, status != 0 && status < http.StatusInternalServerError:
 		f.proxyError = "proxy_configuration_error" // we may not
 		f.summary = "The forward proxy at {address} refused to connect to {upstream}."
 		return f.advise("Let the forward proxy allow {upstream}, host and port, in its rules; or go there without it (network_proxy none in the transport).").
-			leavesOpen("why it refuses can't be told from here: its rules and its log tell")
+			leavesOpen("why it refuses can't be told from here (a rule for this upstream, its port or " + thisMachine + ", a server that is no forward proxy, or none is meant for this upstream): its rules and its log tell")
 	case strings.HasPrefix(text, textSOCKSVersion), strings.HasPrefix(text, textMalformedResponse), strings.HasPrefix(text, textMalformedVersion), strings.HasPrefix(text, textMalformedStatus):
 		f.summary = "What answers at {address} does not speak the forward proxy's protocol."
-		return f.advise("Correct the scheme (http, https, socks5) or the port of the forward proxy in network_proxy, or in HTTP_PROXY and HTTPS_PROXY of Caddy's environment.").
-			leavesOpen("whether the scheme or the port is the wrong one can't be told from here: what listens there tells")
+		if begins := proxySaid(t); begins != "" {
+			f.evidence = append(f.evidence, "what it answered begins with "+begins)
+		}
+		return f.advise("Correct the scheme (http, https, socks5), the address or the port of the forward proxy in network_proxy, or in HTTP_PROXY and HTTPS_PROXY of Caddy's environment.").
+			leavesOpen("whether the scheme, the address or the port is the wrong one, or none is meant for this upstream, can't be told from here: what listens there tells")
 	case reply, status != 0:
 		f.summary = "The forward proxy at {address} answered with an error instead of a way to {upstream}."
 		if status != 0 {
@@ -95,12 +107,16 @@ func proxyStopped(t *try, err error) finding {
 		step, known := socksStep(t)
 		if known && step == stepConnect {
 			return f.advise("Look at the log of the SOCKS proxy at {address} at this time: it had answered the greeting, and ended the connection when it was asked to connect to {upstream}.").
-				leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, or none is meant for this upstream): its log tells")
+				leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, was restarted, or none is meant for this upstream): its log tells")
 		}
 		if known {
 			advice = "Check that {address} is the port of a SOCKS proxy, which takes connections from " + thisMachine + " (else correct network_proxy), and look at its log at this time: it ended the connection before it was told where to connect to."
 		}
-		return f.advise(advice).leavesOpen("why it ended this can't be told from here (it does not let this through, can't reach the upstream, crashed, is no forward proxy of this kind, or none is meant for this upstream): its log, and what listens there, tell")
+		published := "a published port leads to nobody, "
+		if errnoOf(err) != 0 {
+			published += "a firewall reset this, "
+		}
+		return f.advise(advice).leavesOpen("why it ended this can't be told from here (it forbids this, can't reach the upstream, crashed, restarted, is none of this kind, " + published + "or none is meant here): its log, and what listens there, tell")
 	}
 	return f
 }
@@ -130,6 +146,19 @@ func socksReply(text string) (code int, ok bool) {
 		return 0, false
 	}
 	return max(0, slices.Index(socksReplies, words)), true
+}
+
+// proxySaid is the first line of what a forward proxy answered, "" where that wasn't heard
+// or is encrypted.
+func proxySaid(t *try) string {
+	if t.Dialing == nil || t.Dialing.Carried == nil || strings.HasPrefix(t.ForwardProxy, "https") {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(t.Dialing.Carried.Head), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return ""
+	}
+	return said(line)
 }
 
 // Steps in which a SOCKS proxy is asked.
@@ -338,7 +367,12 @@ func misdirectedCause(a *listen.Attempt, f finding) finding {
 	if f.proxyError == "" {
 		found.proxyError = f.row.ProxyError
 	}
-	if f.row != ClientClosedRequest && f.row != Unknown {
+	switch f.row {
+	case ClientClosedRequest:
+		found.evidence = append(found.evidence, "the client left before it had a whole answer, and before any limit of Caddy's ran out")
+		found.undecided = "whether the client was impatient, or the forward proxy, the host that it was asked for, or what else listens there does not answer, can't be told from here: its log tells"
+	case Unknown:
+	default:
 		found.evidence = append(found.evidence, "the forward proxy: "+f.row.Name)
 	}
 	return found
@@ -352,9 +386,9 @@ func misdirected(a *listen.Attempt, f finding) finding {
 	}
 	f.side = failure.SideProxy
 	if f.row != ForwardProxyAnswered {
-		f.undecided = "whether the forward proxy, or the host that it was asked for, did this, and why, can't be told from here: its log tells"
+		f.undecided = "whether the forward proxy, the host that it was asked for, or what else listens there did this, why, and whether one is meant to be asked, can't be told from here: its log tells"
 	}
-	f.evidence = append(slices.Clone(f.evidence), cut("it was asked for "+withoutURLSecrets(asked, true), maxEvidence))
+	f.evidence = append(slices.Clone(f.evidence), cut("it was asked for "+withoutURLSecrets(asked, true)+", by the Host that was sent", maxEvidence))
 	f.advice = "Set network_proxy none in the transport, or let Caddy speak TLS to {upstream}: over plain HTTP a forward proxy is asked for the request's Host (header_up Host {upstream_hostport} would name the upstream)."
 	if a.FromEnvironment {
 		f.advice = "Set network_proxy none in the transport, or name " + bareHost(a.Address) + " in NO_PROXY of Caddy's environment."
@@ -435,7 +469,7 @@ var ForwardProxyAnswered = &Row{
 	Meaning:      "Caddy sent the request to a forward proxy, which over plain HTTP is asked for the request's Host and is never told of the upstream. The error is that proxy's own, or of whom it found under that name. The upstream was not asked.",
 	RecognisedBy: "The transport chose a forward proxy for the request, no TLS is spoken to the upstream, and the Host that was sent is not the upstream's address. The evidence has what the forward proxy was asked for; received has who signed the answer.",
 	Witnesses:    []Witness{WitnessAsked, WitnessReceived},
-	Undecided:    "whether the forward proxy made this answer or had it from the host that it was asked for, and whether it is meant to be asked, can't be told from here: its log tells",
+	Undecided:    "whether the forward proxy made this answer or had it from the host that it was asked for, is a server that is no forward proxy, and is meant to be asked, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"HTTP_PROXY is set in the environment of Caddy's container, and NO_PROXY doesn't have the service",
 		"network_proxy for an upstream of plain HTTP, to which the client's Host is passed on",
