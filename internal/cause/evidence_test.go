@@ -74,6 +74,12 @@ func TestWhatARecordSays(t *testing.T) {
 			change(a)
 		})
 	}
+	wantsUser := func(a *listen.Attempt) {
+		a.Connection, a.Wrote, a.TLS, a.Err = nil, 0, true, errors.New("Proxy Authentication Required")
+		a.Dialing = &listen.Dialing{Start: 2 * millisecond, Connects: []listen.Connect{
+			{Network: "tcp", Address: "127.0.0.1:3128", Start: 2 * millisecond, End: 3 * millisecond},
+		}}
+	}
 	refusedProxy := &net.OpError{Op: "proxyconnect", Net: "tcp", Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}}
 
 	malformed := func(format, line string) listen.Attempt {
@@ -364,6 +370,16 @@ func TestWhatARecordSays(t *testing.T) {
 				}}
 			})),
 			says: []string{"HTTPS_PROXY of Caddy's environment names it", "name my-backend in NO_PROXY"},
+		},
+		{
+			name: "a forward proxy that wants a user", want: ForwardProxyFailed, sent: failure.SentNo,
+			heard: heard(nil, proxied(wantsUser)),
+			says:  []string{"wants a user and a password, and Caddy has none for it"}, not: []string{"does not take"},
+		},
+		{
+			name: "a forward proxy that does not take the user", want: ForwardProxyFailed, sent: failure.SentNo,
+			heard: heard(nil, proxied(func(a *listen.Attempt) { wantsUser(a); a.ProxyUser = true })),
+			says:  []string{"does not take the user and the password that Caddy has for it", "whether the user or the password is wrong"}, not: []string{"has none"},
 		},
 		{
 			name: "a forward proxy that closed", want: ForwardProxyFailed, phase: failure.PhaseWait, sent: failure.SentMaybe,

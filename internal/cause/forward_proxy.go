@@ -80,9 +80,17 @@ func proxyStopped(t *try, err error) finding {
 			leavesOpen("why it can't be reached from there can't be told from here (" + unknown + "a wrong address, a firewall, an application that is down" + other + ", or none is meant for this upstream): the forward proxy's log tells")
 	case status == http.StatusProxyAuthRequired, slices.Contains(textsSOCKSUser, text):
 		f.proxyError = "proxy_configuration_error" // we have not said who we are, or said it wrong
-		f.summary = "The forward proxy at {address} wants another user and password, or any."
-		return f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.").
-			leavesOpen("whether no user is written there, a wrong one, or none is meant for this upstream can't be told from here: that URL tells")
+		f = f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.")
+		switch {
+		case t.ForwardProxy == "":
+			f.summary = "The forward proxy at {address} wants another user and password, or any."
+			return f.leavesOpen("whether no user is written there, a wrong one, or no forward proxy is meant for this upstream can't be told from here: that URL tells")
+		case t.ProxyUser:
+			f.summary = "The forward proxy at {address} does not take the user and the password that Caddy has for it."
+			return f.leavesOpen("whether the user or the password is wrong, it wants to be told them in another way than Caddy does (Basic), or none is meant for this upstream can't be told from here: its log tells")
+		}
+		f.summary = "The forward proxy at {address} wants a user and a password, and Caddy has none for it."
+		return f.leavesOpen("whether this forward proxy is meant for this upstream can't be told from here: what network_proxy is set for tells")
 	case code == socksForbidden, status != 0 && status < http.StatusInternalServerError:
 		f.proxyError = "proxy_configuration_error" // we may not
 		f.summary = "The forward proxy at {address} refused to connect to {upstream}."

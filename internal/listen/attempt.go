@@ -53,12 +53,12 @@ func (a *LiveAttempt) Handled() {
 }
 
 // Through hears that the attempt went by a forward proxy, which may be named by the
-// process's environment.
-func (a *LiveAttempt) Through(proxy string, fromEnvironment bool) {
+// process's environment, and whether a user is named to it.
+func (a *LiveAttempt) Through(proxy string, fromEnvironment, user bool) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	if a.live() {
-		a.ForwardProxy, a.FromEnvironment = proxy, fromEnvironment
+		a.ForwardProxy, a.FromEnvironment, a.ProxyUser = proxy, fromEnvironment, user
 	}
 }
 
@@ -286,7 +286,7 @@ func (a *LiveAttempt) silentRetry() {
 	a.l.count++
 	a.Attempt = Attempt{
 		Upstream: a.Upstream, Past: a.Past, Limits: a.Limits, Exact: a.Exact, Asks: a.Asks, handled: a.handled,
-		Network: a.Network, Address: a.Address, ForwardProxy: a.ForwardProxy, FromEnvironment: a.FromEnvironment,
+		Network: a.Network, Address: a.Address, ForwardProxy: a.ForwardProxy, FromEnvironment: a.FromEnvironment, ProxyUser: a.ProxyUser,
 		Protocol: a.Protocol, TLS: a.TLS, Request: a.Request, Start: dead.End, Sent: dead.End, RequestBytes: a.RequestBytes,
 	}
 	a.at = 0

@@ -161,6 +161,8 @@ type Attempt struct {
 	Asks bool
 	// FromEnvironment says that the process's environment names the forward proxy.
 	FromEnvironment bool
+	// ProxyUser says that the forward proxy's URL names a user, whom it is told.
+	ProxyUser bool
 	// handled says that the owner's own routes make something of the answer; wanting that
 	// it may be one to how the upstream was asked.
 	handled, wanting bool

@@ -67,8 +67,8 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Body = a.RequestBody(r.Body)
 	res, err := e.RoundTripper.RoundTrip(r)
 	if err != nil || res.StatusCode >= http.StatusBadRequest {
-		if proxy, fromEnvironment := forwardProxy(r); proxy != "" {
-			a.Through(proxy, fromEnvironment)
+		if chosen, fromEnvironment := forwardProxy(r); chosen != nil {
+			a.Through(chosen.Scheme+"://"+chosen.Host, fromEnvironment, chosen.User != nil) // without its credentials
 		}
 	}
 	a.Ended(res, err, isDialError(err))
@@ -85,14 +85,14 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 // request (reverseproxy/httptransport.go, proxyVarKey).
 const forwardProxyVar = "reverse_proxy.proxy"
 
-// forwardProxy is the one that r went by, without its credentials; "" for none.
-func forwardProxy(r *http.Request) (proxy string, fromEnvironment bool) {
+// forwardProxy is the one that r went by; nil for none.
+func forwardProxy(r *http.Request) (chosen *url.URL, fromEnvironment bool) {
 	chosen, ok := caddyhttp.GetVar(r.Context(), forwardProxyVar).(*url.URL)
 	if !ok || chosen == nil {
-		return "", false
+		return nil, false
 	}
 	byEnvironment, err := http.ProxyFromEnvironment(r)
-	return chosen.Scheme + "://" + chosen.Host, err == nil && byEnvironment != nil && *byEnvironment == *chosen
+	return chosen, err == nil && byEnvironment != nil && *byEnvironment == *chosen
 }
 
 func isDialError(err error) bool {
