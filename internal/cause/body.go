@@ -161,16 +161,26 @@ func noGzipHeader(t *try) finding {
 // stalled is for an answer in which nothing came any more for the limit. Where its end is
 // told by itself, that speaks against one that has only its length wrong.
 func stalled(t *try) finding {
-	f := found(ResponseStalled)
+	f, length := found(ResponseStalled), ""
 	switch {
 	case isHTTP2(t), t.protocol == protocolHTTP3:
 		f.evidence = append(f.evidence, "its stream was not ended, which an application ends that has no more to send")
 	case t.protocol == protocolFastCGI:
 		f.evidence = append(f.evidence, "no end of the request came, which comes when a script has no more to send")
 	case t.Body.Expected > 0, t.Body.Uncompressed: // which hides the length
-		return f
+		length = "a length larger than what is sent, "
 	}
-	return f.leavesOpen("why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, a server in between, lost packets): the log there tells")
+	return f.leavesOpen("why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, " + length + "a server in between" + lostOnTheWay(t) + "): the log there tells")
+}
+
+// lostOnTheWay names lost packets where there is a way on which they may be: an address of
+// this machine has none, if no forward proxy stands there.
+func lostOnTheWay(t *try) string {
+	address := addressOf(t.Attempt)
+	if _, own := ownAddress(address); own && address == t.Address || strings.HasPrefix(t.Network, "unix") {
+		return ""
+	}
+	return ", lost packets"
 }
 
 // uploadUnfinished says that the upstream ended the connection with some of an upload still
