@@ -364,7 +364,7 @@ func wrongLength(t *try, f finding, until string) finding {
 	if f.row == ResponseStalled {
 		waited = "it waits for something still (a pause that is meant, a lock, a process that hangs, a server in between" + lostOnTheWay(t) + ")"
 	}
-	return f.advise(adviceWrongLength).leavesOpen("whether the length is wrong, what sends the rest was ended unnoticed, or " + waited + ", can't be told from here: asking the application directly, and its log, tell")
+	return f.advise(adviceWrongLength).leavesOpen("whether the length is wrong, what sends the rest was ended unnoticed, or " + waited + ", can't be told from here: asking it directly and its log tell")
 }
 
 var ResponseLengthExceeded = &Row{
