@@ -168,6 +168,9 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 		return nil
 	}
 	heard.Looped = h.serving.Loops(l, heard)
+	if heard.Client.BodyErr != nil {
+		heard.Client.Limits = upstreams.ServerLimits(r)
+	}
 	f = cause.Diagnose(heard)
 	if f == nil {
 		return nil

@@ -129,7 +129,7 @@ func TestWordsOfProtocols(t *testing.T) {
 			says:  []string{"its header is larger than 127.0.0.1:", "the request's header has about ", " as HTTP/2 counts them; the largest is "},
 			not:   []string{"refused to send"},
 		},
-		{fault: "h3_client_leaves_while_waiting", says: []string{"look alike", "no limit of the transport has an effect"}, not: []string{"ends this wait"}},
+		{fault: "h3_client_leaves_while_waiting", says: []string{"look the same from here", "no limit of the transport has an effect"}, not: []string{"ends this wait"}},
 		{fault: "header_without_colon", says: []string{"a line of the answer's header has no colon", ". none of these"}, not: []string{" 0 ms"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -197,6 +198,15 @@ func acknowledgedEvidence(a *listen.Attempt) []string {
 	return []string{"the other end acknowledged every byte of the request: the network took it there"}
 }
 
+// onTheWay is what is known of the way where a connection was had: that the other end
+// acknowledged what was sent, or else that nothing is in between.
+func onTheWay(acknowledged []string, a *listen.Attempt, address string) []string {
+	if _, own := ownAddress(address); len(acknowledged) > 0 || !own || a.Connection == nil && !dialled(a) {
+		return acknowledged
+	}
+	return []string{address + " is an address of " + here() + " itself: no network is on the way to it"}
+}
+
 // windowEvidence says that the kernel at the other end took what it had room for, where
 // that was not all that there was to send.
 func windowEvidence(a *listen.Attempt) []string {
@@ -229,6 +239,12 @@ func fullQueueAt(address string) (evidence string, full bool) {
 func ownAddress(address string) (netip.AddrPort, bool) {
 	at, err := netip.ParseAddrPort(address)
 	return at, err == nil && host.Own(at.Addr())
+}
+
+// overNetwork says that an attempt went to another machine, as far as this one knows.
+func overNetwork(a *listen.Attempt) bool {
+	_, own := ownAddress(addressOf(a))
+	return !own && !strings.HasPrefix(a.Network, "unix")
 }
 
 // listenerAt is who is reached at an address of this machine.

@@ -1,8 +1,11 @@
 package cause
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -25,8 +28,9 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 	if h.Err == nil && h.Response.Status != listen.StatusClientClosedRequest && !h.Client.Left {
 		return verdict{}, false
 	}
-	f := found(ClientUploadFailed, "reading the request's body: "+ClientError(h.Client.BodyErr))
-	if lost := notArrived(tryOf(h, last)); lost.is() && h.Client.Left && !uploadMalformed(h.Client.BodyErr) {
+	t := tryOf(h, last)
+	f := uploadFailed(t)
+	if lost := notArrived(t); lost.is() && h.Client.Left && !uploadMalformed(h.Client.BodyErr) {
 		f = lost // it could not go on
 	}
 	v := verdict{failure.Failed, h.Response.Status, last, f, h.Client.BodyErr}
@@ -44,6 +48,47 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 	return v, true
 }
 
+// uploadFailed is the finding of a client's body that could not be read: a limit of Caddy's
+// server ran out, it breaks the rules, or it ended before its end.
+func uploadFailed(t *try) finding {
+	err := t.client.BodyErr
+	f := found(ClientUploadFailed, "reading the request's body: "+ClientError(err))
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return uploadOutOfTime(t, f)
+	case uploadMalformed(err):
+		f.summary = "The client's request broke the rules of HTTP while it was passed to {upstream}."
+		return f.advise("Nothing to do for single ones; if they come again, correct the client, or the proxy in front of Caddy, that writes the request's body: the error says what is wrong with it.").
+			leavesOpen("whether the client or a proxy in front wrote it so can't be told from here: the log of what stands in front tells")
+	case errors.Is(err, io.ErrUnexpectedEOF), errnoOf(err) != 0:
+		f.summary = "The client's request broke off while it was passed to {upstream}."
+		return f.advise("Nothing to do for single ones; if many break off, look at the limits for time and size of what stands in front of Caddy, and at the client's own.")
+	}
+	return f
+}
+
+// uploadOutOfTime is for a deadline of Caddy's server. Where read_body had not passed yet it
+// was another: that between two reads, or one that a handler sets.
+func uploadOutOfTime(t *try, f finding) finding {
+	f.summary = "A time limit of Caddy's server ended the client's request while it was passed to {upstream}."
+	ranOut := "the limit for the request's body"
+	if limit, ok := t.client.Limits.Setting(failure.ReadBody); ok && limit.Value > 0 && t.end >= limit.Value-limit.Value/10 {
+		f = f.within(t.client.Limits.Limit(failure.ReadBody))
+		f.summary = "The client's request took longer than {limit} of Caddy's server while it was passed to {upstream}."
+		f = f.advise("Nothing to do for single ones; if slow clients are cut off, raise read_body of the server's timeouts, which counts for the whole upload.")
+		ranOut = failure.ReadBody
+	} else {
+		f = f.advise("Nothing to do for single ones; if slow clients are cut off, raise what is too short of the server's timeouts: read_body counts for the whole upload, read_body_idle (1m by default) for each pause.")
+	}
+	total := elapsed(sendStart(t), t.end)
+	f.evidence = append(f.evidence, uploadLine(t, total))
+	slow := ""
+	if t.Uploading <= total/4*3 {
+		slow = "an upstream that takes it slowly, "
+	}
+	return f.leavesOpen("a client that stalls or is only slow, its network, a proxy in front, " + slow + "and " + ranOut + " being too short for this look the same from here: the log of what stands in front tells")
+}
+
 // limitOf names the limit that would end each phase.
 var limitOf = map[failure.Phase]string{
 	failure.PhaseSelect:  failure.TryDuration,
@@ -57,10 +102,10 @@ var limitOf = map[failure.Phase]string{
 }
 
 // adviceLimitSet is for where a limit would have ended the wait.
-const adviceLimitSet = "Look at the log of {upstream} for how long it takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a port that waits for something else, a client's limit that is too short and a visitor who went away look alike."
+const adviceLimitSet = "Look at the log of {upstream} for how long it takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy."
 
 // adviceNoLimit is for where no limit of the transport would have ended the wait.
-const adviceNoLimit = "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike; no limit of the transport has an effect in this phase."
+const adviceNoLimit = "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; no limit of the transport has an effect in this phase."
 
 // adviceMaxConns is for who waited until one of the others' connections is free.
 const adviceMaxConns = "Raise max_conns_per_host, or find out why {upstream} is slow: all the connections to it that are allowed were in use."
@@ -112,6 +157,10 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	if !hasEffect(limitOf[phase], limits, last) {
 		v.finding.advice = adviceNoLimit
 	}
+	if underWay(h, last) && phase == failure.PhaseConnect && stoppedAtProxy(tryOf(h, last)) {
+		v.finding = found(ClientClosedRequest).at(phase).advise(adviceProxySilent).leavesOpen(openProxySilent)
+		return v, true
+	}
 	if advice, open := adviceNotYet(phase); advice != "" && underWay(h, last) {
 		v.finding = v.finding.advise(advice).leavesOpen(open)
 		if at, own := ownAddress(addressOf(last)); own && phase == failure.PhaseConnect && !dialled(last) && last.Protocol != protocolHTTP3 {
@@ -122,6 +171,9 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 		if phase == failure.PhaseWait {
 			v.finding = neverSpoke(tryOf(h, last), v.finding)
 		}
+		if phase == failure.PhaseSend || phase == failure.PhaseWait || phase == failure.PhaseHeaders {
+			v.finding = v.finding.leavesOpen(leftWaiting(last))
+		}
 		v.finding = misdirectedCause(last, v.finding)
 	}
 	if last != nil && last.Protocol == protocolFastCGI {
@@ -130,12 +182,31 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	return v, true
 }
 
+// adviceProxySilent is for a forward proxy that took the connection, and did not open the
+// tunnel; dial_timeout counts for the connect alone.
+const (
+	adviceProxySilent = "Look at the log of the forward proxy at this time for why it did not answer: it had taken the connection, and opened no way to {upstream} before the client left."
+	openProxySilent   = "a forward proxy that hangs, one that waits for an upstream that does not answer it, a port that is no forward proxy's, a client's limit that is too short, and a visitor who went away look the same from here: its log tells"
+)
+
+// leftWaiting is what looks the same where a client left during a wait for the upstream.
+func leftWaiting(a *listen.Attempt) string {
+	words := "an upstream that is slow or hangs, "
+	if !spokeHTTP(a) {
+		words += "a port that waits for something else, "
+	}
+	if overNetwork(a) && len(acknowledgedEvidence(a)) == 0 {
+		words += "a network that loses packets, "
+	}
+	return words + "a server in between, a client's limit that is too short, and a visitor who went away look the same from here: the log there tells"
+}
+
 // leftUnheard is for a client that left while this machine itself did not answer a connect.
 func leftUnheard(f finding, at netip.AddrPort) finding {
 	if queue, full := fullQueueAt(at.String()); full {
 		f.evidence = append(f.evidence, queue)
 		return f.advise(SocketBacklogFull.Advice + " dial_timeout lets Caddy answer first.").
-			leavesOpen("a process that hangs, one that is only too busy, a client's limit that is too short, and a visitor who went away look the same from here: the state and the log there tell")
+			leavesOpen("a process that hangs, one that is only too busy, a backlog that is too short for it, a client's limit that is too short, and a visitor who went away look the same from here: the state and the log there tell")
 	}
 	dropped := droppedHere(at)
 	if dropped.advice == "" {
@@ -158,7 +229,7 @@ func adviceNotYet(phase failure.Phase) (advice, undecided string) {
 			"a firewall that drops packets, a machine that is down, a full queue there, a client's limit that is too short, and a visitor who went away look the same from here"
 	case failure.PhaseTLS:
 		return "Look whether {address} speaks TLS, and is not overloaded: the handshake was not over when the client left. tls_timeout lets Caddy answer first.",
-			"a port that waits for something else, a server that hangs, a client's limit that is too short, and a visitor who went away look the same from here"
+			"a port that waits for something else, a server that hangs or is too busy, one in between, a client's limit that is too short, and a visitor who went away look the same from here: the log there tells"
 	}
 	return "", ""
 }
@@ -171,14 +242,16 @@ func answeredNobody(h *listen.Heard, last *listen.Attempt) bool {
 
 // outlived says how a script went on for which nobody waited any more.
 func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) finding {
-	f.limit = limitFor(failure.ReadTimeout, last.Limits, last) // FastCGI has no other
+	if connected(last) {
+		f.limit = limitFor(failure.ReadTimeout, last.Limits, last) // FastCGI has no other
+	}
 	if f.advice == "" && f.limit != nil && f.limit.ValueMS != nil {
 		f.advice = adviceLimitSet
 	}
 	t := tryOf(h, last)
 	if answered {
 		f.evidence = append(f.evidence, "an answer came "+ms(elapsed(sent(t), last.Answered))+" after the connect, when the client had left")
-		return f
+		return f.leavesOpen("an application that is slow, a client's limit that is too short, and a visitor who went away look the same from here: its log tells")
 	}
 	if ended := attemptCause(t); ended.row != Unknown && last.Err != nil && !canceled(last.Err) && connected(last) {
 		f.evidence = append(f.evidence, "Caddy waited on without the client, because its FastCGI is not told of that: it ended as "+ended.row.Name)
@@ -207,7 +280,7 @@ var ClientUploadFailed = &Row{
 	Meaning:      "The client's request body broke off, stalled, or was framed wrongly while it was passed on. The upstream did nothing wrong.",
 	RecognisedBy: "Reading the request's body from the client failed; the evidence quotes that error. A malformed body is answered with 400, a client that has gone is outcome abandoned. Or a limit of the transport that counts for the whole upload ran out, most of which had been spent waiting for the client: the evidence has that time, and side is proxy.",
 	Witnesses:    []Witness{WitnessError, WitnessKernel},
-	Undecided:    "whether the client, its network, or a proxy in front broke it off can't be told from here",
+	Undecided:    "whether the client, its network, or a proxy in front broke it off can't be told from here: the log of what stands in front tells",
 	UsualReasons: []string{
 		"a visitor on a phone lost the network, or closed the page",
 		"an upload slower than read_body allows, or than write_timeout does, which counts for all of it over HTTP/1.1 without TLS (with FastCGI, read_timeout too)",
@@ -232,7 +305,7 @@ var ClientClosedRequest = &Row{
 	Name: "client_closed_request", Category: failure.CategoryRequest,
 	Side:         failure.SideClient,
 	Summary:      "The client left while it waited for {upstream}.",
-	Advice:       "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; a limit in the transport lets Caddy answer first. From here an upstream that hangs, a limit that is too short and a visitor who went away look alike.",
+	Advice:       "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; a limit in the transport lets Caddy answer first.",
 	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
 	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},

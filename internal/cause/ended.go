@@ -360,7 +360,7 @@ func bodylessCause(t *try) finding {
 		return nothing
 	case t.client != nil && uploadExplains(t.client) && t.WriteErr != nil &&
 		(isOfBody(t.WriteErr, t.client.BodyErr) || isOfBody(t.err, t.client.BodyErr)):
-		return found(ClientUploadFailed, "reading the request's body: "+ClientError(t.client.BodyErr))
+		return uploadFailed(t)
 	case !bodyless(t):
 		return nothing
 	case t.bodyless && t.usedElsewhere != "":

@@ -119,6 +119,7 @@ const (
 	WriteTimeout          = "write_timeout"
 	Keepalive             = "keepalive"
 	TryDuration           = "lb_try_duration"
+	ReadBody              = "read_body" // of the server's timeouts
 )
 
 // Limit returns the setting of that name as a record has it, or nil where it

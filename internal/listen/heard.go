@@ -82,6 +82,8 @@ type Client struct {
 	// that our side had closed it before.
 	BodyErr    error
 	BodyClosed bool
+	// Limits are those of the server for reading it, nil where they aren't known.
+	Limits *failure.Limits
 	// Writing is how long the client was waited for, to take the answer. What is read from a
 	// file straight into the connection isn't counted.
 	Writing time.Duration

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy/fastcgi"
 
@@ -20,6 +21,15 @@ const (
 	// reverseproxy/healthchecks.go keeps its own to itself.
 	defaultCheckTimeout = 5 * time.Second
 )
+
+// ServerLimits are those of the server for what clients send, nil where it isn't known.
+func ServerLimits(r *http.Request) *failure.Limits {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server == nil {
+		return nil
+	}
+	return &failure.Limits{Settings: []failure.Setting{setting(failure.ReadBody, server.ReadTimeout, 0)}}
+}
 
 // limitsOf reads the limits of a handler that has been provisioned.
 func limitsOf(h *reverseproxy.Handler) *failure.Limits {
