@@ -60,6 +60,7 @@ func endedUnanswered(t *try, f finding) finding {
 // large one.
 func endedUnread(t *try, f finding) finding {
 	if t.Interim != 0 || t.Before == nil || t.Before.Answers > 0 && !mayRefusePROXY(t) || t.Connection == nil || t.Connection.Reused || isHTTP2(t) || diedAfter(t) > bound(t) {
+		f.evidence = append(f.evidence, spokenWords(t)...)
 		return f
 	}
 	if !t.TLS {
@@ -67,7 +68,7 @@ func endedUnread(t *try, f finding) finding {
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
 	if t.RequestBytes >= largeBody && len(sentPROXY(t)) == 0 {
-		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(RequestWriteFailed.Undecided)
+		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
 	}
 	return otherThere(t, f)
 }
@@ -93,6 +94,19 @@ const (
 
 // adviceNoHTTP2 is for one of h2c:// that may not speak it: most answer in HTTP/1.1 then.
 const adviceNoHTTP2 = "Check that {upstream} speaks HTTP/2 without TLS on this port: one that speaks HTTP/1.1 alone may close without a word (Tomcat does), and wants http:// instead of h2c:// in reverse_proxy. Else look at the application's log for a crash at this time."
+
+// spokenWords say by what the protocol of an upstream is known, or that it isn't.
+func spokenWords(t *try) []string {
+	switch {
+	case saidItsSettings(t):
+		return []string{speaksHTTP2}
+	case t.protocol == protocolH2 && t.TLS:
+		return []string{agreedHTTP2}
+	case t.Interim != 0, isHTTP2(t), t.protocol == protocolHTTP3:
+		return nil
+	}
+	return beforeWords(t)
+}
 
 // beforeWords tell what the upstream did before, as far as that is known.
 func beforeWords(t *try) []string {

@@ -44,9 +44,14 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 	case ConnectTimeout, HostUnreachable, NetworkUnreachable, ConnectionLost:
 		return wayTestimony(row, a, address)
 	case ResponseTimeout, ReadTimeout, TLSTimeout, ClientClosedRequest:
-		return finding{evidence: append(append(acknowledgedEvidence(a), waitingEvidence(address)...), takenEvidence(a, address)...)}
+		taken := takenEvidence(a, address)
+		f := finding{evidence: slices.Concat(onTheWay(acknowledgedEvidence(a), a, address), waitingEvidence(address), taken)}
+		if row == ReadTimeout && a.Protocol == protocolFastCGI {
+			f.undecided = openScript(a, len(taken) > 0)
+		}
+		return f
 	case RequestWriteTimeout:
-		return finding{evidence: windowEvidence(a)}
+		return finding{evidence: slices.Concat(onTheWay(windowEvidence(a), a, address), waitingEvidence(address), takenEvidence(a, address))}
 	case FileDescriptorsExhausted:
 		if limit := host.OpenFilesLimit(); limit > 0 {
 			return finding{evidence: []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}}

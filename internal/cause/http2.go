@@ -187,7 +187,7 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 			byHand = "curl -v --http2-prior-knowledge http://{address}/"
 		}
 		return f.advise("Measure the headers of this answer (" + byHand + "): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server.").
-			leavesOpen("whether the headers are too large or break the rules can't be told from here: what comes by hand tells")
+			leavesOpen("whether the headers are too large or break the rules, and the application's or a server's in front of it, can't be told from here: what comes by hand tells")
 	}
 	if code == http2.ErrCodeCompression {
 		evidence += ": a header came that can't be decoded (HPACK)"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
@@ -31,6 +32,10 @@ const (
 	textH3FrameTooLarge    = "http3: HEADERS frame too large: "
 	textH3HeadersTooLarge  = "http3: headers too large"
 )
+
+// quicIdle is how soon a silent connection can't have been given up by quic-go's own limit,
+// which Caddy leaves as it is; the server's may be shorter, and holds then.
+const quicIdle = 29 * time.Second // a second less, for clocks
 
 // http3Cause finds the cause where HTTP/3, or QUIC below it, has an error of its own.
 // All of QUIC's errors say of themselves that the connection is closed, so this goes
@@ -59,10 +64,13 @@ func http3Cause(t *try) finding {
 		if t.Connection == nil { // a port that is silent
 			return silentUDP(t, found(ConnectTimeout))
 		}
-		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more").at(phase)
-		if t.Connection == nil || t.Connection.Idle < leastForgotten {
+		f := found(ConnectionLost, "QUIC gave the connection up: nothing came over it any more", "Caddy's QUIC asks by itself whether the other end is still there, and a server that lives answers that, however slow its application is").at(phase)
+		if took := elapsed(t.Connection.At, t.end); !t.Connection.Reused && took < quicIdle {
+			f.evidence = append(f.evidence, "it was given up within "+ms(took)+", by the limit that the server asked for (5 s at the least): Caddy's own is 30 s")
+		}
+		if t.Connection.Idle < leastForgotten {
 			if _, own := ownAddress(addressOf(t.Attempt)); own {
-				return f.advise("Look whether the server's process at {upstream} hangs or has crashed, and at its log at this time: it is on " + thisMachine + " itself, and in QUIC it answers by itself, not its system.").
+				return f.advise("Look whether the server's process at {upstream} hangs or has crashed, and at its log at this time: it is on " + thisMachine + " itself, and in QUIC it answers by itself, not its system. If it lives, look for a firewall of " + thisMachine + " that drops UDP (nft list ruleset).").
 					leavesOpen("a server that hangs or has crashed, and a firewall of " + here() + " that drops packets, look the same from here: its state and its log tell")
 			}
 			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs or has crashed (in QUIC it answers by itself, not its system) look the same from here: whether its machine and its process live, tells")

@@ -27,7 +27,7 @@ func interimLine(t *try) string {
 	if t.Interim == http.StatusContinue {
 		has = "the request's header"
 	}
-	return "the interim answer " + interimWords(t.Interim) + " came, which is no final one: the upstream speaks HTTP, and has " + has
+	return "the interim answer " + interimWords(t.Interim) + " came, which is no final one: the upstream speaks HTTP, and its server has " + has
 }
 
 // endedAfterInterim is for a connection that was ended after an interim answer: only who

@@ -42,6 +42,9 @@ var textsNotSendable = []string{
 	"request body length is not a valid CONTENT_LENGTH",
 }
 
+// textFieldName is of net/http, whose server refuses such a name as well.
+const textFieldName = "net/http: invalid header field name "
+
 // textNoLength is FastCGI's, whose requests begin with their length.
 const textNoLength = "request body has no known length; increase request_buffers"
 
@@ -94,6 +97,7 @@ func notSendableCause(t *try) finding {
 			f.summary = "Caddy did not send the request: its header is larger than {upstream} says that it takes."
 			evidence, bytes := headerSize(t.Attempt)
 			f.evidence = evidence
+			f = f.leavesOpen("how much it takes, and whether the application's server or one in front of it says so, can't be told from here: its config tells")
 			if bytes > 0 && bytes < smallHeader {
 				f.side = failure.SideUpstream
 				return f.advise("Raise the upstream's limit for the header of a request (SETTINGS_MAX_HEADER_LIST_SIZE): this header is a small one.")
@@ -103,8 +107,12 @@ func notSendableCause(t *try) finding {
 			f.evidence = append([]string{"HTTP/2 was negotiated, which has no Upgrade field"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceUpgradeH2)
 		case strings.HasPrefix(whole, textConnectionH2), strings.HasPrefix(whole, textCodingH2):
-			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone"}, versionsLine(t.Attempt)...)
+			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone", "Caddy takes Connection and Transfer-Encoding out of what clients send, and header_up comes after that"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceConnectionH2).leavesOpen("which line sets it can't be told from here: the Caddyfile tells")
+		case strings.HasPrefix(text, textFieldName):
+			f.evidence = []string{"no client can send such a name: Caddy's server refuses it"}
+			return f.advise("Correct the name of the field that the error quotes: header_up or request_header of the Caddyfile sets it.").
+				leavesOpen("which line sets it can't be told from here: the Caddyfile tells")
 		}
 		return f
 	}
@@ -217,7 +225,7 @@ func sendCause(t *try) finding {
 		if f := outlasted(t, err, limit); f.is() {
 			return f
 		}
-		return found(RequestWriteTimeout).within(limit)
+		return notTaken(t, found(RequestWriteTimeout).within(limit))
 	case diedIdle(t, err):
 		return keepaliveCause(t)
 	case reset && alertMayBeLost(t):
@@ -237,9 +245,40 @@ func sendCause(t *try) finding {
 	case died(err) && cameUnread(t):
 		return slowUpload(t, found(RequestWriteFailed, "bytes had come that were not read: an upload that is refused unread looks like this (413, 401)").advise(adviceRefusedUnread))
 	case died(err):
-		return slowUpload(t, endedUnread(t, found(RequestWriteFailed, peersEnd(t, err)...)))
+		f := found(RequestWriteFailed, peersEnd(t, err)...)
+		if !spokeHTTP(t.Attempt) {
+			f = f.leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
+		}
+		return slowUpload(t, endedUnread(t, f))
 	}
 	return nothing
+}
+
+// otherPortToo adds to what can't be told a port of another protocol, where nothing has
+// answered there.
+func otherPortToo(undecided string, t *try) string {
+	port := "a port of another protocol, "
+	if t.protocol == protocolFastCGI {
+		port = "a port that speaks no FastCGI, "
+	}
+	return strings.Replace(undecided, "a server in between", port+"a server in between", 1)
+}
+
+// notTaken says of an upload that ran out of time who was waited for, and what looks the
+// same: the way, too, where nobody acknowledged what was sent.
+func notTaken(t *try, f finding) finding {
+	if t.RequestBytes >= 0 {
+		f.evidence = append(f.evidence, uploadLine(t, elapsed(sendStart(t), t.end)))
+	}
+	f.evidence = append(f.evidence, spokenWords(t)...)
+	open := RequestWriteTimeout.Undecided
+	if !spokeHTTP(t.Attempt) {
+		open = otherPortToo(open, t)
+	}
+	if overNetwork(t.Attempt) && len(windowEvidence(t.Attempt)) == 0 {
+		open = strings.Replace(open, "a server in between", "a network that loses packets, a server in between", 1)
+	}
+	return f.leavesOpen(open)
 }
 
 // outlasted finds the cause where the client sent its body so slowly that a limit of the
@@ -254,7 +293,8 @@ func outlasted(t *try, err error, limit *failure.Limit) finding {
 	f := found(ClientUploadFailed, "Caddy had waited "+ms(t.Uploading)+" for the client to send its body: "+limit.Name+" counts from before the upload here, and through all of it").within(limit)
 	f.summary = "The client's upload to {upstream} took longer than {limit}."
 	f.side = failure.SideProxy
-	return f.advise("Set request_buffers in reverse_proxy or php_fastcgi, so that Caddy takes a slow upload first, or raise " + limit.Name + " in the transport to what a slow client may take: it counts for the whole upload here, and the upstream was not what was waited for.").decides()
+	return f.advise("Set request_buffers in reverse_proxy or php_fastcgi, so that Caddy takes a slow upload first, or raise " + limit.Name + " in the transport to what a slow client may take: it counts for the whole upload here, and the upstream was not what was waited for.").
+		leavesOpen("whether the client, its network, or a proxy in front is slow can't be told from here: the log of what stands in front tells")
 }
 
 // closedAfterHandshake is all that is known where an alert may have been lost.
@@ -348,7 +388,7 @@ var RequestWriteTimeout = &Row{
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "whether it hangs, reads more slowly than the limit allows, or is a server in between that waits for one behind it, can't be told from here: its log and its state tell",
+	Undecided:    "why it does not read on can't be told from here (a process that hangs, one that reads slowly, a server in between that waits for one behind it, a limit too short for this): its log and its state tell",
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",

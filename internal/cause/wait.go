@@ -62,12 +62,9 @@ func waitCause(t *try) finding {
 				return slow
 			}
 			f.evidence = []string{"no header of an answer came in " + ms(elapsed(sent(t), t.end)) + " after the connect; Caddy's FastCGI does not tell what it sent"}
-			return f.advise(adviceScriptSlow).leavesOpen("a script that waits or hangs, one that no worker has begun, one that needs longer than the limit, and a port that is not php-fpm's look the same from here: php-fpm's status page and slow log tell")
+			return f.advise(adviceScriptSlow)
 		}
-		if saidItsSettings(t) {
-			f.evidence = append(f.evidence, speaksHTTP2)
-		}
-		return f
+		return neverSpoke(t, f)
 	case diedIdle(t, t.err):
 		return keepaliveCause(t)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
@@ -96,6 +93,20 @@ func waitCause(t *try) finding {
 // system takes the connection, whether a worker is free or not.
 const adviceScriptSlow = "Look at the slow log and the status page of php-fpm: a script that waits for something, or no free worker (pm.max_children, listen queue). If it may take that long, raise read_timeout in transport fastcgi."
 
+// openScript is what looks the same in FastCGI's wait. A worker of php-fpm takes the
+// connection itself, when it is free.
+func openScript(a *listen.Attempt, taken bool) string {
+	begun := "one that no worker has begun, "
+	if taken {
+		begun = "one that a worker began late, "
+	}
+	other := "and a port that is not php-fpm's "
+	if spokeHTTP(a) { // it has answered
+		other = "and a server in between "
+	}
+	return "a script that waits or hangs, " + begun + "one that needs longer than the limit, " + other + "look the same from here: php-fpm's status page and slow log tell"
+}
+
 // speaksHTTP2 is what HTTP/2's settings tell, which come unasked; agreedHTTP2 what TLS does.
 const (
 	speaksHTTP2 = "HTTP/2's first frame had come: it speaks HTTP/2"
@@ -111,10 +122,10 @@ func saidItsSettings(t *try) bool {
 // waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.
 func neverSpoke(t *try, f finding) finding {
 	switch {
-	case saidItsSettings(t):
-		f.evidence = append(f.evidence, speaksHTTP2)
+	case saidItsSettings(t), t.protocol == protocolH2 && t.TLS, t.Before != nil && t.Before.Answers > 0:
+		f.evidence = append(f.evidence, spokenWords(t)...)
 		return f
-	case t.Before == nil, t.Interim != 0, t.Before.Answers > 0, t.TLS, t.FirstByte > 0, !written(t.Attempt), isHTTP2(t):
+	case t.Before == nil, t.Interim != 0, t.TLS, t.FirstByte > 0, !written(t.Attempt), isHTTP2(t):
 		return f
 	case t.protocol == protocolFastCGI, t.protocol == protocolHTTP3:
 		return f
@@ -320,7 +331,7 @@ var KeepaliveRace = &Row{
 // leave open alike; adviceLookAtLog is for whichever way an upstream ends a request.
 const (
 	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time, size or requests, a refusal, a server in between): its log tells"
-	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a target that is gone behind a balancer, a limit too short for this): the application tells"
+	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a server in between that waits for one slow or gone, a limit too short for this): the application tells"
 	undecidedSpoken = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a server in between that waits for one behind it, a limit too short for this): the application tells"
 	undecidedPort   = "whether the scheme or the port is the wrong one can't be told from here: what this port is for tells"
 	adviceLookAtLog = "Look at the application's log at this time for a crash, a killed worker or a time limit of its own."
