@@ -199,12 +199,12 @@ func acknowledgedEvidence(a *listen.Attempt) []string {
 }
 
 // onTheWay is what is known of the way where a connection was had: that the other end
-// acknowledged what was sent, or else that nothing is in between.
+// acknowledged what was sent, or else that it is this machine.
 func onTheWay(acknowledged []string, a *listen.Attempt, address string) []string {
 	if _, own := ownAddress(address); len(acknowledged) > 0 || !own || a.Connection == nil && !dialled(a) {
 		return acknowledged
 	}
-	return []string{address + " is an address of " + here() + " itself: no network is on the way to it"}
+	return []string{address + " is an address of " + here() + " itself: what listens there is reached over no network"}
 }
 
 // windowEvidence says that the kernel at the other end took what it had room for, where

@@ -61,6 +61,7 @@ func uploadFailed(t *try) finding {
 		return f.advise("Nothing to do for single ones; if they come again, correct the client, or the proxy in front of Caddy, that writes the request's body: the error says what is wrong with it.").
 			leavesOpen("whether the client or a proxy in front wrote it so can't be told from here: the log of what stands in front tells")
 	case errors.Is(err, io.ErrUnexpectedEOF), errnoOf(err) != 0:
+		f.evidence[0] += ": no limit of Caddy's ended it"
 		f.summary = "The client's request broke off while it was passed to {upstream}."
 		return f.advise("Nothing to do for single ones; if many break off, look at the limits for time and size of what stands in front of Caddy, and at the client's own.")
 	}
@@ -72,7 +73,7 @@ func uploadFailed(t *try) finding {
 func uploadOutOfTime(t *try, f finding) finding {
 	f.summary = "A time limit of Caddy's server ended the client's request while it was passed to {upstream}."
 	ranOut := "the limit for the request's body"
-	if limit, ok := t.client.Limits.Setting(failure.ReadBody); ok && limit.Value > 0 && t.end >= limit.Value-limit.Value/10 {
+	if readBodyRanOut(t) {
 		f = f.within(t.client.Limits.Limit(failure.ReadBody))
 		f.summary = "The client's request took longer than {limit} of Caddy's server while it was passed to {upstream}."
 		f = f.advise("Nothing to do for single ones; if slow clients are cut off, raise read_body of the server's timeouts, which counts for the whole upload.")
@@ -87,6 +88,20 @@ func uploadOutOfTime(t *try, f finding) finding {
 		slow = "an upstream that takes it slowly, "
 	}
 	return f.leavesOpen("a client that stalls or is only slow, its network, a proxy in front, " + slow + "and " + ranOut + " being too short for this look the same from here: the log of what stands in front tells")
+}
+
+// readBodyRanOut says that read_body was the limit that ended an upload. A tenth is granted
+// for clocks and for what comes before us, unless the limit between two reads had passed.
+func readBodyRanOut(t *try) bool {
+	whole, ok := t.client.Limits.Setting(failure.ReadBody)
+	if !ok || whole.Source == failure.LimitAbsent {
+		return false
+	}
+	least := whole.Value
+	if idle, _ := t.client.Limits.Setting(failure.ReadBodyIdle); idle.Source == failure.LimitAbsent || t.end < idle.Value {
+		least -= least / 10
+	}
+	return t.end >= least
 }
 
 // limitOf names the limit that would end each phase.

@@ -50,6 +50,18 @@ func TestWhatARecordSays(t *testing.T) {
 		limits.MaxConnsPerHost = maxConnsPerHost
 		return with(a, &limits)
 	}
+	stalled := func(whole, idle, waited time.Duration) *listen.Heard {
+		return heard(func(h *listen.Heard) {
+			left(h)
+			h.Client.BodyErr = os.ErrDeadlineExceeded
+			h.Client.Limits = &failure.Limits{Settings: []failure.Setting{
+				{Name: failure.ReadBody, Value: whole, Source: failure.LimitConfigured},
+				{Name: failure.ReadBodyIdle, Value: idle, Source: failure.LimitDefault},
+			}}
+		}, sentAttempt(func(a *listen.Attempt) {
+			a.Err, a.RequestBytes, a.Uploading, a.End = context.Canceled, 7, waited, 10*millisecond
+		}))
+	}
 	readTimeout := &net.OpError{Op: "read", Net: "unix", Err: os.ErrDeadlineExceeded}
 	number := func(text string) error {
 		_, err := strconv.Atoi(text)
@@ -175,6 +187,21 @@ func TestWhatARecordSays(t *testing.T) {
 			name: "an upload that breaks off", want: ClientUploadFailed, phase: failure.PhaseSend,
 			heard: heard(func(h *listen.Heard) { left(h); h.Client.BodyErr = io.ErrUnexpectedEOF }, sentAttempt(func(a *listen.Attempt) { a.Err, a.RequestBytes = context.Canceled, 7 })),
 			says:  []string{"Caddy's transport had taken 7 bytes of the request's body;"},
+		},
+		{
+			name: "an upload longer than read_body", want: ClientUploadFailed,
+			heard: stalled(10*millisecond, time.Minute, 10*millisecond),
+			says:  []string{"took longer than read_body 10 ms of Caddy's server", "gave up by read_body 10 ms", "raise read_body of"}, not: []string{"takes it slowly", "broke off"},
+		},
+		{
+			name: "an upload that another limit may have ended", want: ClientUploadFailed,
+			heard: stalled(11*millisecond, 5*millisecond, 10*millisecond),
+			says:  []string{"A time limit of Caddy's server ended", "read_body_idle"}, not: []string{"gave up by", "broke off"},
+		},
+		{
+			name: "an upload that the upstream took slowly", want: ClientUploadFailed,
+			heard: stalled(10*millisecond, time.Minute, millisecond),
+			says:  []string{"an upstream that takes it slowly"},
 		},
 		{
 			name: "an idle connection that was dead", want: KeepaliveRace,

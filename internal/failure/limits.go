@@ -119,7 +119,8 @@ const (
 	WriteTimeout          = "write_timeout"
 	Keepalive             = "keepalive"
 	TryDuration           = "lb_try_duration"
-	ReadBody              = "read_body" // of the server's timeouts
+	ReadBody              = "read_body" // this and the next are of the server's timeouts
+	ReadBodyIdle          = "read_body_idle"
 )
 
 // Limit returns the setting of that name as a record has it, or nil where it

@@ -18,6 +18,8 @@ import (
 const (
 	defaultDialTimeout = 3 * time.Second
 	defaultKeepalive   = 2 * time.Minute
+	// caddyhttp/app.go sets this one.
+	defaultReadBodyIdle = time.Minute
 	// reverseproxy/healthchecks.go keeps its own to itself.
 	defaultCheckTimeout = 5 * time.Second
 )
@@ -28,7 +30,10 @@ func ServerLimits(r *http.Request) *failure.Limits {
 	if !ok || server == nil {
 		return nil
 	}
-	return &failure.Limits{Settings: []failure.Setting{setting(failure.ReadBody, server.ReadTimeout, 0)}}
+	return &failure.Limits{Settings: []failure.Setting{
+		setting(failure.ReadBody, server.ReadTimeout, 0),
+		setting(failure.ReadBodyIdle, server.ReadIdleTimeout, defaultReadBodyIdle),
+	}}
 }
 
 // limitsOf reads the limits of a handler that has been provisioned.
