@@ -112,6 +112,9 @@ func brokenBody(t *try) finding {
 		if f := notArrived(t); f.is() {
 			return f.within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 		}
+		if f := slowlyTaken(t, limitFor(failure.ReadTimeout, t.Limits, t.Attempt)); f.is() {
+			return f
+		}
 		return wrongLength(t, stalled(t), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
 	case text == textConnectionLost:
 		return found(ConnectionLost)

@@ -469,10 +469,33 @@ func uploadLine(t *try, total time.Duration) string {
 	return "of the " + ms(total) + " of sending, Caddy waited " + ms(min(total, t.Uploading)) + " for the client"
 }
 
+// downloadLine says how long each side was waited for while an answer came.
+func downloadLine(t *try) string {
+	total := elapsed(t.Answered, t.end)
+	return "of the " + ms(total) + " of the answer, Caddy waited " + ms(min(total, t.client.Writing)) + " for the client, " + ms(t.Body.Reading) + " for the upstream"
+}
+
+// slowlyTaken finds the cause where read_timeout ran out while the client was waited for:
+// over HTTP/2 it counts for the connection, from the last frame that came, and FastCGI's
+// client sets it once. Over HTTP/1.1 it is set for each read, that Caddy waits for.
+func slowlyTaken(t *try, limit *failure.Limit) finding {
+	if limit == nil || limit.ValueMS == nil || t.Answered == 0 || t.Body.Reading >= limit.ValueMS.Duration()/2 || t.client.Writing < limit.ValueMS.Duration()/2 {
+		return nothing
+	}
+	f := found(ResponseStalled, downloadLine(t), "read_timeout also counts while the client is waited for, here").within(limit)
+	f.summary = "The client took the answer of {upstream} more slowly than {limit} allows."
+	f.side = failure.SideProxy
+	return f.advise("Raise read_timeout in the transport to more than a slow client may pause, or set response_buffers to more than the answer's size, so that Caddy takes it first: the upstream was not what was waited for.").
+		leavesOpen(openSlowClient)
+}
+
+// openSlowClient is what can't be told of a client that is waited for.
+const openSlowClient = "whether the client, its network, or a proxy in front is slow can't be told from here: the log of what stands in front tells"
+
 // slowDownload does so for a client that takes the answer slowly.
 func slowDownload(t *try, f finding) finding {
 	if total := elapsed(t.Answered, t.end); t.Answered > 0 && mostlyClient(t.client.Writing, total) {
-		f.evidence = append(f.evidence, "of the "+ms(total)+" of the answer, Caddy waited "+ms(min(total, t.client.Writing))+" for the client, "+ms(t.Body.Reading)+" for the upstream")
+		f.evidence = append(f.evidence, downloadLine(t))
 		f.side = failure.SideProxy
 		return f.advise("Set response_buffers to more than the answer's size, so that the upstream's worker is not held by a client that takes it slowly, until it is ended.")
 	}

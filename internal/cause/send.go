@@ -294,7 +294,7 @@ func outlasted(t *try, err error, limit *failure.Limit) finding {
 	f.summary = "The client's upload to {upstream} took longer than {limit}."
 	f.side = failure.SideProxy
 	return f.advise("Set request_buffers in reverse_proxy or php_fastcgi, so that Caddy takes a slow upload first, or raise " + limit.Name + " in the transport to what a slow client may take: it counts for the whole upload here, and the upstream was not what was waited for.").
-		leavesOpen("whether the client, its network, or a proxy in front is slow can't be told from here: the log of what stands in front tells")
+		leavesOpen(openSlowClient)
 }
 
 // closedAfterHandshake is all that is known where an alert may have been lost.
