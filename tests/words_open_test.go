@@ -143,10 +143,30 @@ func TestWordsLeaveOpen(t *testing.T) {
 		// Nothing that a record says denies another part of it.
 		{fault: "buffered_body_retried", says: []string{"had not answered anything before this request", "this POST may have been carried out twice"}, not: []string{"has not answered"}},
 		{fault: "h2c_upload_stream_reset", says: []string{"Phase        send", "servers send this code for those"}, not: []string{"for these servers"}},
-		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream sent more", "Update the server at ", "avoids it, if curl -vk --http1.1"}},
+		{fault: "h2_window_overflows", says: []string{"Phase        wait", "FLOW_CONTROL_ERROR, which says that the upstream allowed more to be sent on this stream", "Update the server at ", "avoids it, if curl -vk --http1.1"}, not: []string{"sent more than it was allowed", "which frame breaks"}},
 		{fault: "reset_while_sending_after_100", says: []string{"bytes of the request's body, and the client's side had no error; how many of them the upstream took is not known"}},
 		{fault: "h2_header_with_newline", says: []string{`as value of the field "x-bad"`, "HTTP takes no line break in a value"}, not: []string{"avoids it", "lower case"}},
 		{fault: "h2_header_name_in_capitals", says: []string{"Correct the name of the field ", "lower case alone", "avoids it"}},
+
+		// Who ended a stream or a connection of HTTP/2 or HTTP/3, and what that can't have been.
+		{fault: "h2_stream_refused_post", says: []string{"it was the first stream of its connection", "a box in between, was stopping"}, not: []string{"too many at once"}},
+		{fault: "h2_stream_refused_post_checked", says: []string{"it was the first stream of its connection"}, not: []string{"too many at once"}},
+		{fault: "h3_request_rejected", says: []string{"no more streams are opened at once than the upstream allows"}, not: []string{"too many at once"}},
+		{fault: "h2_stream_reset", says: []string{"or a box in between gave it up, why, and for this request alone or for each, can't be told", "If there is none, look at the log of its server"}},
+		{fault: "h2_stream_reset_cancel", says: []string{"has no deadline of gRPC (grpc-timeout)", "gave the request up at once"}, not: []string{"a timeout of its own"}},
+		{fault: "h2_goaway_unprocessed_error", says: []string{"one over all connections", "had carried nothing before"}, not: []string{"resets, pings"}},
+		{fault: "h2_goaway_unprocessed", says: []string{"GOAWAY with the error code NO_ERROR: the upstream said", "a server or a box in between that stops, that is overloaded", "request_buffers"}},
+		{fault: "h2_goaway_then_closed", says: []string{"INTERNAL_ERROR says that something failed in it", "in the application, its server or in between"}},
+
+		// Which rule was broken, where that is known.
+		{fault: "h2_body_framing", says: []string{"than HTTP/2 can count (WINDOW_UPDATE)"}, not: []string{"sent more than it was allowed", "which frame breaks"}},
+		{fault: "h2_data_before_headers", says: []string{"PROTOCOL_ERROR: a body (DATA) came before its header, or ", "for this request or for each"}},
+		{fault: "h2_frame_too_large", says: []string{"larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE)"}, not: []string{"which frame breaks"}},
+		{fault: "h2c_settings_malformed", says: []string{"its first one, SETTINGS, has 3 bytes, which is no multiple of 6"}, not: []string{"which frame breaks"}},
+		{fault: "h2_hpack_broken", says: []string{"no max_response_header is set", "makes it so, and for this request or for each"}, not: []string{"which frame breaks"}},
+		{fault: "h2_headers_without_status", says: []string{"missing status", "makes it so, and for this request or for each"}, not: []string{"which frame breaks"}},
+		{fault: "h3_headers_without_status", says: []string{"breaks the rules of HTTP/3, and Caddy refused", "missing :status field"}, not: []string{"which frame breaks"}},
+		{fault: "h3_data_before_headers", says: []string{"does not begin with its headers"}, not: []string{"which frame breaks"}},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			wantWords(t, recordOf(t, test.fault), test.says, test.not)

@@ -51,7 +51,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		{fault: "h2_hpack_broken", says: []string{"could not decode", "yes:"}, not: []string{"no answer", "maybe:"}},
 		{fault: "h2_data_before_headers", says: []string{"can't be read as an answer to it", "Caddy's side ended the stream"}, not: []string{"no answer to it"}},
 		{fault: "h2_headers_far_too_large", says: []string{"can't be read as an answer to it"}, not: []string{"no answer to it"}},
-		{fault: "h3_qpack_broken", says: []string{"broke the rules of HTTP/3.", "Caddy's side refused the answer's header", "without 3"}, not: []string{"HTTP/2"}},
+		{fault: "h3_qpack_broken", says: []string{"answered with a header that Caddy could not decode.", "Caddy's side refused the answer's header", "without 3"}, not: []string{"HTTP/2"}},
 		{fault: "h3_headers_without_status", says: []string{"Caddy's side refused the answer's header"}, not: []string{"HTTP/2"}},
 		{fault: "h3_data_before_headers", says: []string{"Caddy's side ended the stream", "without 3"}, not: []string{"HTTP/2"}},
 

@@ -142,7 +142,7 @@ func TestWordsOfARecord(t *testing.T) {
 		},
 		{
 			fault: "h3_headers_without_status",
-			says:  []string{"broke the rules of HTTP/3.", "versions 1.1 2 in the transport"},
+			says:  []string{"breaks the rules of HTTP/3, ", "versions 1.1 2 in the transport"},
 			not:   []string{"HTTP/2 or HTTP/3", "tls 0"},
 		},
 		{

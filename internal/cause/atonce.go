@@ -124,6 +124,15 @@ func beforeWords(t *try) []string {
 	}
 }
 
+// workedBefore says that an upstream had answered, where it has not answered this: the
+// address, and what Caddy speaks there, are right.
+func workedBefore(t *try) []string {
+	if t.Before == nil || t.Before.Answers == 0 || t.FirstByte > 0 || t.HasAnswer() {
+		return nil
+	}
+	return beforeWords(t)
+}
+
 // otherThere is for a new connection to an upstream that never answered, which it ended
 // at once: most likely no application has worked there. What is likely depends on how it
 // was asked; who asks it by hand knows.

@@ -25,11 +25,22 @@ type meaning struct {
 	summary, advice string
 	// undecided is what the code leaves open, "" for what the row says.
 	undecided string
+	// onFirst and undecidedOnFirst stand in for advice and undecided where a connection's
+	// limits can't be what was reached; "" where that makes no difference.
+	onFirst, undecidedOnFirst string
 }
 
 // adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
-// client's deadline by grpc-timeout.
-const adviceGaveUp = "Look at the log of {upstream} at this time for why it gave the request up: a timeout of its own, or the deadline that a gRPC client sends along (grpc-timeout)."
+// client's deadline by grpc-timeout; where the request has none, or where it had no time to
+// run out, that is not it.
+const (
+	adviceGaveUp       = "Look at the log of {upstream} at this time for why it gave the request up: a timeout of its own, or the deadline that a gRPC client sends along (grpc-timeout)."
+	adviceGaveUpLater  = "Look at the log of {upstream} at this time for why it gave the request up: a timeout of its own, or a handler that was aborted."
+	adviceGaveUpAtOnce = "Look at the log of {upstream} at this time for why it gave the request up at once: a handler that was aborted, a rule against it, or a failure of what it passes requests on to."
+)
+
+// adviceSendAgain is for what the upstream did not process.
+const adviceSendAgain = " What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match."
 
 // meanings are those of the codes that tell where to look.
 var meanings = []meaning{
@@ -37,13 +48,16 @@ var meanings = []meaning{
 		codes:     []string{"REFUSED_STREAM", "H3_REQUEST_REJECTED"},
 		says:      "it did not process the request",
 		summary:   "{upstream} refused the request's stream without processing it.",
-		advice:    "Look at the log of the server at {upstream} at this time, not at its application's, which saw nothing of this request: servers refuse streams while they stop, when they are overloaded, and where there are too many at once (max concurrent streams). What it refuses can be sent again: a GET is by itself, others by request_buffers, lb_retries and lb_retry_match.",
-		undecided: "whether it was stopping, overloaded, at a limit of its own, or refuses this on purpose can't be told from here: the server's log tells",
+		advice:    "Look at the log of the server at {upstream} at this time, not at its application's, which saw nothing of this request: servers refuse streams while they stop, when they are overloaded, and where there are too many at once (max concurrent streams)." + adviceSendAgain,
+		undecided: "whether it, or a box in between, was stopping, overloaded, at a limit of its own, or refuses this on purpose can't be told from here: the log of each tells",
+
+		onFirst:          "Look at the log of the server at {upstream} at this time, not at its application's, which saw nothing of this request: servers refuse streams while they stop, when they are overloaded, and at a limit of theirs other than max concurrent streams." + adviceSendAgain,
+		undecidedOnFirst: "whether it, or a box in between, was stopping, overloaded, at another limit of its own (of all connections), or refuses this on purpose can't be told from here: the log of each tells",
 	},
 	{
 		codes:  []string{"INTERNAL_ERROR", "H3_INTERNAL_ERROR"},
 		says:   "something failed in it",
-		advice: "Look at the log of the application at {upstream} at this time for a panic, an exception or a handler that was aborted: servers send this code for those.",
+		advice: "Look at the log of the application at {upstream} at this time for a panic, an exception or a handler that was aborted: servers send this code for those. If there is none, look at the log of its server, or of a box in between.",
 	},
 	{
 		codes:  []string{"CANCEL", "H3_REQUEST_CANCELLED"},
@@ -55,6 +69,9 @@ var meanings = []meaning{
 		says:      "Caddy asks too much of it",
 		advice:    "Look at the log of the server at {upstream} at this time for the limit that it names (streams and requests on a connection or of all clients, resets, pings, the size of a header): raise that one, or send less.",
 		undecided: "which limit of its own was reached, and by what, or whether it says so wrongly, can't be told from here: its log tells",
+
+		onFirst:          "Look at the log of the server at {upstream} at this time for the limit that it names: one over all connections (how many there are, requests in a time), or one on the size of a header; this connection had carried nothing before. Raise that one, or send less.",
+		undecidedOnFirst: "whether it, or a box in between, was at a limit over all connections or at one on a header, and who reached it, or whether it says so wrongly, can't be told from here: its log tells",
 	},
 	{
 		codes: []string{
@@ -88,10 +105,26 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	}
 	m := meaningOf(code)
 	if m == nil {
-		return found(StreamReset, evidence).at(phase)
+		return found(StreamReset, append([]string{evidence}, workedBefore(t)...)...).at(phase)
 	}
-	f := found(StreamReset, evidence+", which says that "+m.says).at(phase).advise(m.advice)
+	f := found(StreamReset, append([]string{evidence + ", which says that " + m.says}, workedBefore(t)...)...).at(phase).advise(m.advice)
 	f.summary, f.undecided = m.summary, m.undecided
+	switch {
+	case m.onFirst == "":
+	case code == textH3Rejected:
+		f.evidence = append(f.evidence, "over QUIC no more streams are opened at once than the upstream allows: it was not max concurrent streams")
+		f = f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+	case strings.Contains(t.errorText(), textStreamError+"stream ID 1; "): // HTTP/2 numbers a connection's streams 1, 3, 5
+		f.evidence = append(f.evidence, "it was the first stream of its connection: no other one counted against max concurrent streams")
+		f = f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+	}
+	if m.advice == adviceGaveUp && t.Request != nil && t.Request.Header.Get("Grpc-Timeout") == "" {
+		f.evidence = append(f.evidence, "the request has no deadline of gRPC (grpc-timeout)")
+		f.advice = adviceGaveUpLater
+		if t.FirstByte == 0 && elapsed(sent(t), t.end) <= bound(t) {
+			f.advice = adviceGaveUpAtOnce
+		}
+	}
 	return f
 }
 
@@ -103,9 +136,15 @@ func (f finding) blamed(code string) finding {
 		m := meaningOf(code)
 		f.evidence = append(f.evidence, code+" says that "+m.says)
 		f.side = ""
+		if m.onFirst != "" && strings.HasPrefix(f.advice, adviceGoawayAtOnce) {
+			return f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+		}
 		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided))
 	}
-	if code != http2.ErrCodeNo.String() && (f.advice == "" || f.advice == adviceGoawayAtOnce) {
+	if code != http2.ErrCodeNo.String() && (f.advice == "" || strings.HasPrefix(f.advice, adviceGoawayAtOnce)) {
+		if m := meaningOf(code); m != nil {
+			f.evidence = append(f.evidence, code+" says that "+m.says)
+		}
 		return f.advise("Look at the log of {upstream} at this time: it ended the connection for an error, whose code is in the evidence, and not because it stops.").
 			leavesOpen("why can't be told from here (a failure upon this request, or on each connection, in the application, its server or in between): its log tells")
 	}
@@ -115,7 +154,7 @@ func (f finding) blamed(code string) finding {
 // framingCause is that of what came and breaks the protocol's rules, so that Caddy's side
 // ended the stream or the connection.
 func framingCause(t *try, evidence string) finding {
-	return found(HTTPFramingError, append([]string{evidence}, spoken(t)...)...).at(framedIn(t)).advise(adviceBrokenServer + avoidance(t))
+	return found(HTTPFramingError, append(append([]string{evidence}, spoken(t)...), workedBefore(t)...)...).at(framedIn(t)).advise(adviceBrokenServer + avoidance(t))
 }
 
 // spoken says by what the protocol of a server is known, where it breaks its rules: no
@@ -156,8 +195,12 @@ func avoidance(t *try) string {
 	return " Until then, versions 1.1 in the transport avoids it, if curl -vk --http1.1 https://{address}/ gets an answer."
 }
 
-// summaryBrokenHeader is for a header of HTTP/2.
-const summaryBrokenHeader = "{upstream} answered with a header that breaks the rules of HTTP/2, and Caddy refused the answer."
+// Summaries for a header that Caddy's side refused.
+const (
+	summaryBrokenHeader   = "{upstream} answered with a header that breaks the rules of HTTP/2, and Caddy refused the answer."
+	summaryBrokenHeaderH3 = "{upstream} answered with a header that breaks the rules of HTTP/3, and Caddy refused the answer."
+	summaryUnreadHeader   = "{upstream} answered with a header that Caddy could not decode."
+)
 
 // fieldAdvice is for a field that may be the application's own. What is wrong with a value
 // is so in HTTP/1.1, too.
@@ -177,7 +220,22 @@ func fieldAdvice(t *try, text string) string {
 // textFieldValue is what HTTP/2's reader says of a value.
 const textFieldValue = "invalid header field value for "
 
-// ruleBroken says which rule was broken, by the code with which our side says so.
+// openMaker is for a rule that is known: who breaks it is not.
+const openMaker = "whether the application, its server, or a box in between makes it so, and for this request or for each, can't be told from here: a debug log of the server, or a capture, tells"
+
+// ruleOfStream says which rule was broken where the code is one stream's and comes without a
+// word: these are all for which the transport ends a stream so.
+func ruleOfStream(t *try, code http2.ErrCode) (rule string, known bool) {
+	switch {
+	case code == http2.ErrCodeFlowControl: // who sends too much ends the connection
+		return ", which says that the upstream allowed more to be sent on this stream than HTTP/2 can count (WINDOW_UPDATE)", true
+	case code == http2.ErrCodeProtocol && t.FirstByte == 0 && !t.HasAnswer():
+		return ": a body (DATA) came before its header, or a frame whose padding or window can't be (HEADERS, WINDOW_UPDATE)", false
+	}
+	return ruleBroken(code), false
+}
+
+// ruleBroken says which rule was broken, by the code with which our side ends a connection.
 func ruleBroken(code http2.ErrCode) string {
 	switch code {
 	case http2.ErrCodeFlowControl:

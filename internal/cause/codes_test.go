@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -119,4 +120,35 @@ func TestASocketBelowASocket(t *testing.T) {
 	}
 	check(t, f)
 	says(t, f, []string{path + " is a socket, not a folder", "most likely the one that is meant"}, []string{"Start the application"})
+}
+
+// What a stream's place on its connection, the time and the request exclude is not advised.
+func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
+	deadline := &http.Request{Header: http.Header{"Grpc-Timeout": {"1S"}}}
+	for name, test := range map[string]struct {
+		code      http2.ErrCode
+		stream    uint32
+		request   *http.Request
+		took      time.Duration
+		says, not []string
+	}{
+		"refused, the first":         {http2.ErrCodeRefusedStream, 1, nil, 0, []string{"the first stream of its connection"}, []string{"too many at once"}},
+		"refused, the sixth":         {http2.ErrCodeRefusedStream, 11, nil, 0, []string{"too many at once (max concurrent streams)"}, []string{"the first stream"}},
+		"too much, the first":        {http2.ErrCodeEnhanceYourCalm, 1, nil, 0, []string{"over all connections"}, []string{"resets, pings"}},
+		"too much, the sixth":        {http2.ErrCodeEnhanceYourCalm, 11, nil, 0, []string{"resets, pings"}, []string{"the first stream"}},
+		"given up at once":           {http2.ErrCodeCancel, 1, &http.Request{}, 0, []string{"has no deadline of gRPC", "at once"}, []string{"a timeout of its own"}},
+		"given up a second later":    {http2.ErrCodeCancel, 1, &http.Request{}, time.Second, []string{"has no deadline of gRPC", "a timeout of its own"}, []string{"at once"}},
+		"given up, with a deadline":  {http2.ErrCodeCancel, 1, deadline, time.Second, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
+		"given up, nobody knows why": {http2.ErrCodeCancel, 1, nil, 0, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Protocol, a.TLS, a.Request = "h2", true, test.request
+				a.End += test.took
+				a.Err = http2.StreamError{StreamID: test.stream, Code: test.code, Cause: errors.New(textFromPeer)}
+			})))
+			check(t, f)
+			says(t, f, test.says, test.not)
+		})
+	}
 }

@@ -388,7 +388,7 @@ func manyInterim() finding {
 // goawayCause adds how many requests a connection had carried when it was ended: a server
 // that ends each after a number of them has not stopped.
 func goawayCause(t *try, evidence ...string) finding {
-	f := found(Goaway, evidence...)
+	f := found(Goaway, append(evidence, workedBefore(t)...)...)
 	if t.FirstByte == 0 && !t.HasAnswer() {
 		f.summary = "{upstream} ended the whole connection (GOAWAY) without an answer to this request."
 	}
@@ -399,10 +399,15 @@ func goawayCause(t *try, evidence ...string) finding {
 			words = "the connection was " + ms(age) + " old, and had carried no request before"
 		}
 		f.evidence = append(f.evidence, words)
-		if sentBy(t.Attempt) == failure.SentNo {
-			return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, and one that ends each connection so, look the same from here: its log tells")
+		switch {
+		case sentBy(t.Attempt) != failure.SentNo:
+			return f.advise(adviceGoawayAtOnce).leavesOpen("a server or a box in between that stops, that is overloaded, that ends each connection so, or that failed upon this request, look the same from here: its log tells")
+		case t.RequestBytes > 0:
+			f = f.advise(adviceGoawayAtOnce + adviceSendAgain)
+		default:
+			f = f.advise(adviceGoawayAtOnce)
 		}
-		return f.advise(adviceGoawayAtOnce).leavesOpen("a server that stops, one that ends each connection so, and one that failed upon this request look the same from here: its log tells")
+		return f.leavesOpen("a server or a box in between that stops, that is overloaded, or that ends each connection so, look the same from here: its log tells")
 	}
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {
 		return f

@@ -2,6 +2,7 @@ package cause
 
 import (
 	"errors"
+	"fmt"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -74,7 +75,7 @@ func http2Cause(t *try) finding {
 		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
-		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than HTTP/2 allows, and is no HTTP/1.1").at(framing)
+		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE), and is no HTTP/1.1").at(framing).leavesOpen(openMaker)
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {
@@ -85,7 +86,11 @@ func http2Cause(t *try) finding {
 		}
 		return goawayCause(t, "GOAWAY with the error code "+code+": the upstream said that this request was not processed").blamed(code).at(phase)
 	case strings.HasPrefix(text, textGracefulGoaway):
-		return goawayCause(t, "the upstream said that this request was not processed").at(phase)
+		said := "the upstream said that this request was not processed"
+		if alone(t.Attempt) { // of a connection's first request, another code would be told
+			said = "GOAWAY with the error code NO_ERROR: " + said
+		}
+		return goawayCause(t, said).at(phase)
 	case strings.HasPrefix(text, textSentGoaway):
 		return goawayCause(t).at(phase)
 	case strings.HasPrefix(t.text(), textCannotRetry+textStreamError):
@@ -136,6 +141,7 @@ func openingCause(t *try) finding {
 // because of what came.
 func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase) finding {
 	evidence := "Caddy's side ended the stream: HTTP/2 error code " + stream.Code.String()
+	known := false
 	switch {
 	case stream.Cause != nil && stream.Cause.Error() == textFromPeer:
 		return resetCause(t, stream.Code.String(), phase)
@@ -144,17 +150,23 @@ func streamCause(t *try, stream http2.StreamError, phase, framing failure.Phase)
 	case stream.Code == http2.ErrCodeCancel:
 		return nothing // of our own making
 	case stream.Cause == nil:
-		evidence += ruleBroken(stream.Code)
+		var rule string
+		rule, known = ruleOfStream(t, stream.Code)
+		evidence += rule
 	default:
+		known = true
 		evidence += ": " + withoutSecrets(stream.Cause.Error())
 	}
 	f := framingCause(t, evidence).at(framing)
+	if known {
+		f = f.leavesOpen(openMaker)
+	}
 	switch {
 	case framing != failure.PhaseHeaders || !ofHeader(stream.Cause):
 	case isField(stream.Cause):
 		f.summary = summaryBrokenHeader
 		f.advice = fieldAdvice(t, stream.Cause.Error())
-		f.undecided = "whether the application or a server in front of it sets it so can't be told from here: asking the application directly tells"
+		f.undecided = "whether the application or a server in front of it sets it so, and in this answer or in each, can't be told from here: asking the application directly tells"
 	default:
 		f.summary = summaryBrokenHeader
 	}
@@ -189,7 +201,8 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 		return f.advise("Measure the headers of this answer (" + byHand + "): if they are large, cut them (cookies mostly) or raise max_response_header; if not, report them to whoever makes the upstream's server.").
 			leavesOpen("whether the headers are too large or break the rules, and the application's or a server's in front of it, can't be told from here: what comes by hand tells")
 	}
-	if code == http2.ErrCodeCompression {
+	known := code == http2.ErrCodeCompression
+	if known {
 		evidence += ": a header came that can't be decoded (HPACK)"
 		if framing == failure.PhaseWait {
 			framing = failure.PhaseHeaders
@@ -199,9 +212,21 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 	if !alone(t.Attempt) {
 		evidence += ", upon what came for this request or for another on the same connection"
 	}
+	if code == http2.ErrCodeFrameSize && saidItsSettings(t) {
+		if size := int(t.Connection.Opening[1])<<8 | int(t.Connection.Opening[2]); size%6 != 0 {
+			evidence += fmt.Sprintf(": its first one, SETTINGS, has %d bytes, which is no multiple of 6", size)
+			known = true
+		}
+	}
 	f := framingCause(t, evidence).at(framing)
+	if known {
+		f = f.leavesOpen(openMaker)
+	}
+	if ambiguous && (t.FirstByte == 0 || unread) {
+		f.evidence = append(f.evidence, "no max_response_header is set that a long header could exceed")
+	}
 	if unread {
-		f.summary = "{upstream} answered with a header that Caddy could not decode."
+		f.summary = summaryUnreadHeader
 	}
 	return f
 }
@@ -272,7 +297,7 @@ var StreamReset = &Row{
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream ended this request alone, with an error code; the connection goes on.",
 	RecognisedBy: "RST_STREAM of the upstream's, or its HTTP/3 twin; the evidence has the code, and what it says: the advice goes by it. REFUSED_STREAM and H3_REQUEST_REJECTED mean that the request was not processed.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError},
-	Undecided:    "whether the application, its server, or something between them gave it up, and why, can't be told from here: its log tells",
+	Undecided:    "whether the application, its server, or a box in between gave it up, why, and for this request alone or for each, can't be told from here: their logs tell",
 	UsualReasons: []string{
 		"the application's handler crashed (INTERNAL_ERROR)",
 		"too many streams at once, or a restart (REFUSED_STREAM)",
@@ -329,7 +354,7 @@ var HTTPFramingError = &Row{
 	Meaning:      "The upstream sent HTTP/2 or HTTP/3 frames that break the protocol's rules, and Caddy's side ended the stream or the connection.",
 	RecognisedBy: "An error of the protocol that this side raised: it was not received from the upstream. The evidence has its code.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
-	Undecided:    "which frame breaks which rule beyond this, and whether the application, its server, or a box in between made it, can't be told from here: a debug log of the server, or a capture, tells",
+	Undecided:    "which frame breaks which rule beyond this, for this request or for each, and whether the application, its server, or a box in between made it, can't be told from here: a debug log of the server, or a capture, tells",
 	UsualReasons: []string{
 		"a server or a box on the way with a broken implementation",
 		"header fields that HTTP/2 forbids, such as Connection, or names with capital letters",

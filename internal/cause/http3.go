@@ -29,6 +29,7 @@ const (
 	textH3TooMuchBody      = "peer sent too much data"
 	textH3NoHeaders        = "http3: expected first frame to be a HEADERS frame"
 	textH3Invalid          = "http3: invalid response: "
+	textQPACK              = "qpack: " // how headers are compressed
 	textH3FrameTooLarge    = "http3: HEADERS frame too large: "
 	textH3HeadersTooLarge  = "http3: headers too large"
 )
@@ -97,11 +98,16 @@ func http3Cause(t *try) finding {
 	case layer(t.err, textH3HeadersTooLarge) != "":
 		return h3HeadersTooLarge()
 	case text == textH3NoHeaders:
-		return framingCause(t, "Caddy's side ended the stream: the answer does not begin with its headers")
+		return framingCause(t, "Caddy's side ended the stream: the answer does not begin with its headers").leavesOpen(openMaker)
 	case text == textH3TooMuchBody:
 		return found(ResponseLengthExceeded, "more of a body came than its Content-Length says").at(failure.PhaseBody).cutAtLength()
 	case strings.HasPrefix(text, textH3Invalid):
-		return framingCause(t, "Caddy's side refused the answer's header: "+withoutSecrets(text[len(textH3Invalid):]))
+		f := framingCause(t, "Caddy's side refused the answer's header: "+withoutSecrets(text[len(textH3Invalid):])).leavesOpen(openMaker)
+		f.summary = summaryBrokenHeaderH3
+		if strings.HasPrefix(text, textH3Invalid+textQPACK) {
+			f.summary = summaryUnreadHeader
+		}
+		return f
 	case t.FirstByte > 0 && !t.HasAnswer() && t.is(io.EOF, io.ErrUnexpectedEOF):
 		return streamCutInHeaders()
 	}
