@@ -20,12 +20,12 @@ import (
 // another's, and nothing is recorded but the errors that it answered with.
 func TestBusyConnections(t *testing.T) {
 	over := func(protocols ...string) func(*testing.T) string {
-		return func(t *testing.T) string { return serveWell(t, protocols...) }
+		return func(t *testing.T) string { return serve(t, answerWell, protocols...) }
 	}
 	const anyCertificate = "tls\ntls_insecure_skip_verify\n"
 	for _, test := range []struct {
 		name, transport string
-		serve           func(t *testing.T) string
+		start           func(t *testing.T) string
 	}{
 		{"HTTP/1.1", "http", over()},
 		{"HTTP/1.1, few connections", "http {\nmax_conns_per_host 16\n}", over()},
@@ -36,7 +36,7 @@ func TestBusyConnections(t *testing.T) {
 		{"FastCGI", "fastcgi", func(t *testing.T) string { return testcaddy.FastCGI(t, http.HandlerFunc(answerWell)) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+test.serve(t)+" {\ntransport "+test.transport+"\n}")
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+test.start(t)+" {\ntransport "+test.transport+"\n}")
 			visitMuch(t, c)
 			c.Idle()
 			for _, f := range c.Failures("limit=1000") {
@@ -48,10 +48,10 @@ func TestBusyConnections(t *testing.T) {
 	}
 }
 
-// serveWell serves over TLS if protocols are offered; without, HTTP/1 and h2c.
-func serveWell(t *testing.T, protocols ...string) string {
+// serve serves over TLS if protocols are offered; without, HTTP/1 and h2c.
+func serve(t *testing.T, handle http.HandlerFunc, protocols ...string) string {
 	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(answerWell))
+	server := httptest.NewUnstartedServer(handle)
 	if len(protocols) > 0 {
 		server.TLS = &tls.Config{NextProtos: protocols}
 		server.EnableHTTP2 = protocols[0] == "h2"

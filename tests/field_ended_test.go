@@ -137,6 +137,44 @@ func TestASlowClientHoldsTheWorker(t *testing.T) {
 	})
 }
 
+// read_timeout runs out while the client is waited for, where it counts for more than a
+// read that Caddy waits for: the upstream is not to blame.
+func TestReadTimeoutWhileTheClientIsWaitedFor(t *testing.T) {
+	const size = 64 << 20
+	large := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, io.LimitReader(endless{}, size)) }
+	for _, test := range []struct {
+		name, transport string
+		start           func(t *testing.T) string
+		whole           bool
+	}{
+		{"HTTP/1.1", "http {\nread_timeout 200ms\n}", func(t *testing.T) string { return serve(t, large) }, true},
+		{"HTTP/2", "http {\nread_timeout 200ms\ntls\ntls_insecure_skip_verify\n}", func(t *testing.T) string { return serve(t, large, "h2") }, false},
+		{"h2c", "http {\nread_timeout 200ms\nversions h2c\n}", func(t *testing.T) string { return serve(t, large) }, false},
+		{"FastCGI", "fastcgi {\nread_timeout 200ms\n}", func(t *testing.T) string { return testcaddy.FastCGI(t, http.HandlerFunc(large)) }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+test.start(t)+" {\ntransport "+test.transport+"\n}")
+			res, err := testcaddy.Client.Get(c.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			time.Sleep(600 * time.Millisecond) // the client is slow: that is the fault
+			if n, err := io.Copy(io.Discard, res.Body); (err == nil && n == size) != test.whole {
+				t.Fatalf("%d bytes came, %v", n, err)
+			}
+			if test.whole {
+				c.Idle()
+				if list := c.Failures(); len(list) > 0 {
+					t.Errorf("recorded: %s", list[0].Summary)
+				}
+				return
+			}
+			wantSlow(t, newest(c, "response_stalled"), "response_buffers", "of the answer, Caddy waited")
+		})
+	}
+}
+
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
