@@ -629,16 +629,43 @@ func upgradeCause(a *listen.Attempt) finding {
 			switches = switches || name == "Connection" && strings.EqualFold(strings.TrimSpace(word), "Upgrade")
 		}
 	}
-	asked := "the client had asked for no upgrade"
-	if a.ClientUpgrade() != "" {
-		asked = "the client had asked for " + said(a.ClientUpgrade())
+	asked := a.ClientUpgrade()
+	line := "the client had asked for no upgrade"
+	if asked != "" {
+		line = "the client had asked for " + said(asked)
 	}
-	f.evidence = append(f.evidence, asked)
-	if a.ClientUpgrade() != "" && !switches {
+	sent, connection := "", ""
+	if a.Request != nil {
+		sent, connection = a.Request.Header.Get("Upgrade"), strings.Join(a.Request.Header.Values("Connection"), ", ")
+	}
+	switch {
+	case a.Request == nil:
+		f.evidence = append(f.evidence, line)
+	case !strings.EqualFold(sent, asked), names(connection, "Upgrade") != (asked != ""):
+		// A WebSocket over HTTP/2 or 3 has no such fields, until Caddy sets them.
+		f.evidence = append(f.evidence, "the client's Upgrade: "+said(asked), "what was sent had Upgrade: "+said(sent)+", Connection: "+said(connection))
+		return f
+	case asked == "":
+		f.evidence = append(f.evidence, line+", and header_up set none")
+		return f.advise(adviceUpgradeUnasked)
+	default:
+		f.evidence = append(f.evidence, line+", and what was sent asked for it, too: header_up changed nothing")
+	}
+	switch {
+	case asked != "" && !switches:
 		return f.advise(adviceConnectionUpgrade)
+	case sent != "" && !strings.EqualFold(sent, a.Header.Get("Upgrade")):
+		return f.advise(adviceOtherUpgrade)
 	}
 	return f
 }
+
+// adviceUpgradeUnasked and adviceOtherUpgrade are for a 101 that is no answer to what was
+// sent.
+const (
+	adviceUpgradeUnasked = "Look at what answers 101 at {upstream}: it was asked for no upgrade, and may not switch to what nobody asked for (RFC 9110 section 7.8)."
+	adviceOtherUpgrade   = "Look at what answers 101 at {upstream}: it may switch only to what it was asked for, and has to name that in its Upgrade field (RFC 9110 section 7.8)."
+)
 
 // adviceConnectionUpgrade is for a 101 that doesn't say that the connection switches.
 const adviceConnectionUpgrade = "Let {upstream} send Connection: Upgrade with its 101 (RFC 9110 section 7.8): without it Caddy does not switch."

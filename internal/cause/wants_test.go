@@ -209,6 +209,33 @@ func TestPROXYThatIsExpected(t *testing.T) {
 	}
 }
 
+// A 101 that is not passed on says what was sent, and clears header_up only where that
+// changed nothing.
+func TestUpgradeSaysWhatWasSent(t *testing.T) {
+	const unchanged = "header_up changed nothing"
+	for _, test := range []struct {
+		name, upgrade, connection, answered string
+		says, not, advice                   string
+	}{
+		{name: "to another", upgrade: "websocket", connection: "Upgrade", answered: "other", says: unchanged, advice: adviceOtherUpgrade},
+		{name: "as it should be", upgrade: "websocket", connection: "Upgrade", answered: "websocket", says: unchanged},
+		{name: "sent without Connection", upgrade: "websocket", answered: "websocket", says: `what was sent had Upgrade: "websocket", Connection: ""`, not: unchanged},
+		{name: "sent for another", upgrade: "other", connection: "Upgrade", answered: "other", says: `the client's Upgrade: "websocket"`, not: unchanged},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := upgradeCause(&listen.Attempt{
+				Status:  http.StatusSwitchingProtocols,
+				Header:  http.Header{"Connection": {"Upgrade"}, "Upgrade": {test.answered}, ":upgrade": {"websocket"}, ":connection": {"Upgrade"}},
+				Request: &http.Request{Header: http.Header{"Upgrade": {test.upgrade}, "Connection": {test.connection}}},
+			})
+			all := strings.Join(f.evidence, "\n")
+			if !strings.Contains(all, test.says) || test.not != "" && strings.Contains(all, test.not) || f.advice != test.advice {
+				t.Errorf("advice %q:\n%s", f.advice, all)
+			}
+		})
+	}
+}
+
 // Whatever our own side of TLS refuses has a cause.
 func TestOwnTLS(t *testing.T) {
 	quiet(t)
