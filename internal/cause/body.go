@@ -60,9 +60,10 @@ func isChunkError(err error) bool {
 // bodyCause finds what broke an answer's body, t's error.
 func bodyCause(t *try) finding {
 	if f := portSays(t.Attempt); f.is() {
-		// It reads no more than it needs to know that this is no TLS, so that closing
-		// resets the connection.
 		f.evidence = append(f.evidence, received(t))
+		if f.row == TLSExpected && errnoOf(t.err) == syscall.ECONNRESET {
+			f.evidence = append(f.evidence, "then the connection was reset: such a port reads no more than tells it that this is no TLS, and closing with the rest unread resets")
+		}
 		return f
 	}
 	f := brokenBody(t)

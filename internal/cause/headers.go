@@ -391,7 +391,7 @@ func firstLineCause(t *try, line string) finding {
 	evidence := "the answer begins with " + said(line)
 	switch {
 	case !t.TLS && isTLSAlert(line):
-		return found(TLSExpected, evidence+alertWords(line))
+		return wantsTLS(t.Attempt, found(TLSExpected, evidence+alertWords(line)))
 	case isHTTP2Settings(line):
 		return wantsHTTP2(t.Attempt, found(HTTPVersionMismatch, evidence+": HTTP/2's first frame"))
 	case speaksOther(line):
@@ -604,7 +604,7 @@ func answerCause(a *listen.Attempt) finding {
 	f := found(UpstreamStatus, "the upstream answered "+strconv.Itoa(a.Status))
 	if after := a.Header.Get("Retry-After"); after != "" && a.Status == http.StatusServiceUnavailable {
 		return f.advise("Look at the log of the server at {upstream}: it wants to be asked again later (Retry-After " + said(after) + "), as one in maintenance or one that is overloaded does.").
-			leavesOpen("maintenance, an overload, a limit on requests, and a failure of something behind it look the same from here: its log tells")
+			leavesOpen("maintenance, an overload, a limit on requests, and a failure of something behind it, at the application or at a server in front of it, look the same from here: its log tells")
 	}
 	return f
 }
@@ -728,7 +728,7 @@ var TLSExpected = &Row{
 	Name: "tls_expected", Category: failure.CategoryInvalidResponse, ProxyError: "http_protocol_error",
 	Phase: failure.PhaseHeaders, Side: failure.SideProxy,
 	Summary:      "{upstream} expects TLS, and was sent plain HTTP.",
-	Advice:       "Use https:// in reverse_proxy, or tls in its transport; or correct the port, if one of plain HTTP was meant.",
+	Advice:       "Use https:// in reverse_proxy, or tls in its transport; or correct the port or the host, if one of plain HTTP was meant.",
 	Meaning:      "Caddy sent plain HTTP to a port that expects TLS.",
 	RecognisedBy: "The port's own 400 has a sentence that says so (Go, nginx, Apache, Tomcat, Jetty, Cheroot), a 426 asks for TLS, or a TLS alert came instead of an answer; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
@@ -759,7 +759,7 @@ var HTTPVersionMismatch = &Row{
 	Meaning:      "Caddy and the upstream speak different versions of HTTP: HTTP/1.1 was sent to a server of HTTP/2, or the reverse.",
 	RecognisedBy: "The answer to HTTP/1.1 begins with HTTP/2's settings frame, HTTP/2's transport saw an HTTP/1.1 answer, or the upstream says so itself: by alert 120 (no application protocol), the error codes HTTP_1_1_REQUIRED, INADEQUATE_SECURITY or H3_VERSION_FALLBACK, the status 505, or a sentence in its answer (Kestrel, Node).",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessAsked},
-	Undecided:    "whether the version or the port is the wrong one can't be told from here: what this port is for tells",
+	Undecided:    "whether the version or the address is the wrong one, and whether the application or a server in front of it speaks so, can't be told from here: what is meant to be there tells",
 	UsualReasons: []string{
 		"a gRPC server without TLS, which needs h2c",
 		"h2c:// for an application that speaks HTTP/1.1",
@@ -865,7 +865,7 @@ var UpstreamStatus = &Row{
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
-	Undecided:    "why it answers so, and whether the application or something behind it does, can't be told from here: its log tells",
+	Undecided:    "why it answers so, for this request alone or for all, and whether the application, a server in front of it or something behind it does, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",

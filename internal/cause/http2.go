@@ -126,9 +126,9 @@ func openingCause(t *try) finding {
 	evidence := "the connection begins with " + said(first)
 	switch {
 	case isTLSAlert(first):
-		return found(TLSExpected, evidence+alertWords(first))
+		return wantsTLS(t.Attempt, found(TLSExpected, evidence+alertWords(first)))
 	case saysTLS(t.Connection.Opening):
-		return found(TLSExpected, evidence)
+		return wantsTLS(t.Attempt, found(TLSExpected, evidence))
 	case strings.HasPrefix(first, "HTTP/"):
 		return found(HTTPVersionMismatch, evidence).advise(adviceOnlyHTTP1(t.Attempt))
 	case isGreeting(first):

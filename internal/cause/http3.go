@@ -120,7 +120,7 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 	name, _, _ := strings.Cut(code, ": ") // what the upstream said of it follows
 	evidence := "HTTP/3 error code " + name
 	closed := layer(t.err, textQUICApplication) != ""
-	if f := codeWants(t.Attempt, strings.TrimSuffix(name, textQUICRemote), evidence); f.is() {
+	if f := codeWants(t.Attempt, strings.TrimSuffix(name, textQUICRemote), "the upstream answered with the "+evidence); f.is() {
 		return f.at(phase)
 	}
 	switch {

@@ -54,12 +54,12 @@ func (o over) fits(a *listen.Attempt) bool { return o == overAny || (o == overTL
 var wants = []want{
 	// Plain HTTP was sent to a TLS port. Node, HAProxy, uvicorn, Kestrel (source)
 	// and openssl s_server close without a word, gunicorn resets.
-	{status: 400, says: "Client sent an HTTP request to an HTTPS server.", over: overPlain, row: TLSExpected, unprocessed: true},   // Go, so Caddy and Traefik
-	{status: 400, says: "The plain HTTP request was sent to HTTPS port", over: overPlain, row: TLSExpected, unprocessed: true},     // nginx, and what is made of it
-	{status: 400, says: "speaking plain HTTP to an SSL-enabled server port", over: overPlain, row: TLSExpected, unprocessed: true}, // Apache
-	{status: 400, says: "This combination of host and port requires TLS.", over: overPlain, row: TLSExpected, unprocessed: true},   // Tomcat, so Spring Boot and UniFi (source)
-	{status: 400, says: "HTTP request to HTTPS port", over: overPlain, row: TLSExpected, unprocessed: true},                        // Jetty (source)
-	{status: 400, says: "this server only speaks HTTPS on this port", over: overPlain, row: TLSExpected, unprocessed: true},        // Cheroot, so CherryPy and Salt (source)
+	{status: 400, says: "Client sent an HTTP request to an HTTPS server.", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true},   // Go, so Caddy and Traefik
+	{status: 400, says: "The plain HTTP request was sent to HTTPS port", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true},     // nginx, and what is made of it
+	{status: 400, says: "speaking plain HTTP to an SSL-enabled server port", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true}, // Apache
+	{status: 400, says: "This combination of host and port requires TLS.", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true},   // Tomcat, so Spring Boot and UniFi (source)
+	{status: 400, says: "HTTP request to HTTPS port", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true},                        // Jetty (source)
+	{status: 400, says: "this server only speaks HTTPS on this port", over: overPlain, row: TLSExpected, tell: wantsTLS, unprocessed: true},        // Cheroot, so CherryPy and Salt (source)
 
 	// Another version of HTTP is spoken.
 	{status: 400, says: "An HTTP/1.x request was sent to an HTTP/2 only endpoint.", row: HTTPVersionMismatch, tell: wantsHTTP2, unprocessed: true}, // Kestrel (source)
@@ -211,46 +211,73 @@ const (
 	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
 	adviceNameUpgrade = "Let the client, or what stands in front of Caddy (a balancer, a CDN), send Connection: Upgrade beside its Upgrade field: without it that is no wish to switch, and Caddy passes none on."
 	adviceNoPROXY     = "Remove proxy_protocol from the transport, or let {upstream} expect the PROXY header on this port."
-	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'."
+	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'; and take --ws none away, if it is set."
 )
 
-func wantsHTTP1(_ *listen.Attempt, f finding) finding {
-	f.summary = "{upstream} speaks HTTP/2, and refuses it here: it wants HTTP/1.1."
-	return f.advise(adviceHTTP1)
+// wantsTLS advises by the scheme that was written: h2c:// is none that TLS can be added to.
+func wantsTLS(a *listen.Attempt, f finding) finding {
+	if a.Protocol == protocolH2C {
+		return f.advise("Write https:// in front of {upstream} instead of h2c://, and take h2c out of versions in the transport, if it is there; or correct the port or the host, if one of HTTP/2 without TLS was meant.")
+	}
+	return f
 }
+
+func wantsHTTP1(a *listen.Attempt, f finding) finding {
+	f.summary = "{upstream} speaks HTTP/2, and refuses it here: it wants HTTP/1.1."
+	if f = f.advise(adviceHTTP1).leavesOpen(undecidedRefusal); a.Protocol == protocolH2C {
+		return f.advise("Write http:// in front of {upstream} instead of h2c://, or take h2c out of versions in the transport: it says by its error code that it wants HTTP/1.1.")
+	}
+	return f
+}
+
+// undecidedRefusal is for a version that is spoken, and refused.
+const undecidedRefusal = "whether it wants that for this request alone or for all, and whether the application or a server in front of it does, can't be told from here: its config tells"
 
 func wantsHTTP2(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, versionsLine(a)...)
 	if !a.TLS {
-		return f.advise(adviceH2C).leavesOpen("an application that speaks HTTP/2 alone, and the port of gRPC beside one of HTTP, look the same from here: the application's config tells")
+		return f.advise(adviceH2C).leavesOpen("an application that speaks HTTP/2 alone, the port of gRPC beside one of HTTP, and a wrong address look the same from here: the application's config tells")
 	}
 	return f.advise(adviceHTTP2)
 }
 
 func wantsNoHTTP3(_ *listen.Attempt, f finding) finding {
-	return f.advise(adviceHTTP3).leavesOpen("whether it wants that for this request alone or for all can't be told from here: its config tells")
+	f.summary = "{upstream} speaks HTTP/3, and refuses it here: it wants an older HTTP."
+	return f.advise(adviceHTTP3).leavesOpen(undecidedRefusal)
 }
 
 func wantsBetterTLS(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} finds the TLS of this connection too weak for HTTP/2."
 	if c := a.Connection; c != nil && c.TLSVersion != 0 {
 		f.evidence = append(f.evidence, "agreed on were "+tls.VersionName(c.TLSVersion)+" and "+tls.CipherSuiteName(c.CipherSuite))
+		if c.TLSVersion == tls.VersionTLS13 {
+			f.evidence = append(f.evidence, "HTTP/2 itself asks for no more than TLS 1.3 has (RFC 9113 section 9.2): the rule is the server's own")
+		}
 	}
-	return f.advise(adviceTLS12)
+	return f.advise(adviceTLS12).leavesOpen("what it finds too weak, and whether the application or a server in front of it does, can't be told from here: its config tells")
 }
 
 // inHandshake is for what is only said in TLS's.
 func inHandshake(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, versionsLine(a)...)
 	if a.Protocol == protocolHTTP3 {
-		return f.at(failure.PhaseTLS).advise("Take 3 out of versions in the transport, or turn HTTP/3 on at {upstream}: in the handshake it says that it does not speak it.")
+		return f.at(failure.PhaseTLS).advise("Take 3 out of versions in the transport, or turn HTTP/3 on at {upstream}: in the handshake it says that it does not speak it.").
+			leavesOpen("whether HTTP/3 is off there, is on for another name or in a draft's version alone, or the port is another program's that speaks QUIC, can't be told from here: its config tells")
 	}
 	f.evidence = append(f.evidence, nameLine(a)...)
 	if a.Limits != nil && slices.Contains(a.Limits.Versions, "1.1") && slices.Contains(a.Limits.Versions, "2") {
 		return f.at(failure.PhaseTLS).advise("Correct the port, or let the server at {upstream} offer HTTP in TLS (ALPN: http/1.1 or h2): Caddy offers both, and in the handshake it says that it takes neither.").
-			leavesOpen("whether the port is the wrong one, or the server lacks HTTP there, can't be told from here: what this port is for tells")
+			leavesOpen("whether the address is the wrong one, or the server lacks HTTP there, for all or for who asks for " + otherName(a) + ", can't be told from here: what is meant to be there tells")
 	}
 	return f.at(failure.PhaseTLS).advise("Set versions in the transport to those that {upstream} offers in TLS (ALPN): in the handshake it says that none of Caddy's is among them.")
+}
+
+// otherName is by what a server may tell those apart whom it serves.
+func otherName(a *listen.Attempt) string {
+	if noNameSent(a) {
+		return "no name"
+	}
+	return "this name"
 }
 
 // adviceOnlyHTTP1 is for an upstream that answered HTTP/2 in HTTP/1.
@@ -265,7 +292,7 @@ func adviceOnlyHTTP1(a *listen.Attempt) string {
 func wantsVersion(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} answered 505: it does not take the version of HTTP in which Caddy asks it."
 	f.evidence = append(f.evidence, "it was asked in "+orText(a.Protocol, "a version that is not known"))
-	f.evidence = append(f.evidence, "the status alone says so: an application that answers 505 by itself would look the same")
+	f = f.leavesOpen("a server or one in front of it that takes another version alone, a wrong address, and an application that answers 505 by itself look the same from here: its log tells")
 	if a.Protocol == protocolHTTP1 && !a.TLS {
 		return f.advise("Write h2c:// in front of {upstream}, if it speaks HTTP/2 alone, which curl -v --http2-prior-knowledge http://{address}/ tells; else look in its log for who answered 505.")
 	}
@@ -276,7 +303,7 @@ func wantsVersion(a *listen.Attempt, f finding) finding {
 func wantsHost(a *listen.Attempt, f finding) finding {
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, hostLine(a)...)
-	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, or the upstream lacks it, can't be told from here: the names that it serves tell")
+	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, or another server than is meant answers, can't be told from here: the names that it serves tell")
 }
 
 // wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or
@@ -309,6 +336,7 @@ func wantsUpgrade(a *listen.Attempt, f finding) finding {
 			// By RFC 9110 section 7.8 it is none then, and Caddy drops it.
 			return f.advise(adviceNameUpgrade)
 		}
+		f.evidence = append(f.evidence, "reverse_proxy passes such a wish on by itself: what is in the config took it away")
 		return f.advise(advicePassUpgrade)
 	}
 	return nothing
@@ -363,7 +391,7 @@ func wantsNoPROXY(a *listen.Attempt, f finding) finding {
 		f.proxyError = "proxy_configuration_error" // the client got another status
 	}
 	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
-	return f.advise(adviceNoPROXY).leavesOpen("an application that answers 400 by itself looks the same from here: its log tells")
+	return f.advise(adviceNoPROXY).leavesOpen("an application or a server in front of it that answers 400 by itself, and one that expects the header in its other version, look the same from here: its log tells")
 }
 
 // answersLast says that an answer is its connection's last, be it one that was only heard
