@@ -157,6 +157,9 @@ func (h *Handler) lastFailure(u *failure.Unavailable, f *failure.Failure, limits
 		attempt = last.FailedAttempt(u.Upstream)
 	}
 	u.LastFailure = last.ID
+	if attempt != nil {
+		u.LastCause = attempt.Cause
+	}
 	// Where several failures count, the last one doesn't say when they are few enough,
 	// and where answers count, one that wasn't recorded may be the last.
 	if u.Reason != failure.ReasonFails || limits == nil || limits.FailDuration == 0 || limits.MaxFails > 1 || limits.AnswersCount {

@@ -28,7 +28,7 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 	f := found(UpstreamsUnhealthy, evidence...)
 	switch len(s.Pool) {
 	case count[failure.ReasonUnhealthy]:
-		f = f.advise(adviceCheck).leavesOpen("why the check fails there, and whether it asks for the right thing, can't be told from here: the upstream's log tells")
+		f = f.advise(adviceCheck).leavesOpen("why the check fails there (the application, or a server in front of it), and whether it asks for the right thing, can't be told from here: the upstream's log tells")
 		if advice := adviceOnCheck(s); advice != "" {
 			f.side = failure.SideProxy
 			f = f.advise(advice)
@@ -36,6 +36,7 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 	case count[failure.ReasonCircuitOpen]:
 		f = f.advise(adviceCircuit)
 	case count[failure.ReasonFails]:
+		f = f.leavesOpen("whether it would work by now can't be told from here, for nobody asks it while it is out; why it failed, the record of its last failure tells")
 		switch advice := adviceOnCounted(s, now); {
 		case advice != "":
 			f.side = failure.SideProxy
@@ -54,6 +55,9 @@ func healthEvidence(s *listen.Selection, count map[failure.Reason]int, now time.
 		return nil
 	}
 	var lines []string
+	if count[failure.ReasonFull] > 0 {
+		lines = fullLines(s)
+	}
 	if count[failure.ReasonFails] > 0 && s.Limits.FailDuration > 0 {
 		lines = append(lines, failsLines(s, now)...)
 	}
@@ -61,6 +65,20 @@ func healthEvidence(s *listen.Selection, count map[failure.Reason]int, now time.
 		lines = append(lines, checkLines(s, now)...)
 	}
 	return lines
+}
+
+// fullLines say how many requests at once are enough for who is full.
+func fullLines(s *listen.Selection) []string {
+	for _, c := range s.Pool {
+		switch {
+		case c.Reason != failure.ReasonFull || c.MaxRequests == 0:
+		case c.MaxRequests == 1:
+			return []string{"unhealthy_request_count 1: one request under way is enough"}
+		default:
+			return []string{"unhealthy_request_count " + strconv.Itoa(c.MaxRequests) + ": as many requests under way are enough"}
+		}
+	}
+	return nil
 }
 
 func failsLines(s *listen.Selection, now time.Time) []string {

@@ -120,6 +120,8 @@ type Unavailable struct {
 	Until *Timestamp `json:"until,omitempty"`
 	// LastFailure is the id of the last failure recorded for it.
 	LastFailure string `json:"last_failure,omitempty"`
+	// LastCause is why it failed then.
+	LastCause string `json:"last_cause,omitempty"`
 	// Check is what its active check asked and got when it was last repeated.
 	Check string `json:"check,omitempty"`
 }

@@ -45,7 +45,7 @@ func (f *Failure) texts(found []*string) []*string {
 	}
 	for i := range f.Unavailable {
 		u := &f.Unavailable[i]
-		add(&u.Upstream, &u.LastFailure, &u.Check)
+		add(&u.Upstream, &u.LastFailure, &u.LastCause, &u.Check)
 	}
 	if r := f.Received; r != nil {
 		add(&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage)

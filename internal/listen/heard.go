@@ -128,6 +128,8 @@ type Candidate struct {
 	// where that isn't known.
 	Fails int
 	Past  *Past
+	// MaxRequests is how many requests at once it may have, where it has them; 0 for others.
+	MaxRequests int
 	// Check knows how its active check goes; nil where none does.
 	Check *Check
 }

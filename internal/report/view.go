@@ -241,6 +241,9 @@ func whyUnavailable(u failure.Unavailable) string {
 	}
 	if u.LastFailure != "" {
 		why += ", last failure " + u.LastFailure
+		if u.LastCause != "" {
+			why += " (" + u.LastCause + ")"
+		}
 	}
 	if u.Check != "" {
 		why += "; " + u.Check

@@ -114,6 +114,8 @@ func (s *selection) candidates(pool reverseproxy.UpstreamPool) []listen.Candidat
 		switch c.Reason {
 		case failure.ReasonFails:
 			c.Fails, c.Past = upstream.Fails(), s.pastOf(upstream)
+		case failure.ReasonFull:
+			c.MaxRequests = upstream.MaxRequests
 		case failure.ReasonUnhealthy:
 			c.Check = s.checks[upstream]
 		}
