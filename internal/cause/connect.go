@@ -29,7 +29,7 @@ func connectCause(t *try) finding {
 		errno = errnoByText(c.Err.Error())
 	}
 	if errno == syscall.EMFILE || errno == syscall.ENFILE {
-		return found(FileDescriptorsExhausted)
+		return descriptorsCause(errno)
 	}
 	if errno == 0 {
 		if isTimeout(c.Err) || strings.HasSuffix(c.Err.Error(), ": i/o timeout") {
@@ -95,6 +95,15 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 	return nothing
 }
 
+// descriptorsCause says whose limit it is that was reached.
+func descriptorsCause(errno syscall.Errno) finding {
+	if errno == syscall.EMFILE {
+		return found(FileDescriptorsExhausted, "EMFILE: it is the limit of this process alone, not the whole machine's")
+	}
+	return found(FileDescriptorsExhausted, "ENFILE: it is the limit of the whole machine, not this process's own").
+		advise("Raise fs.file-max of the whole machine (sysctl; a container has its host's), and look for what holds so many files open there (lsof).")
+}
+
 // adviceSocketOnce is for HTTP/3, whose transport asks for its one socket once and
 // keeps the refusal.
 const adviceSocketOnce = "Raise the limit of open files for Caddy (LimitNOFILE, ulimit -n), and reload its config then: an HTTP/3 transport that was refused its socket once stays broken."
@@ -104,7 +113,7 @@ const adviceSocketOnce = "Raise the limit of open files for Caddy (LimitNOFILE, 
 func udpConnectCause(t *try) finding {
 	errno := errnoOf(t.err)
 	if errno == syscall.EMFILE || errno == syscall.ENFILE {
-		return found(FileDescriptorsExhausted).advise(adviceSocketOnce)
+		return descriptorsCause(errno).advise(adviceSocketOnce)
 	}
 	c := listen.Connect{Network: "udp", Address: t.Address, Err: t.err}
 	if tried := connects(t.Attempt); len(tried) > 0 {
@@ -267,7 +276,7 @@ var SocketBacklogFull = &Row{
 	Meaning:      "Somebody listens at the unix socket, or at a port of this machine, but its queue of waiting connections is full: the application accepts too slowly.",
 	RecognisedBy: "connect on a unix socket said EAGAIN; or a connect to an address of this machine was not answered, or nothing that was sent over it ever acknowledged, while as many connections waited there as may (Linux): the evidence has how many.",
 	Witnesses:    []Witness{WitnessKernel, WitnessError, WitnessPast},
-	Undecided:    "a process that hangs, and one that is only too busy, look the same from here: its state and its log tell",
+	Undecided:    "a process that hangs, one that is only too busy, and a backlog that is too short look the same from here: its state and its log tell",
 	UsualReasons: []string{
 		"all workers of php-fpm or gunicorn are busy, and the queue behind them has filled up",
 		"the backlog is small (net.core.somaxconn bounds it)",
@@ -480,7 +489,7 @@ var FileDescriptorsExhausted = &Row{
 	Meaning:      "Caddy, or the whole machine, has as many files and sockets open as it may, so that no new connection could be made.",
 	RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit.",
 	Witnesses:    []Witness{WitnessKernel},
-	Undecided:    "whether the limit is too low, or something leaks, can't be told from one failure: lsof -p, some time apart, tells",
+	Undecided:    "whether the limit is too low for so many visitors or such slow upstreams, or something leaks, can't be told from one failure: lsof -p, some time apart, tells",
 	UsualReasons: []string{
 		"a low limit (ulimit -n, LimitNOFILE) for many visitors at once: each needs two",
 		"slow upstreams that hold connections open",

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -149,8 +150,9 @@ func droppedHere(at netip.AddrPort) finding {
 	case l.Full() || l.Backlog < 0:
 		return nothing
 	default:
-		f.evidence = []string{"somebody listens there, on " + here() + " itself, and has room: " + queueWords(l)}
+		f.evidence = []string{"somebody listens there, on " + here() + " itself with no network on the way, and has room: " + queueWords(l)}
 		f.advice += ": somebody listens there, and has room for connections that wait."
+		return f.leavesOpen("which firewall or filter of " + here() + " drops them, or whether the queue was full only when the connect began, can't be told from here: its rules, and nstat -az TcpExtListenOverflows, tell")
 	}
 	return f.leavesOpen("which firewall or filter of " + here() + " drops them can't be told from here: its rules tell")
 }
@@ -164,6 +166,25 @@ func noListener(address string) bool {
 	list, known := host.Listeners()
 	_, there := listenerAt(list, at)
 	return known && !there
+}
+
+// othersRefused says of the attempts before, which were refused too, that nobody listened
+// there either, where that is known.
+func othersRefused(h *listen.Heard, v verdict) []string {
+	var lines []string
+	for i := range h.Attempts {
+		a := &h.Attempts[i]
+		if a == v.attempt || a.Err == nil || a.Limits != v.attempt.Limits || len(lines) == maxTold || errnoFor(tryOf(h, a), a.Err) != syscall.ECONNREFUSED {
+			continue
+		}
+		if address := addressOf(a); address != addressOf(v.attempt) && noListener(address) {
+			line := "nobody listened at " + address + " of " + here() + " either"
+			if !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
 }
 
 // adviceContainer is for who dials the loopback in a container.
@@ -320,11 +341,12 @@ func socketTestimony(row *Row, path string) finding {
 		f.undecided = "which of the two can't be told from here: where the application makes its socket, and how Caddy gets it, tells"
 		f.advice = "Restart the application, so that it makes its socket anew; with containers, mount the socket's folder, not the file, which stays the old one."
 	default:
-		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over from a process that has ended")
+		f.evidence = append(f.evidence, "nobody listens on this socket: the file is left over, as from a process that has ended")
 		f.undecided = "whether the application was stopped, crashed, or listens elsewhere now can't be told from here: its log, and ss -xl where it runs, tell"
 		f.advice = "Start the application, so that it makes its socket anew."
 		if host.InContainer() {
 			f.advice = adviceMount
+			f.undecided = "whether the application was stopped, crashed, listens elsewhere now, or made a new socket that Caddy's container does not see can't be told from here: its log, and ss -xl where it runs, tell"
 		}
 	}
 	return f
@@ -353,10 +375,10 @@ func fileOnWay(path string) *standing {
 // application runs, nothing can be reached below it.
 func belowAFile(file *standing) finding {
 	f := finding{
-		decided:  true,
-		summary:  "There can be no socket at {upstream}: a part of this path is a file, not a folder.",
-		evidence: []string{cut(file.path, maxEvidence-maxQuoted) + " is a file, not a folder: nothing can be below it"},
-		advice:   "Correct the socket's path in reverse_proxy: a file stands where it has a folder. If that is to be a folder, as one of a volume that is not mounted, put the folder in the file's place.",
+		summary:   "There can be no socket at {upstream}: a part of this path is a file, not a folder.",
+		evidence:  []string{cut(file.path, maxEvidence-maxQuoted) + " is a file, not a folder: nothing can be below it"},
+		advice:    "Correct the socket's path in reverse_proxy: a file stands where it has a folder. If that is to be a folder, as one of a volume that is not mounted, put the folder in the file's place.",
+		undecided: "whether the path is wrong, or a folder belongs where the file is, can't be told from here: where the application makes its socket tells",
 	}
 	if file.Mode()&os.ModeSocket != 0 {
 		f.evidence[0] = cut(file.path, maxEvidence-maxQuoted) + " is a socket, not a folder: nothing can be below it"

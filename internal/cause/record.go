@@ -486,6 +486,8 @@ func evidence(h *listen.Heard, v verdict, t *try) []string {
 			if a.RequestBytes >= 0 {
 				lines = append(lines, "Caddy's transport had taken "+bodyRead(a)+" bytes of the request's body"+uploadHeld(h)+"; how many of them the upstream took is not known")
 			}
+		case ConnectionRefused:
+			lines = append(lines, othersRefused(h, v)...)
 		case ConnectTimeout, ConnectionLost, ResponseTimeout, ReadTimeout, ResponseStalled:
 			lines = append(lines, otherLimits(a, v.finding)...)
 		}
