@@ -175,9 +175,13 @@ func cutUpload(h *listen.Heard, t *try) finding {
 	if !bodyUnsendable(t.err) && !bodyUnsendable(t.WriteErr) && !bodyUnsendable(h.Client.BodyErr) {
 		return nothing
 	}
-	return found(UploadCutByEarlyResponse,
+	f := found(UploadCutByEarlyResponse,
 		"Caddy stopped reading the upload when the answer had begun: "+bodyRead(t.Attempt)+" bytes of it had been read",
 		"Caddy's own side ended it; the upstream had not")
+	if t.Status < http.StatusBadRequest { // by which nobody refuses
+		return f.leavesOpen("whether the application, or a server in front of it, means to answer before the upload's end, or failed early, can't be told from here: its log tells")
+	}
+	return f
 }
 
 // bodyRead is how many bytes were read of the request's body, and of how many.
@@ -296,12 +300,12 @@ func judgeRepeat(h *listen.Heard, last *listen.Attempt) (verdict, bool) {
 
 // judgeBodyless: the repeat had no body, and was answered.
 func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
-	f := found(RetriedWithoutBody, "the upstream answered "+strconv.Itoa(last.Status)+" to a request without its body")
+	f := found(RetriedWithoutBody, "the upstream answered "+strconv.Itoa(last.Status)+" to a request without its body; what it would have answered to the whole one is not known")
 	if before := firstLoser(h, last); before != nil {
-		f.evidence = append(f.evidence, usedUp(before)+", which ended as "+lostAs(h, before))
-		f = f.leavesOpen("why the attempt before failed, and whether it had been carried out, can't be told from here: the application's log tells; what must not be done twice is best not tried again")
+		f.evidence = append(append(f.evidence, usedUp(before)+", which ended as "+lostAs(h, before)), buffersLine(last)...)
+		f = f.leavesOpen("why the attempt before failed (the application, or a server in front of it), and whether it had been carried out, can't be told from here: their logs tell; what must not be done twice is best not tried again")
 		if sentBy(before) == failure.SentNo {
-			f = f.leavesOpen("the attempt before was not carried out; why it was refused can't be told from here: the server's log tells")
+			f = f.advise(adviceBufferRefused).leavesOpen("the attempt before was not carried out; why it was refused can't be told from here: the server's log tells")
 		}
 	} else if used := usedElsewhere(h, last); used != "" {
 		f.evidence = append(f.evidence, used)
@@ -313,6 +317,9 @@ func judgeBodyless(h *listen.Heard, last *listen.Attempt) verdict {
 	}
 	return verdict{outcome, h.Response.Status, last, f, nil}
 }
+
+// adviceBufferRefused is for a request that nobody had begun to carry out.
+const adviceBufferRefused = "Set request_buffers to more than such a body has: only a body that is buffered can be sent again, and this request may be, for the attempt before was not carried out. Why it was refused the server's log says."
 
 // usedElsewhere says which other reverse_proxy had used up the body that an attempt lacks,
 // "" where none had.
@@ -515,7 +522,7 @@ var UploadCutByEarlyResponse = &Row{
 	Meaning:      "The upstream answered while the request's body was still being sent to it. Over HTTP/1.1 Go's server stops reading a body once the answer begins; the rest could not be sent, and Caddy's transport closed the connection over which the answer came. The client has a part of it.",
 	RecognisedBy: "The connection was closed by this side while the answer came, because the request's body could not be read any more, and the client was still there. The evidence says how much of the upload had been read.",
 	Witnesses:    []Witness{WitnessError},
-	Undecided:    "whether the application means to answer before the upload's end, or refuses or fails early, can't be told from here: its log tells",
+	Undecided:    "whether the application, or a server in front of it, means to answer before the upload's end, or refuses or fails early, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"an application that streams its answer while it reads: progress of an upload, a converter, a tunnel of messages over one request",
 		"an application that answers before it has read the upload, and goes on answering",
