@@ -23,7 +23,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "speaks_http2", says: []string{"the port of gRPC beside one of HTTP, and a wrong address look the same from here: the application's config tells", "correct the port instead", "no: the upstream did not process it"}},
 		{fault: "upgrade_to_tls_required", says: []string{"answered 426: it wants TLS", "X-Forwarded-Proto http was sent to it", "look the same from here: curl -vk https://", "trusted_proxies"}, not: []string{"if one of plain HTTP was meant"}},
 		{fault: "placeholder_bad_port", says: []string{"the placeholder gave something, and it has a port that is no number from 1 to 65535"}, not: []string{"70000"}},
-		{fault: "placeholder_port_range", says: []string{"a range of ports"}, not: []string{"80-81"}},
+		{fault: "placeholder_port_range", says: []string{"a range of ports", "or something in front of Caddy, sent it so"}, not: []string{"80-81"}},
 		{fault: "placeholder_empty", says: []string{"the placeholder gave nothing for this request", "give it a default"}},
 		{fault: "h3_goaway", says: []string{"had carried no request before", "look the same from here: its log tells", "the transport tried again by itself"}, not: []string{"raise the number"}},
 		{fault: "chunk_longer_than_said", says: []string{"look the same from here: asking the application directly tells (curl --raw)", "of the answer came in good order, and then something else where the chunk should have ended: its size is wrong, or it lacks its line break"}, not: []string{"not announced"}},
@@ -47,8 +47,15 @@ func TestWordsLeaveOpen(t *testing.T) {
 		// What this machine knows of an address of its own.
 		{fault: "connect_unanswered", says: []string{"somebody listens there, on ", "and has room: 0 connections wait", "nft list ruleset"}, not: []string{"a machine that is down"}},
 		{fault: "fastcgi_client_leaves_while_dialling", says: []string{"1 connection waits to be accepted at 127.0.0.1:", "restart one that hangs", "Limit         dial_timeout 3 s", "a backlog that is too short for it"}, not: []string{"has room", "nft list ruleset", "read_timeout"}},
+		{fault: "connect_unanswered", says: []string{"somebody listens there, on ", "with no network on the way, and has room: 0 connections wait", "nft list ruleset", "or whether the queue was full only when the connect began"}, not: []string{"a machine that is down"}},
+		{fault: "fastcgi_client_leaves_while_dialling", says: []string{"1 connection waits to be accepted at 127.0.0.1:", "restart one that hangs"}, not: []string{"has room", "nft list ruleset"}},
 		{fault: "forward_proxy_refused", says: []string{"nobody listened on the forward proxy's port of "}, not: []string{"a firewall refuses"}},
 		{fault: "h3_port_closed", says: []string{"nobody had port ", " of UDP on ", ", nor that of TCP", "Side         upstream"}, not: []string{"firewall"}},
+		{fault: "backlog_full", says: []string{"a backlog that is too short look the same from here"}},
+		{fault: "refused_twice", says: []string{"nobody listened on port ", "nobody listened at 127.0.0.1:", " either"}},
+		{fault: "dns_silent", says: []string{"somebody has port ", ", and did not answer", "another program on that port, and a firewall of "}, not: []string{"is down", "start it"}},
+		{fault: "dns_server_closed", says: []string{"it was refused: nobody had port ", "Start the name server at 127.0.0.1:", "(resolvers in the transport)", "whether the resolver does not run, or another address is its"}, not: []string{"its zone", "a firewall"}},
+		{fault: "descriptors_exhausted", says: []string{"the limit of this process alone, not the whole machine's"}},
 
 		// Who is waited for, and what came.
 		{fault: "upstream_never_reads", says: []string{"bytes that it had room for: nothing is lost on the way"}},
@@ -117,6 +124,25 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "upgrade_unasked", says: []string{"the client had asked for no upgrade, and header_up set none", "may not switch to what nobody asked for"}, not: []string{"what header_up does"}},
 		{fault: "upgrade_without_connection", says: []string{"and what was sent asked for it, too"}},
 		{fault: "upgrade_not_passed_on", says: []string{"what is in the config took it away"}},
+
+		// What a resolver's answer says of it.
+		{fault: "dns_servfail", says: []string{"answered SERVFAIL: it runs, and could not find out"}, not: []string{"REFUSED", "does not serve"}},
+		{fault: "dns_refused", says: []string{"neither SERVFAIL nor NXDOMAIN (REFUSED or the like): it runs", "does not serve this client or this name"}, not: []string{"DNSSEC"}},
+		{fault: "dns_lame", says: []string{"it runs, has no such zone of its own, and offers to ask nobody else"}, not: []string{"does not run"}},
+		{fault: "dns_nxdomain", says: []string{"another resolver should be asked can't be told", "leave resolvers out for them"}, not: []string{"both containers"}},
+		{fault: "dns_label_too_long", says: []string{"a part of it is too long", "no name has so long a part"}, not: []string{"dig", "create the name"}},
+		{fault: "dynamic_lookup_server_failed", says: []string{"answered SERVFAIL"}},
+
+		// Who is out, and for how much.
+		{fault: "unhealthy_after_failures", says: []string{"(connection_refused)", "whether it would work by now can't be told from here"}},
+		{fault: "unhealthy_by_check", says: []string{"(the application, or a server in front of it)"}},
+		{fault: "all_slots_taken", says: []string{"unhealthy_request_count 1: one request under way is enough", "requests that stay open"}},
+
+		// What was sent again, and what was cut.
+		{fault: "fastcgi_retried_without_body", says: []string{"to the whole one is not known", "request_buffers in force: 4096 bytes, and the body is longer", "or a server in front of it"}},
+		{fault: "h2c_retried_without_body", says: []string{"request_buffers is not set", "for the attempt before was not carried out"}, not: []string{"Take such requests out"}},
+		{fault: "upload_cut_by_answer", says: []string{"means to answer before the upload's end, or failed early"}, not: []string{"refuses"}},
+		{fault: "socket_below_a_file", says: []string{"or a folder belongs where the file is, can't be told from here"}},
 
 		// What is damaged, and by what.
 		{fault: "tls_key_of_another", says: []string{"does not prove that the private key of its certificate is its own", "openssl pkey -pubout"}, not: []string{"Update the TLS library"}},

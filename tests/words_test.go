@@ -176,7 +176,6 @@ func TestWordsOfARecord(t *testing.T) {
 		// What one kind of failure has in common with another is said of that, too.
 		{fault: "cut_in_header_tls", says: []string{"nothing tells which", "for a crash at this time; without one, correct the line"}, not: []string{"has no name yet"}},
 		{fault: "fastcgi_cut_in_header", says: []string{"nothing tells which"}, not: []string{"has no name yet"}},
-		{fault: "dns_servfail", says: []string{"a failure of its own (SERVFAIL, REFUSED or the like)"}},
 		{fault: "h2_stream_refused_post", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
 		{fault: "h3_request_rejected", says: []string{"refused the request's stream", "can be sent again"}, not: []string{"application's log"}},
 		{fault: "h2_goaway_then_closed", says: []string{"ended the connection for an error"}, not: []string{"was restarted"}},

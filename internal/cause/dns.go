@@ -3,11 +3,14 @@ package cause
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -32,7 +35,7 @@ func dnsCause(t *try) finding {
 	dnsError, ok := errors.AsType[*net.DNSError](lookup)
 	if !ok {
 		if d != nil && d.Lookup != nil && d.Lookup.End == 0 && isTimeout(lookup) {
-			return t.silentResolvers(t.askedElsewhere(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end))))
+			return t.askedElsewhere(t.silentResolvers(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end)), nil))
 		}
 		return nothing
 	}
@@ -47,7 +50,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 	d := t.Dialing
 	switch errno := errnoByText(dnsError.Err); {
 	case errno == syscall.EMFILE || errno == syscall.ENFILE:
-		return found(FileDescriptorsExhausted)
+		return descriptorsCause(errno)
 	case dnsError.Err == "unknown port":
 		return found(DialAddressInvalid, withoutSecrets(dnsError.Error()))
 	case dnsError.IsNotFound && dnsError.Name == "":
@@ -55,25 +58,37 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		return emptyCause(t.Attempt)
 	case dnsError.IsNotFound:
 		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
-			return found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters")
+			return longLabel()
 		}
-		return found(DNSNameNotFound, notFoundWords(dnsError)...)
+		f := found(DNSNameNotFound, notFoundWords(dnsError)...)
+		if len(resolversOf(t.Attempt)) > 0 {
+			return f.advise(adviceNotAtResolvers).leavesOpen("whether the name in reverse_proxy is wrong, is missing at that resolver, or another resolver should be asked can't be told from here: dig tells")
+		}
+		return f
 	case dnsError.IsTimeout:
 		f := found(DNSTimeout)
 		if d != nil {
 			f.limit = t.ran(failure.DialTimeout, d.Start, t.end)
 		}
-		return t.silentResolvers(f)
+		return t.silentResolvers(f, dnsError)
 	}
-	f := found(DNSServerFailed, failedWords(dnsError)...)
-	if len(f.evidence) > 0 {
-		f = f.leavesOpen(openResolver)
-	}
-	if len(resolversOf(t.Attempt)) > 0 {
+	f := t.askedServer(dnsError).failed(found(DNSServerFailed), dnsError)
+	if len(resolversOf(t.Attempt)) > 0 && f.advice == "" {
 		return f.advise(adviceResolvers)
 	}
 	return f
 }
+
+// longLabel is for a name that can be nobody's: no resolver has to be asked.
+func longLabel() finding {
+	f := found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters").
+		advise("Correct the host in reverse_proxy, or what its placeholder gives: no name has so long a part.").decides()
+	f.summary = "There can be no name such as that of {upstream}: a part of it is too long."
+	return f
+}
+
+// adviceNotAtResolvers is for a name that the transport's own name servers don't know.
+const adviceNotAtResolvers = "Ask the name server that resolvers in the transport names for it (dig), and correct the host in reverse_proxy, or create the name there. Names of containers only Docker's own resolver knows: leave resolvers out for them."
 
 // maxLabel is how long a part of a name may be (RFC 1035 section 2.3.4).
 const maxLabel = 63
@@ -89,23 +104,99 @@ func notFoundWords(err error) []string {
 	return []string{"the resolver answered: either the name does not exist there (NXDOMAIN), or it has no such record; Go does not say which"}
 }
 
-// failedWords say what is behind Go's word for an answer that is a failure. nil for others.
-func failedWords(err error) []string {
-	lookup, ok := errors.AsType[*net.DNSError](err)
-	if !ok || lookup.Err != "server misbehaving" {
-		return nil
-	}
-	return []string{"the resolver answered with a failure of its own (SERVFAIL, REFUSED or the like); Go does not say which"}
+// askedServer is a name server that was asked for a name.
+type askedServer struct {
+	// address is "" where it isn't known which of several was asked.
+	address string
+	// named is what names it.
+	named string
 }
 
-// openResolver is for a resolver that answers, and with no address.
-const openResolver = "why it fails can't be told from here (the wrong resolver is asked, the zone or what it asks itself fails, it does not serve this client): its log, and dig by hand, tell"
+// askedServer is the one that the error of this attempt's lookup is about.
+func (t *try) askedServer(lookup *net.DNSError) askedServer {
+	return askedServerOf(resolversOf(t.Attempt), "resolvers in the transport", lookup)
+}
+
+// askedServerOf is the one that an error is about, nil for one that names none. resolvers are
+// those that named has; none where the system's are asked, which Go names rightly.
+func askedServerOf(resolvers []string, named string, lookup *net.DNSError) askedServer {
+	switch {
+	case len(resolvers) == 1:
+		return askedServer{resolvers[0], named}
+	case len(resolvers) > 1:
+		return askedServer{"", named}
+	case lookup == nil:
+		return askedServer{"", "/etc/resolv.conf"}
+	}
+	return askedServer{lookup.Server, "/etc/resolv.conf"}
+}
+
+// here says at which port of this machine the name server is. Docker's own is at none: what
+// goes there is led elsewhere.
+func (s askedServer) here() (netip.AddrPort, bool) {
+	at, own := ownAddress(s.address)
+	return at, own && at.Addr().String() != "127.0.0.11"
+}
+
+// failed says what a name server's failure says of it. Go has one word for all codes of an
+// answer, and calls temporary what SERVFAIL is.
+func (s askedServer) failed(f finding, lookup *net.DNSError) finding {
+	const itsLog = ": its log, and dig by hand, tell"
+	said := func(evidence, undecided string) finding {
+		f.evidence = append(f.evidence, evidence)
+		return f.leavesOpen(undecided + itsLog)
+	}
+	switch refusal := strings.HasPrefix(lookup.Err, "read udp ") && errnoByText(lookup.Err) == syscall.ECONNREFUSED; {
+	case lookup.Err == "server misbehaving" && lookup.IsTemporary:
+		return said("the resolver answered SERVFAIL: it runs, and could not find out",
+			"why it could not can't be told from here (its zone, DNSSEC or what it asks itself fails, or the wrong resolver is asked)")
+	case lookup.Err == "server misbehaving":
+		return said("the resolver answered with a code that is neither SERVFAIL nor NXDOMAIN (REFUSED or the like): it runs, and does not take the question",
+			"why it does not can't be told from here (the wrong resolver is asked, or it does not serve this client or this name)")
+	case lookup.Err == "lame referral":
+		return said("the resolver answered: it runs, has no such zone of its own, and offers to ask nobody else (no recursion)",
+			"why can't be told from here (the wrong resolver is asked, its zone is missing, or it asks others for some clients only)")
+	case lookup.Err == "cannot unmarshal DNS message":
+		return said("what came can't be read as an answer of DNS",
+			"a resolver that answers wrongly, and another program on that port, look the same from here")
+	case refusal:
+		f = f.advise("Start the name server at " + orText(s.address, "that address") + ", or correct its address (" + s.named + "): nobody takes questions there (ss -lunp).")
+		if at, own := s.here(); own {
+			list, known := host.BoundUDP()
+			if _, there := listenerAt(list, at); known && !there {
+				return said("it was refused: nobody had port "+strconv.Itoa(int(at.Port()))+" of UDP on "+here(),
+					"whether the resolver does not run, or another address is its, can't be told from here")
+			}
+		}
+		return said("it was refused: nobody has that port of UDP there, or a firewall rejects it",
+			"a resolver that does not run, a wrong address, and a firewall that rejects look the same from here")
+	}
+	return f.leavesOpen(DNSServerFailed.Undecided)
+}
+
+// silent says what is known of a name server that did not answer in time.
+func (s askedServer) silent(f finding) finding {
+	at, own := s.here()
+	if !own {
+		return f
+	}
+	list, _ := host.BoundUDP()
+	if _, there := listenerAt(list, at); !there {
+		return f
+	}
+	port := "port " + strconv.Itoa(int(at.Port())) + " of UDP on " + here()
+	f.evidence = append(f.evidence, "somebody has "+port+", and did not answer")
+	return f.advise("Look what has " + port + " (ss -lunp). If it is the name server, its log says whether it hangs, or waits for those that it asks; if it is only slow, raise dial_timeout. If not, correct the address (" + s.named + ").").
+		leavesOpen("a name server that hangs, is too slow or waits for those that it asks, another program on that port, and a firewall of " + here() + " that drops UDP look the same from here: what has the port, and dig from here, tell")
+}
 
 // adviceResolvers is for a transport that asks name servers of its own.
 const adviceResolvers = "Ask the name servers that resolvers in the transport names, by hand (dig), and look at their log at this time: they are asked, not this machine's."
 
-// silentResolvers is for name servers that the transport names, and that did not answer.
-func (t *try) silentResolvers(f finding) finding {
+// silentResolvers is for name servers that did not answer. lookup is nil where dialling ended
+// before the lookup did.
+func (t *try) silentResolvers(f finding, lookup *net.DNSError) finding {
+	f = t.askedServer(lookup).silent(f)
 	if len(resolversOf(t.Attempt)) == 0 || f.advice != "" {
 		return f
 	}
@@ -115,7 +206,7 @@ func (t *try) silentResolvers(f finding) finding {
 // askedElsewhere tells of a name that the system's resolver was asked for, where the source
 // that gave the name has resolvers of its own, which serve only its own lookup.
 func (t *try) askedElsewhere(f finding) finding {
-	if len(t.source) == 0 || t.Limits == nil || t.Limits.Transport != "http" || len(t.Limits.Resolvers) > 0 {
+	if len(t.source) == 0 || f.decided || t.Limits == nil || t.Limits.Transport != "http" || len(t.Limits.Resolvers) > 0 {
 		return f
 	}
 	switch f.row {
@@ -133,8 +224,8 @@ func (t *try) askedElsewhere(f finding) finding {
 		name = d.Lookup.Host
 	}
 	dig := digAt(t.source[0], name)
-	return f.advise("Ask the source's resolver for the name (" + dig + "). If it has an address for it, name it in the transport, too: transport http { resolvers " + strings.Join(t.source[:min(len(t.source), maxServers)], " ") + " }. If not, create the name there.").
-		leavesOpen("whether the source's resolver has an address for it can't be told from here, for it was not asked: " + dig + " tells")
+	return f.advise("Ask the source's resolver for the name (" + dig + "). If it has an address for it, name it in the transport, too: transport http { resolvers " + strings.Join(t.source[:min(len(t.source), maxServers)], " ") + " }. If not, create the name there, or correct the name that the source gives.").
+		leavesOpen("whether the source's resolver has an address for it, or the source gives a wrong name, can't be told from here, for it was not asked: " + dig + " tells")
 }
 
 // digAt is how to ask a name server by hand.
@@ -220,7 +311,7 @@ var DNSNameNotFound = &Row{
 	Meaning:      "The resolver answered that the upstream's name does not exist, or that it has no IPv4 or IPv6 address.",
 	RecognisedBy: "The lookup's typed error says not found. The evidence names what was looked up, and how long it took.",
 	Witnesses:    []Witness{WitnessError},
-	Undecided:    "whether the name in reverse_proxy is wrong, or missing at the resolver, can't be told from here: dig tells",
+	Undecided:    "whether the name in reverse_proxy is wrong, is missing at the resolver (a container that does not run has none), or only another network or resolver knows it can't be told from here: dig tells",
 	UsualReasons: []string{
 		"a typo in the host, or a name that only another network knows",
 		"the container is not running, or is on another Docker network",
@@ -277,7 +368,7 @@ var DNSTimeout = &Row{
 	Meaning:      "Nobody answered for the upstream's name before dial_timeout, or the resolver's own time, was over.",
 	RecognisedBy: "The lookup's typed error is a timeout, or dialling timed out while the lookup was still going on. The evidence has the lookup's time and the limit that ran out.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
-	Undecided:    "a resolver that is down, hangs or is too slow, one that can't be reached, and a wrong address look the same from here: dig from this machine tells",
+	Undecided:    "a resolver that is down, hangs, is too slow or waits for those that it asks, one that can't be reached, and a wrong address look the same from here: dig from this machine tells",
 	UsualReasons: []string{
 		"the resolver's machine is down, or a firewall drops UDP port 53",
 		"/etc/resolv.conf lists a dead server first",

@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -23,14 +24,22 @@ func selectCause(h *listen.Heard) finding {
 	s, now := &h.Selection, h.Start.Add(h.Duration)
 	if len(s.Pool) == 0 {
 		if s.LookupErr != nil {
-			f := found(UpstreamLookupFailed, append([]string{lookupEvidence(s)}, failedWords(s.LookupErr)...)...)
+			f := found(UpstreamLookupFailed, lookupEvidence(s))
 			if words := notFoundWords(s.LookupErr); words != nil {
 				f.evidence = append(f.evidence, words...)
 				f.summary = "The lookup of the upstreams (dynamic {upstream}) found none."
 				return f.advise("Ask the resolver in the evidence for the name by hand (dig), and correct the name after dynamic, or what that resolver has under it: a container that does not run has no name.").
 					leavesOpen("whether the name after dynamic is wrong, is missing at that resolver, or another resolver should be asked can't be told from here: dig tells")
 			}
-			return f.leavesOpen(openResolver)
+			lookup, ok := errors.AsType[*net.DNSError](s.LookupErr)
+			server := askedServerOf(s.Resolvers, "resolvers of dynamic", lookup)
+			switch {
+			case !ok:
+				return f.leavesOpen("why it failed can't be told from here: the error, and Caddy's log, tell")
+			case lookup.IsTimeout:
+				return server.silent(f.leavesOpen(DNSTimeout.Undecided))
+			}
+			return server.failed(f, lookup)
 		}
 		if s.Source == "multi" || strings.HasPrefix(s.Source, "multi ") {
 			return found(UpstreamsMissing, "dynamic multi returned none: it passes over a source of its own that fails").
@@ -89,7 +98,7 @@ func dialInfoCause(a *listen.Attempt, text string) finding {
 	const setBy = " Look at what sets the placeholder in the upstream's address in reverse_proxy."
 	if strings.HasPrefix(text, "dial address must represent precisely one socket: ") {
 		f.evidence = append(f.evidence, "the placeholder gave something, with a range of ports in it")
-		return f.advise("Let the placeholder give one port, not a range." + setBy)
+		return ofRequest(a, f).advise("Let the placeholder give one port, not a range." + setBy)
 	}
 	reason := ""
 	for _, known := range [...]struct{ says, means string }{
@@ -112,15 +121,20 @@ func dialInfoCause(a *listen.Attempt, text string) finding {
 		return f.leavesOpen(openPlaceholder)
 	}
 	f.evidence = append(f.evidence, "the placeholder gave something, and it has "+reason)
-	if fromClient.MatchString(a.Upstream) {
-		f.evidence = append(f.evidence, ofTheRequest)
-		f = f.leavesOpen("whether the client, or something in front of Caddy, sent it so can't be told from here")
-	}
-	return f.advise("Let the placeholder give one host and one port." + setBy)
+	return ofRequest(a, f).advise("Let the placeholder give one host and one port." + setBy)
 }
 
 // fromClient are placeholders of what a client sends.
 var fromClient = regexp.MustCompile(`\{http\.request\.(header|cookie|uri|orig_uri|body)[.}_]`)
+
+// ofRequest says whose what a placeholder gave may be.
+func ofRequest(a *listen.Attempt, f finding) finding {
+	if !fromClient.MatchString(a.Upstream) {
+		return f
+	}
+	f.evidence = append(f.evidence, ofTheRequest)
+	return f.leavesOpen("whether the client, or something in front of Caddy, sent it so can't be told from here")
+}
 
 const ofTheRequest = "the placeholder is of the request: unless something in front sets it, each client chooses where Caddy connects to"
 
@@ -202,7 +216,7 @@ var UpstreamsFull = &Row{
 	Meaning:      "At least one upstream is healthy, but has as many requests in flight as it may have, and all others are full or unhealthy. Nobody was tried.",
 	RecognisedBy: "reverse_proxy chose nobody, and at least one upstream of the pool had reached unhealthy_request_count; the record lists each one's reason.",
 	Witnesses:    []Witness{WitnessAsked},
-	Undecided:    "whether more visitors, slower answers, or a limit that is too low fill the slots can't be told from here: the application's own times tell",
+	Undecided:    "whether more visitors, slower answers or none, requests that stay open (WebSocket, event streams), or a limit that is too low fill the slots can't be told from here: the application's own times tell",
 	UsualReasons: []string{
 		"more visitors than usual, or a slow application whose requests pile up",
 		"unhealthy_request_count is lower than what the application can do",
