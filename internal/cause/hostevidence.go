@@ -141,6 +141,9 @@ func droppedHere(at netip.AddrPort) finding {
 	if !known {
 		return nothing
 	}
+	if _, published := publishedPort(at.Port()); published && !at.Addr().IsLoopback() {
+		return nothing // Docker leads what goes there on to a container: who listens there is not asked
+	}
 	l, there := listenerAt(list, at)
 	f := finding{advice: "Look for what drops packets to {address} on " + thisMachine + " itself (nft list ruleset, iptables -S)"}
 	switch {

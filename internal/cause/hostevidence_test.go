@@ -203,3 +203,13 @@ func TestFolderOfASocketThatIsMissing(t *testing.T) {
 		t.Errorf("others: %q", got)
 	}
 }
+
+// What Docker leads on to a container says nothing of who listens on this machine.
+func TestPublishedPortIsNotJudgedHere(t *testing.T) {
+	saved := publishedPort
+	t.Cleanup(func() { publishedPort = saved })
+	publishedPort = func(uint16) (string, bool) { return "172.17.0.2:3000", true }
+	if f := droppedHere(netip.MustParseAddrPort("192.0.2.1:8080")); len(f.evidence) > 0 || f.advice != "" || f.undecided != "" {
+		t.Errorf("a published port: %+v", f)
+	}
+}
