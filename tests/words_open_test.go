@@ -134,7 +134,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "dynamic_lookup_server_failed", says: []string{"answered SERVFAIL"}},
 
 		// Who is out, and for how much.
-		{fault: "unhealthy_after_failures", says: []string{"(connection_refused)", "whether it would work by now can't be told from here"}},
+		{fault: "unhealthy_after_failures", says: []string{"(connection_refused)", "whether who is out would work by now can't be told from here"}},
 		{fault: "unhealthy_by_check", says: []string{"(the application, or a server in front of it)"}},
 		{fault: "all_slots_taken", says: []string{"unhealthy_request_count 1: one request under way is enough", "requests that stay open"}},
 

@@ -131,11 +131,15 @@ func askedServerOf(resolvers []string, named string, lookup *net.DNSError) asked
 	return askedServer{lookup.Server, "/etc/resolv.conf"}
 }
 
-// here says at which port of this machine the name server is. Docker's own is at none: what
-// goes there is led elsewhere.
+// here says at which port of this machine the name server is. Docker's own is at none, nor is
+// one whose port is published: what goes there is led elsewhere.
 func (s askedServer) here() (netip.AddrPort, bool) {
 	at, own := ownAddress(s.address)
-	return at, own && at.Addr().String() != "127.0.0.11"
+	if !own || at.Addr().String() == "127.0.0.11" {
+		return at, false
+	}
+	_, published := publishedPort(at.Port())
+	return at, !published
 }
 
 // failed says what a name server's failure says of it. Go has one word for all codes of an

@@ -36,7 +36,7 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 	case count[failure.ReasonCircuitOpen]:
 		f = f.advise(adviceCircuit)
 	case count[failure.ReasonFails]:
-		f = f.leavesOpen("whether it would work by now can't be told from here, for nobody asks it while it is out; why it failed, the record of its last failure tells")
+		f = f.leavesOpen("whether who is out would work by now can't be told from here, for nobody is asked while out; why it failed, the record of its last failure tells")
 		switch advice := adviceOnCounted(s, now); {
 		case advice != "":
 			f.side = failure.SideProxy

@@ -213,3 +213,15 @@ func TestPublishedPortIsNotJudgedHere(t *testing.T) {
 		t.Errorf("a published port: %+v", f)
 	}
 }
+
+// Nor does it say anything of a name server there.
+func TestNameServerThatIsNotHere(t *testing.T) {
+	saved := publishedPort
+	t.Cleanup(func() { publishedPort = saved })
+	publishedPort = func(port uint16) (string, bool) { return "172.17.0.2:53", port == 5353 }
+	for address, want := range map[string]bool{"127.0.0.1:53": true, "127.0.0.11:53": false, "127.0.0.1:5353": false, "203.0.113.9:53": false, "": false, "one:53": false} {
+		if _, got := (askedServer{address: address}).here(); got != want {
+			t.Errorf("%q: %t", address, got)
+		}
+	}
+}
