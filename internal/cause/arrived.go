@@ -188,14 +188,21 @@ func unansweredCause(c listen.Connect) finding {
 // acknowledgedEvidence says that the kernel at the other end has all that was sent:
 // whoever is waited for, it isn't the network between.
 func acknowledgedEvidence(a *listen.Attempt) []string {
-	if a.Connection == nil || a.Connection.Link == nil || !written(a) || a.FirstByte > 0 {
+	link, what := linkOf(a), "request"
+	switch {
+	case a.Connection != nil:
+		if !written(a) {
+			return nil
+		}
+	case !a.TLS || !dialled(a) || throughProxy(a): // what was sent is another's
+		return nil
+	default:
+		what = "TLS handshake"
+	}
+	if link == nil || link.TCP == nil || a.FirstByte > 0 || link.TCP.Unacknowledged > 0 || link.TCP.Acknowledged == 0 {
 		return nil
 	}
-	tcp := a.Connection.Link.TCP
-	if tcp == nil || tcp.Unacknowledged > 0 || tcp.Acknowledged == 0 {
-		return nil
-	}
-	return []string{"the other end acknowledged every byte of the request: the network took it there"}
+	return []string{"the other end acknowledged every byte of the " + what + ": the network took it there"}
 }
 
 // onTheWay is what is known of the way where a connection was had: that the other end
