@@ -194,7 +194,7 @@ func TestWordsOfARecord(t *testing.T) {
 		{fault: "h3_too_many_interim", says: []string{"more interim answers (1xx) than Caddy takes", "Let the application send its answer"}, not: []string{"has no name yet"}},
 		{fault: "https_to_ssh", says: []string{"does not speak TLS: an SSH server answers there", "Correct the host or the port"}, not: []string{"Use http://"}},
 		{fault: "speaks_postgres", says: []string{"a server of PostgreSQL's protocol answers there"}},
-		{fault: "misdirected_tls", says: []string{"and none was sent."}, not: []string{"or none was"}},
+		{fault: "misdirected_tls", says: []string{"began without a server name."}, not: []string{"or none was"}},
 		{fault: "forward_proxy_answers_plain", says: []string{"who answered 503 may be another than the upstream"}, not: []string{"no answer came back"}},
 		{fault: "after_too_long_an_answer", says: []string{"what came back is no answer to it"}, not: []string{"no answer came back"}},
 		{fault: "tls_version_chosen_too_old", says: []string{"302, which is TLS 1.1"}},

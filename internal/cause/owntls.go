@@ -76,7 +76,7 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 		}
 		return found(RequestNotSendable, "Caddy's own side: "+withoutSecrets(text)).at(failure.PhaseTLS).advise(adviceOwnTLS)
 	case ours && alert == alertNoRenegotiation:
-		f := found(TLSRenegotiationRefused, certificateLine(a)...)
+		f := renegotiationRefused(a)
 		if phase := reached(a); phase == failure.PhaseBody {
 			f.phase = phase
 		}
@@ -88,7 +88,7 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 		f.summary = "The certificate that {upstream} sent can't be read."
 		return f.
 			advise("Let {upstream} send its certificate whole and unchanged, or have it made again: what it sends can't be read as one (openssl x509 -noout -text -in cert.pem, where it runs, tells whether its file can).").
-			leavesOpen("whether the file at the upstream is damaged, or a box in between changes it, can't be told from here: its file tells")
+			leavesOpen("whether the file at the upstream is damaged, was made against rules that Caddy's TLS holds to, or a box in between or another server sends it so can't be told from here: its file tells")
 	case slices.ContainsFunc(textsOfCertificate, begins):
 		return found(CertificateInvalid, withoutSecrets(text))
 	case begins(textDowngrade):
@@ -97,7 +97,7 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 		return f
 	case ours:
 		text = strings.TrimPrefix(tls.AlertError(alert).Error(), textOwnTLS)
-		return found(TLSMalformed, "Caddy ended TLS with the alert "+text).at(tlsPhase(a))
+		return brokenLater(a, found(TLSMalformed, "Caddy ended TLS with the alert "+text).at(tlsPhase(a)))
 	case begins(textOwnTLS):
 		f := found(TLSMalformed, "Caddy ended TLS: "+withoutSecrets(strings.TrimPrefix(text, textOwnTLS))).at(tlsPhase(a))
 		if begins(textSignature) {
@@ -105,9 +105,32 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 			return f.advise("Give the server at {upstream} the private key that belongs to its certificate: most likely it has another's (openssl x509 -noout -pubkey -in cert.pem and openssl pkey -pubout -in key.pem print the same where they belong together).").
 				leavesOpen("whether the key is another certificate's, or the server's TLS library or a box in between breaks the signature, can't be told from here: comparing key and certificate there tells")
 		}
-		return f
+		return brokenLater(a, f)
 	}
 	return nothing
+}
+
+// brokenLater says what is left open where TLS had come about before it broke: then it
+// is TLS that the port speaks.
+func brokenLater(a *listen.Attempt, f finding) finding {
+	if a.Connection == nil {
+		return f
+	}
+	return f.leavesOpen("whether the upstream's TLS, or a box in between that changes bytes, breaks it can't be told from here: its TLS log tells")
+}
+
+// renegotiationRefused says what Caddy allows, and has to present.
+func renegotiationRefused(a *listen.Attempt) finding {
+	f := found(TLSRenegotiationRefused, certificateLine(a)...)
+	switch s := tlsSettings(a); {
+	case s == nil:
+	case s.Renegotiation == "" || s.Renegotiation == "never":
+		f.evidence = append(f.evidence, "tls_renegotiation is "+orText(s.Renegotiation, "not set")+": Caddy allows none")
+	case s.Renegotiation == "once":
+		f.evidence = append(f.evidence, "tls_renegotiation is once: another one is refused")
+		return f.advise("Set tls_renegotiation freely in the transport, if the upstream needs more than one, or let it ask for the certificate in the first handshake.")
+	}
+	return f
 }
 
 // renegotiates says that a handshake's record came where an answer was awaited: before
@@ -161,7 +184,8 @@ var TLSRenegotiationRefused = &Row{
 	Advice:       "Set tls_renegotiation once in the transport, and tls_client_auth to the certificate that the upstream wants.",
 	Meaning:      "The upstream had read the request, and began a second TLS handshake on the connection before it would answer. Caddy does not renegotiate unless it is told to, and ended the connection.",
 	RecognisedBy: "Caddy's own side ended TLS with the alert no_renegotiation, which answers nothing else.",
-	Witnesses:    []Witness{WitnessError},
+	Witnesses:    []Witness{WitnessError, WitnessAsked},
+	Undecided:    "whether it wants a client certificate for this request, or only new keys, and whether the application or a server in front of it asks can't be told from here: its TLS config tells",
 	UsualReasons: []string{
 		"Apache (SSLVerifyClient for a path) or IIS, which want a client certificate for some paths alone, over TLS 1.2",
 		"a server that renegotiates to refresh its keys",
@@ -187,7 +211,7 @@ var TLSMalformed = &Row{
 	Meaning:      "Caddy's side of TLS ended the connection because of what came: a message that is not allowed, a signature that is wrong, or a record that was changed on the way.",
 	RecognisedBy: "crypto/tls's own refusal, or the alert that Caddy sent (a local error); the evidence has its words. The upstream sent no alert.",
 	Witnesses:    []Witness{WitnessError},
-	Undecided:    "whether the upstream's TLS or a box in between breaks it can't be told from here",
+	Undecided:    "whether the upstream's TLS, a server or a box in between breaks it, or another program answers on this port, can't be told from here: its TLS log, and openssl s_client where it runs, tell",
 	UsualReasons: []string{
 		"a certificate and a key that do not belong together",
 		"a broken or very old implementation of TLS",

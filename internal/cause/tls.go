@@ -1,8 +1,10 @@
 package cause
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +23,7 @@ import (
 const (
 	alertHandshakeFailure      = 40
 	alertBadCertificate        = 42
+	alertCertificateExpired    = 45
 	alertCertificateUnknown    = 46
 	alertUnknownCA             = 48
 	alertProtocolVersion       = 70
@@ -51,20 +54,7 @@ func tlsCause(t *try) finding {
 		return nothing
 	}
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		f := found(TLSNotSpoken, "the first bytes that came back: "+quote(plain.RecordHeader[:]))
-		if proxied := sentPROXY(t); len(proxied) > 0 {
-			// A TLS port takes the header for the beginning of plain HTTP.
-			f.evidence = append(f.evidence, proxied...)
-			return f.advise(adviceNoPROXY)
-		}
-		if string(plain.RecordHeader[:]) == "HTTP/" {
-			f.summary = "{upstream} does not speak TLS on this port: it answered in plain HTTP."
-		}
-		if other := otherProtocol(string(plain.RecordHeader[:]), ""); other.summary != "" {
-			f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
-			f = f.leavesOpen(NotHTTP.Undecided)
-		}
-		return f
+		return notTLS(t, string(plain.RecordHeader[:]))
 	}
 	if f := certificateCause(t, err); f.is() {
 		return f
@@ -73,20 +63,25 @@ func tlsCause(t *try) finding {
 	case errno == syscall.ETIMEDOUT, errno == syscall.EHOSTUNREACH:
 		return found(ConnectionLost).at(failure.PhaseTLS)
 	case errno == syscall.ECONNRESET, errno == syscall.EPIPE, errno == syscall.ECONNABORTED:
-		return closedInHandshake(t, "the connection was reset during the handshake")
+		f := closedInHandshake(t, "the connection was reset during the handshake")
+		f.summary = orText(f.summary, "The connection to {upstream} was reset during the TLS handshake.")
+		return f
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return closedInHandshake(t, "the connection was closed during the handshake")
 	case isTimeout(err), err != nil && err.Error() == textHandshakeTimeout:
-		if f := notArrived(t); f.is() {
-			return f.within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
+		f := notArrived(t)
+		if !f.is() {
+			f = unfinished(t)
 		}
-		return found(TLSTimeout, handshakeLines(t)...).within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
+		return f.within(t.ran(failure.TLSTimeout, handshakeStart(t), t.end))
 	case strings.HasPrefix(innermost(err), textServerSelectedTLS):
 		words := errorWords(err)
 		if version, parsed := strconv.ParseUint(strings.TrimSpace(strings.TrimPrefix(innermost(err), textServerSelectedTLS)), 16, 16); parsed == nil {
 			words += ", which is " + tls.VersionName(uint16(version))
 		}
-		return found(TLSVersionUnsupported, words)
+		f := found(TLSVersionUnsupported, append([]string{words}, offeredTLS(t.Attempt)...)...)
+		f.proxyError = "tls_protocol_error" // no alert came
+		return f
 	case strings.HasPrefix(innermost(err), textNoServerName):
 		// With proxy_protocol Caddy makes the handshake by itself, without the name
 		// that net/http would take from the address.
@@ -113,16 +108,16 @@ func closedInHandshake(t *try, how string) finding {
 	f := found(TLSClosed, slices.Concat([]string{how}, handshakeLines(t), proxied)...)
 	switch {
 	case len(proxied) > 0:
-		return f.advise(adviceExpectPROXY)
+		return f.advise(adviceExpectPROXY).leavesOpen("a port that expects no PROXY header, a server that refuses this client, this name or what Caddy offers, and one that is being restarted look the same from here: what listens there, and its log, tell")
 	case throughProxy(t.Attempt):
 		return closedInTunnel(t, f)
 	case t.Before != nil && t.Before.Answers > 0:
 		f.evidence = append(f.evidence, beforeWords(t)...)
-		return f.advise(adviceSpokeTLS).leavesOpen("a restart, a limit on connections, and a handshake that it refused look the same from here: its log tells")
+		return f.advise(adviceSpokeTLS).leavesOpen("a restart, a limit on connections, a handshake that it refused, and a box in between that ends it look the same from here: its log tells")
 	case t.Dialing != nil && t.Dialing.Carried != nil && t.Dialing.Carried.Received > 0:
-		return f
+		return f.leavesOpen("a server that refuses the handshake without an alert, one that crashes or is being restarted, and a box in between that ends it look the same from here: its log tells")
 	}
-	return f.advise(shakeHands(t)).leavesOpen("a port without TLS, one that expects a PROXY header, a server that refuses this client or this name, has no certificate or is being restarted, and one that hands on to nobody look the same from here: what listens there, and its log, tell")
+	return f.advise(shakeHands(t)).leavesOpen("a port without TLS, one that expects a PROXY header, a server that refuses this client or name, has no certificate, is full or restarted, one that hands on to nobody, and a box in between look the same from here: what listens there, and its log, tell")
 }
 
 // closedInTunnel is for a handshake through a forward proxy, over whose connection nobody
@@ -133,8 +128,44 @@ func closedInTunnel(t *try, f finding) finding {
 	if t.ForwardProxy != "" { // Go begins TLS in a tunnel only once that was granted
 		f.evidence = append(f.evidence, "the forward proxy had granted CONNECT "+t.Address+": the TLS that was begun then was to be the upstream's, not the proxy's")
 	}
+	if c := t.Dialing.Carried; c != nil && bytes.HasPrefix(c.Head, []byte("HTTP/1.")) && bytes.HasSuffix(c.Head, []byte("\r\n\r\n")) && c.Received == int64(len(c.Head)) {
+		f.evidence = append(f.evidence, "no byte came back through the tunnel")
+	}
 	return f.advise("Look at the log of the forward proxy at {address} at this time: whether it reached {upstream}, and who ended the tunnel. If {upstream} did, look at its TLS log, for the name that it was asked for first (tls_server_name).").
-		leavesOpen("whether the forward proxy or the upstream ended the tunnel can't be told from here: the forward proxy's log tells")
+		leavesOpen("whether the forward proxy ended the tunnel, or the upstream (a port without TLS, a name that it refuses), can't be told from here: the forward proxy's log tells")
+}
+
+// notTLS is for what came back and is no record of TLS.
+func notTLS(t *try, head string) finding {
+	f := found(TLSNotSpoken, "the first bytes that came back: "+quote([]byte(head)))
+	if c := t.Dialing.Carried; c != nil && !throughProxy(t.Attempt) && len(c.Head) > len(head) && strings.HasPrefix(string(c.Head), head) {
+		line, _, _ := strings.Cut(string(c.Head), "\r\n")
+		f.evidence = append(f.evidence, "the first line that came back: "+quote([]byte(line)))
+	}
+	if other := otherProtocol(head, ""); other.summary != "" {
+		f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
+		return f.leavesOpen(NotHTTP.Undecided)
+	}
+	if len(sentPROXY(t)) > 0 {
+		f.summary = "{upstream} answered a PROXY header and a TLS handshake with what is no TLS."
+		f.evidence = append(f.evidence, "a PROXY protocol header ("+t.Limits.ProxyProtocol+") was sent before the handshake: a TLS port that does not expect one takes it for the beginning of plain HTTP")
+		return f.advise(adviceNoPROXY).leavesOpen("a port of TLS that expects no PROXY header, and one that speaks no TLS at all, look the same from here: what this port is for tells")
+	}
+	if head == "HTTP/" {
+		f.summary = "{upstream} does not speak TLS on this port: it answered in plain HTTP."
+	}
+	return f
+}
+
+// unfinished is for a handshake that took too long, and of which nothing was lost.
+func unfinished(t *try) finding {
+	f := found(TLSTimeout, handshakeLines(t)...)
+	if t.Before == nil || t.Before.Answers == 0 || throughProxy(t.Attempt) {
+		return f
+	}
+	f.evidence = append(f.evidence, beforeWords(t)...)
+	return f.advise("Look whether {upstream} hangs, is overloaded or at a limit on connections: it has answered before. One that is only slow needs a longer tls_timeout.").
+		leavesOpen("a server that hangs, is overloaded or slower than the limit, and a box in between that holds the handshake look the same from here: its log tells")
 }
 
 // adviceSpokeTLS is for an upstream that has answered before: its port is the right one.
@@ -191,6 +222,49 @@ func alertName(alert uint8) string {
 	return strings.TrimPrefix(tls.AlertError(alert).Error(), "tls: ")
 }
 
+// The kinds of a handshake's messages (RFC 8446 section 4, RFC 5246 section 7.4).
+const (
+	messageServerHello        = 2
+	messageCertificateRequest = 13
+	messageServerHelloDone    = 14
+)
+
+// clearMessages are the kinds of the messages of a handshake that the server sent, as long
+// as they were not encrypted and were heard.
+func clearMessages(a *listen.Attempt) []byte {
+	if a.Dialing == nil || a.Dialing.Carried == nil || throughProxy(a) {
+		return nil
+	}
+	const handshake, recordHeader, messageHeader = 22, 5, 4
+	var messages, kinds []byte
+	for rest := a.Dialing.Carried.Head; len(rest) > recordHeader && rest[0] == handshake; {
+		end := min(len(rest), recordHeader+int(binary.BigEndian.Uint16(rest[3:])))
+		messages, rest = append(messages, rest[recordHeader:end]...), rest[end:]
+	}
+	for len(messages) >= messageHeader {
+		kinds = append(kinds, messages[0])
+		length := int(messages[1])<<16 | int(binary.BigEndian.Uint16(messages[2:]))
+		messages = messages[min(len(messages), messageHeader+length):]
+	}
+	return kinds
+}
+
+// alertCameFirst says that the server said nothing in the handshake before its alert.
+func alertCameFirst(a *listen.Attempt) bool {
+	return a.Connection == nil && a.Dialing != nil && a.Dialing.Carried != nil && !throughProxy(a) && isTLSAlert(string(a.Dialing.Carried.Head))
+}
+
+// offeredTLS says which versions of TLS Caddy offers: its transport has no setting for them.
+func offeredTLS(a *listen.Attempt) []string {
+	switch {
+	case tlsSettings(a) == nil:
+		return nil
+	case a.Protocol == protocolHTTP3:
+		return []string{"Caddy offered TLS 1.3: HTTP/3 has no other"}
+	}
+	return []string{"Caddy offered TLS 1.2 and 1.3, which no setting of the transport changes"}
+}
+
 // alertCause is that of an alert which the upstream sent.
 func alertCause(a *listen.Attempt, alert uint8) finding {
 	f := alertSays(a, alert)
@@ -205,7 +279,7 @@ func alertCause(a *listen.Attempt, alert uint8) finding {
 func alertSays(a *listen.Attempt, alert uint8) finding {
 	evidence := fmt.Sprintf("alert %d: %s", alert, alertName(alert))
 	if ofOurCertificate(alert) {
-		return wantsCertificate(a, found(ClientCertificateRejected, evidence))
+		return refusesCertificate(a, found(ClientCertificateRejected, evidence), alert)
 	}
 	for i := range wants {
 		if w := &wants[i]; w.alert != 0 && w.alert == alert {
@@ -233,9 +307,11 @@ func certificateCause(t *try, err error) finding {
 		evidence = append(evidence, validity(chain[0]))
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
-		f := found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host)...)
+		f := found(CertificateNameMismatch, append(evidence, "asked for: "+name.Host+hostSource(t.Attempt, name.Host))...)
 		if noNameSent(t.Attempt) {
 			f.evidence = append(append(f.evidence, nameLine(t.Attempt)...), hostLine(t.Attempt)...)
+		} else if s := tlsSettings(t.Attempt); s != nil && s.ServerName != "" {
+			f = f.advise("Check by the certificate's names that {address} is the server that is meant; if it is, change tls_server_name in the transport to one of them.")
 		}
 		if c := name.Certificate; c != nil && len(c.DNSNames)+len(c.IPAddresses) == 0 && strings.EqualFold(c.Subject.CommonName, name.Host) {
 			f.summary = "The certificate of {upstream} has the name that was asked for in its common name alone, where Caddy does not look for it."
@@ -250,7 +326,11 @@ func certificateCause(t *try, err error) finding {
 		return untrustedCause(t.Attempt, chain, append(evidence, trusted(t.Attempt)...))
 	}
 	if !outdated {
-		return found(CertificateInvalid, append(evidence, errorWords(err))...)
+		f := found(CertificateInvalid, append(evidence, errorWords(err))...)
+		if invalid.Reason == x509.IncompatibleUsage && len(chain) > 0 {
+			f.evidence = append(append(f.evidence, usageLine(chain[0])...), namedIn(t.Attempt, chain[0])...)
+		}
+		return f
 	}
 	// Which of the chain it is, and that the one reason has two causes.
 	cert, now := invalid.Cert, t.clock.Add(t.end)
@@ -263,7 +343,44 @@ func certificateCause(t *try, err error) finding {
 		}
 		return f
 	}
-	return found(CertificateExpired, append(evidence, "it ended "+spanWords(now.Sub(cert.NotAfter))+" before the time here")...)
+	f := found(CertificateExpired, append(evidence, "it ended "+spanWords(now.Sub(cert.NotAfter))+" before the time here")...)
+	kept, known := clockIsKept()
+	if len(chain) > 0 && !cert.Equal(chain[0]) {
+		f.summary = "The certificate of {upstream} is from an authority whose own certificate has expired."
+		f = f.advise("Let {upstream} send a chain in which no certificate has expired; if this one is in tls_trust_pool, or the system's, replace it there.").
+			leavesOpen("whether the upstream sends an old chain, or its authority was not renewed, can't be told from here: the chain at the upstream tells")
+		if !kept || !known {
+			f = f.leavesOpen("whether the upstream sends an old chain, its authority was not renewed, or the clock here is ahead can't be told from here: the chain at the upstream, and a true clock, tell")
+		}
+		return f
+	}
+	if kept && known {
+		return f
+	}
+	return f.advise("Renew the upstream's certificate and reload the upstream, if the clock here is right: compare it with a true one first (date -u).").
+		leavesOpen("whether it was not renewed, was renewed and not loaded, or the clock here is ahead can't be told from here: the certificate's file at the upstream, and a true clock, tell")
+}
+
+// hostSource is nameSource for the name that a certificate was checked by, which may be a
+// forward proxy's.
+func hostSource(a *listen.Attempt, host string) string {
+	if s := tlsSettings(a); s != nil && s.ServerName == "" && bareHost(a.Address) != host {
+		return ""
+	}
+	return nameSource(a)
+}
+
+// usageLine says what a certificate may be used for that is not for servers.
+func usageLine(cert *x509.Certificate) []string {
+	if len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny) {
+		return nil // that of its authority is what does not fit
+	}
+	words := "the certificate itself says what it is for, and servers are not among it"
+	if slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		words = "the certificate itself is for clients (client authentication), not for servers"
+	}
+	return []string{words}
 }
 
 // spanWords writes a span as people compare clocks: whole days, hours, minutes.
@@ -318,18 +435,21 @@ func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []str
 	switch top := chain[len(chain)-1]; {
 	case selfSigned(chain[0]):
 		evidence = append(evidence, "it is self-signed")
+		f.summary = "The certificate of {upstream} is self-signed, and none that Caddy trusts."
 		f = f.advise("Look whether this certificate is that of the server that is meant: if it is, " + trust + "; if it is not, another one answers at {address}.").
-			leavesOpen("whether this is the certificate of the server that is meant can't be told from here: the certificate's file there tells (openssl x509 -noout -fingerprint)")
+			leavesOpen("whether this is the certificate of the server that is meant, another server's, or that of a box in between can't be told from here: the certificate's file there tells (openssl x509 -noout -fingerprint)")
 	case len(chain) == 1 && len(chain[0].IssuingCertificateURL) > 0:
 		// It names where its issuer's certificate is to be had, as those from
 		// public authorities do, which always sign with an intermediate.
 		evidence = append(evidence, "the upstream sent no intermediate certificate")
 		f.side = failure.SideUpstream
+		f.summary = "The certificate of {upstream} leads to no authority that Caddy trusts: it came without its issuer's."
 		f = f.advise("Let {upstream} send its whole chain (fullchain.pem), not its own certificate alone; else name the authority with tls_trust_pool in the transport.").
-			leavesOpen("whether the intermediate alone is missing, or its authority is not among those that Caddy trusts, can't be told from here: the intermediate's issuer tells")
+			leavesOpen("whether the intermediate alone is missing, its authority is not among those that Caddy trusts, or another server or a box in between answers can't be told from here: the intermediate's issuer tells")
 	case selfSigned(top):
 		evidence = append(evidence, cut("the whole chain came, up to "+owner(top)+", which is not among them", maxEvidence))
-		f = f.advise("Look whether the last authority in the evidence is yours: if it is, " + trust + "; if it is not, another server than is meant answers at {address}, or somebody in between.")
+		f = f.advise("Look whether the last authority in the evidence is yours: if it is, " + trust + "; if it is not, another server than is meant answers at {address}, or somebody in between.").
+			leavesOpen("whether this authority is to be trusted, or another server or a box in between answers, can't be told from here: the authority's name tells you")
 	default:
 		evidence = append(evidence, cut("the certificate of the issuer, "+issuerOf(top)+", did not come: it is an authority that Caddy lacks, or an intermediate that the upstream leaves out", maxEvidence))
 		f = f.advise("Look whether the issuer in the evidence is yours: if it is an authority, " + trust + "; if it is an intermediate, let {upstream} send its whole chain; if it is not yours, another server than is meant answers at {address}, or somebody in between.")
@@ -351,7 +471,10 @@ func issuerOf(cert *x509.Certificate) string {
 func namedIn(a *listen.Attempt, cert *x509.Certificate) []string {
 	name, _ := askedFor(a)
 	if name == "" {
-		name = bareHost(a.Address)
+		name = bareHost(orText(a.Address, a.Upstream))
+		if s := tlsSettings(a); s != nil && s.ServerName != "" { // an address
+			name = s.ServerName
+		}
 	}
 	if name == "" || cert.VerifyHostname(name) != nil {
 		return nil
@@ -446,7 +569,7 @@ var TLSNotSpoken = &Row{
 	Meaning:      "Caddy began a TLS handshake, and what came back is no TLS: the port speaks something else.",
 	RecognisedBy: "The first bytes of the answer are no TLS record; the evidence quotes them, so that it shows what speaks there.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    undecidedPort,
+	Undecided:    "whether the scheme, the port or the host is the wrong one, TLS is turned off there, or a box in between answered, can't be told from here: what this port is for, and its log, tell",
 	UsualReasons: []string{
 		"https:// for a port that speaks plain HTTP",
 		"port 443 in the address of an upstream without TLS",
@@ -504,7 +627,7 @@ var TLSTimeout = &Row{
 	Meaning:      "The connection came about, but the TLS handshake did not finish in time.",
 	RecognisedBy: "The transport's timer for the handshake ran out after the connect had worked. The evidence has both times and the limit, the name that was asked for, and whether any byte came.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel, WitnessReceived},
-	Undecided:    "a port that speaks something else and waits, a TLS server that hangs or is slower than the limit, and one that hands on to nobody look the same from here: asking it by hand (openssl s_client), and its log, tell",
+	Undecided:    "a port that speaks something else or waits for a PROXY header, a TLS server that hangs or is slower than the limit, one that hands on to nobody, and a box in between look the same from here: openssl s_client by hand, and its log, tell",
 	UsualReasons: []string{
 		"the port speaks another protocol, and waits for the client to say something it knows",
 		"the upstream is overloaded, or a balancer accepts and has no backend",
@@ -527,12 +650,12 @@ var TLSTimeout = &Row{
 var CertificateUntrusted = &Row{
 	Name: "certificate_untrusted", Category: failure.CategoryUnreachable, ProxyError: "tls_certificate_error",
 	Phase: failure.PhaseTLS, Side: failure.SideProxy,
-	Summary:      "The certificate of {upstream} is from an authority that Caddy does not trust.",
+	Summary:      "The certificate of {upstream} leads to no authority that Caddy trusts.",
 	Advice:       "Look whether the certificate in the evidence is that of the server that is meant; if it is, name its authority with tls_trust_pool in the transport, or let the upstream send its whole chain.",
 	Meaning:      "The upstream's certificate is signed by an authority that Caddy does not trust, or the chain to one is incomplete. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error says unknown authority. The evidence has the certificate's subject, issuer and names, by which authorities it was checked (the system's, or those of tls_trust_pool), whether it is for the name that was asked for, whether it is self-signed, comes without its intermediate (side upstream) or without its issuer, or this machine has no trusted authorities at all.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
-	Undecided:    "whether this authority is to be trusted, the chain is incomplete, or another server answers can't be told from here: the issuer's name tells you",
+	Undecided:    "whether this authority is to be trusted, the chain is incomplete, or another server or a box in between answers can't be told from here: the issuer's name tells you",
 	UsualReasons: []string{
 		"an internal authority, or a self-signed certificate",
 		"the upstream sends its own certificate without the intermediate",
@@ -613,7 +736,7 @@ var CertificateNameMismatch = &Row{
 	Meaning:      "The upstream's certificate is for other names than the one Caddy asked for. Caddy ended the handshake.",
 	RecognisedBy: "The verification's typed error is about the name. The evidence has the name asked for and the names in the certificate, and says where no name was sent, because the upstream is written as an address.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessAsked},
-	Undecided:    "whether another server than is meant answers, the right one under another name, or the right one with a wrong certificate can't be told from here: whose the names in the certificate are, you know",
+	Undecided:    "whether another server or a box in between answers, or the right server under another name, or with a wrong or its default certificate, can't be told from here: whose the names in the certificate are, you know",
 	UsualReasons: []string{
 		"reverse_proxy names an address or a container, and the certificate is for the public name",
 		"a certificate with a common name and no names of the modern kind (SAN)",
@@ -640,7 +763,7 @@ var CertificateInvalid = &Row{
 	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or its authority: what it may be used for, or a constraint of its chain.",
 	RecognisedBy: "The verification's typed error has another reason; the evidence quotes it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
-	Undecided:    "whether it is the wrong certificate for this server, or was made wrongly, can't be told from here: who made it tells",
+	Undecided:    "whether it is the wrong certificate for this server, was made wrongly, or is that of another server or a box in between can't be told from here: who made it tells",
 	UsualReasons: []string{
 		"a certificate for clients that is used by a server (extended key usage)",
 		"a certificate that signs others without being an authority, or more than its authority allows",
@@ -664,7 +787,7 @@ var ClientCertificateRejected = &Row{
 	Meaning:      "The upstream wants a certificate of its client, and Caddy presented none, or one that the upstream does not accept.",
 	RecognisedBy: "The upstream sent an alert that only speaks of the client's certificate: 116 (required), 48 (unknown authority), or 42 to 46. The evidence says whether there was one to present. In TLS 1.3 it comes after the handshake. Or its own 400 has the sentence by which nginx says so (phase headers, outcome upstream_answered); the evidence quotes it.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    "why it does not accept the certificate (its authority, its time, what it may be used for) can't be told from here beyond the alert: its log tells",
+	Undecided:    "why it does not accept the certificate (its authority, its time, what it may be used for), or whether another server than is meant answers, can't be told from here: its log tells",
 	UsualReasons: []string{
 		"tls_client_auth is not set",
 		"the certificate is from another authority, has expired, or is not meant for clients",
@@ -691,7 +814,7 @@ var TLSServerNameRejected = &Row{
 	Meaning:      "The upstream refused the handshake because it does not serve the name that Caddy asked for; or it refused the request, because its Host is not the name of the handshake. An upstream that is written as an address is asked for no name at all.",
 	RecognisedBy: "The upstream sent alert 112, unrecognized name; or it answered 421, misdirected request, over TLS (Apache, nginx, Caddy), or 400 with the words Invalid SNI (Jetty), in phase headers and with the outcome upstream_answered. The evidence has the name that was sent, or that none was, and the Host.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked},
-	Undecided:    "whether the name that was asked for is the wrong one, or the upstream lacks it, can't be told from here",
+	Undecided:    "whether the name that was asked for is the wrong one, the upstream lacks it, or another server or a box in between answers can't be told from here: the names that the upstream serves tell",
 	UsualReasons: []string{
 		"reverse_proxy names a container or an internal host, and the upstream serves its public name only",
 		"the upstream has no site for this name yet",
@@ -713,10 +836,11 @@ var TLSVersionUnsupported = &Row{
 	Name: "tls_version_unsupported", Category: failure.CategoryUnreachable, ProxyError: "tls_alert_received",
 	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
 	Summary:      "Caddy and {upstream} have no version of TLS in common.",
-	Advice:       "Turn on TLS 1.2 or newer at the upstream.",
+	Advice:       "Turn on TLS 1.2 or newer at the upstream, or at the box in front of it that ends TLS.",
 	Meaning:      "Caddy speaks TLS 1.2 and 1.3 to upstreams, and this one speaks neither.",
-	RecognisedBy: "The upstream sent alert 70, protocol version, or chose a version that Caddy does not speak.",
-	Witnesses:    []Witness{WitnessReceived, WitnessError},
+	RecognisedBy: "The upstream sent alert 70, protocol version, or chose a version that Caddy does not speak. The evidence has those that Caddy offered.",
+	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessAsked},
+	Undecided:    "whether the server knows no version that Caddy offers, has these turned off, or another server or a box in between answers with older ones can't be told from here: its TLS config and log tell",
 	UsualReasons: []string{
 		"an old device or library with TLS 1.0 or 1.1 only",
 		"a server that is set to TLS 1.3 only, behind a box that allows less",
@@ -740,7 +864,7 @@ var TLSAlert = &Row{
 	Meaning:      "The upstream ended the handshake with an alert that has no cause of its own here. Its number says as much as the upstream told.",
 	RecognisedBy: "Any other alert of the upstream's; number and name are in the evidence, the number also in tls_alert of the attempt.",
 	Witnesses:    []Witness{WitnessReceived},
-	Undecided:    "why it sends this alert can't be told from here (the name that was asked for, a client certificate that it wants, versions or ciphers that are not shared, a fault of its own): its TLS log tells",
+	Undecided:    "why it sends this alert can't be told from here (the name that was asked for, a client certificate that it wants, versions or ciphers that are not shared, a fault of its own, a box in between that sends it): its TLS log tells",
 	UsualReasons: []string{
 		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",
@@ -752,7 +876,7 @@ var TLSAlert = &Row{
 		Application: "Look at its TLS log: the alert is its own, and it alone knows the reason.",
 	},
 	Rivals: []Rival{
-		{"client_certificate_rejected", "nothing for alert 40: before TLS 1.3 it is also sent where a client certificate is missing; any other number rules it out"},
+		{"client_certificate_rejected", "nothing for alert 40: before TLS 1.3 it is also sent where a client certificate is missing; the evidence says whether the server had asked for one, where that was heard; any other number rules it out"},
 		{"tls_server_name_rejected", "nothing for alerts 40 and 80: the evidence says which name was sent; some servers send it for a name that they do not serve; any other number rules it out"},
 		{"tls_malformed", "the alert came from the upstream"},
 		{"tls_version_unsupported", "nothing for alert 40: some servers send it where versions differ; any other number rules it out"},

@@ -184,7 +184,7 @@ func sentPROXY(t *try) []string {
 // died before the first byte. HTTP/2 and 3 have other reasons to.
 func silentCause(t *try) finding {
 	if renegotiates(t.Attempt) {
-		return found(TLSRenegotiationRefused, certificateLine(t.Attempt)...)
+		return renegotiationRefused(t.Attempt)
 	}
 	switch {
 	case t.protocol == protocolHTTP3, t.protocol == protocolH2, t.protocol == protocolH2C, t.protocol == "" && t.TLS:

@@ -78,7 +78,7 @@ var wants = []want{
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
-	{alert: alertProtocolVersion, over: overTLS, row: TLSVersionUnsupported},                                                                                            // RFC 8446 section 6.2
+	{alert: alertProtocolVersion, over: overTLS, row: TLSVersionUnsupported, tell: tooOld},                                                                              // RFC 8446 section 6.2
 	{status: 400, says: "No required SSL certificate was sent", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},               // nginx
 	{status: 400, says: "The SSL certificate error", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificate, unprocessed: true},                          // nginx
 	{status: 403, says: "Cannot perform Post-Handshake Authentication.", over: overTLS, row: ClientCertificateRejected, tell: wantsCertificateLater, unprocessed: true}, // Apache for a path, TLS 1.3
@@ -414,14 +414,28 @@ func wrongName(a *listen.Attempt, f finding) finding {
 	f.summary = nameSummary(a)
 	f.evidence = append(f.evidence, nameLine(a)...)
 	f.evidence = append(f.evidence, hostLine(a)...)
-	if noNameSent(a) {
-		f.undecided = undecidedNames
+	if a.Status == http.StatusMisdirectedRequest {
+		switch name, why := askedFor(a); {
+		case why != "":
+			f.summary = "{upstream} answered 421: it does not serve this Host over a connection that began without a server name."
+		case name != "":
+			f.summary = "{upstream} answered 421: it does not serve this Host over a connection that began with this server name."
+		}
+		f.undecided = "whether the server name, the Host, or the upstream's names are wrong, another server answers, or an application answers 421 by itself can't be told from here: the names that it serves, and its log, tell"
+	} else if noNameSent(a) {
+		f.undecided = "which names it serves, or whether another server than is meant answers, can't be told from here: its config tells"
 	}
 	return f.advise(adviceForServerName(a))
 }
 
+// tooOld says what was offered to a server that takes none of it.
+func tooOld(a *listen.Attempt, f finding) finding {
+	f.evidence = append(f.evidence, offeredTLS(a)...)
+	return f
+}
+
 // undecidedNames is for a server that was asked for no name at all.
-const undecidedNames = "which names it serves, or whether it has a certificate for any, can't be told from here: its config tells"
+const undecidedNames = "which names it serves, whether it has a certificate for any, or whether another server than is meant or a box in between answers can't be told from here: its config tells"
 
 // wantsServerName is for a server that refuses the handshake for its name. Which of the
 // two is wrong, the name or the server, nothing tells.
@@ -467,21 +481,55 @@ func nameSummary(a *listen.Attempt) string {
 // mayWantServerName is for an alert that says nothing else where a name was sent.
 func mayWantServerName(a *listen.Attempt, f finding) finding {
 	f = asksForName(a, f)
+	if alertCameFirst(a) {
+		f.evidence = append(f.evidence, askedForNone)
+	}
 	if noNameSent(a) {
 		f.side = failure.SideProxy
+		return f.leavesOpen("a server that has no certificate where no name is asked for (Go's, so Caddy), one with a fault of its own, and a box in between look the same from here: its TLS log tells")
 	}
-	return f
+	if slices.Contains(clearMessages(a), messageServerHello) {
+		return f
+	}
+	return f.advise("Look at the upstream's TLS log for the alert's reason, first whether it has a certificate for the name that was asked for.").
+		leavesOpen("a server that has no certificate for this name (Go's, so Caddy), one with a fault of its own, and a box in between look the same from here: its TLS log tells")
 }
+
+// askedForNone is for an alert before which nothing came.
+const askedForNone = "nothing came before it: the server had asked for no certificate yet"
 
 // mayWantMuch is for the alert that stands for whatever is not in common.
 func mayWantMuch(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, nameLine(a)...)
-	if d := a.Dialing; d != nil && d.Carried != nil && !throughProxy(a) && isTLSAlert(string(d.Carried.Head)) {
-		f.evidence = append(f.evidence, "nothing came before it: the server had asked for no certificate yet")
-		return f.leavesOpen("whether it refuses the name, the versions, the ciphers or the curves that Caddy offers, or has a fault of its own, can't be told from here: its TLS log tells")
+	if alertCameFirst(a) {
+		f.evidence = append(append(f.evidence, askedForNone), offeredTLS(a)...)
+		name := "the name"
+		if noNameSent(a) {
+			name = "a handshake without a name"
+		}
+		return f.leavesOpen("whether it refuses " + name + ", the versions, the ciphers or the curves that Caddy offers, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
 	}
 	f.evidence = append(f.evidence, certificateLine(a)...)
-	return f
+	came := clearMessages(a)
+	switch s := tlsSettings(a); {
+	case !slices.Contains(came, messageServerHello):
+		return f
+	case slices.Contains(came, messageCertificateRequest) && s != nil:
+		f.evidence = append(f.evidence, "before it the server had chosen a version and a cipher of those offered, and had asked for a client certificate")
+		refused := "the certificate that was presented"
+		if !s.ClientCertificate {
+			refused = "that none was presented"
+			f.summary = "{upstream} refused the TLS handshake with an alert: it had asked for a client certificate, and got none."
+			f = f.advise("Look at the upstream's TLS log for the alert's reason: if it wants the client certificate that it asked for, set tls_client_auth in the transport to one from an authority that it trusts.")
+		}
+		return f.leavesOpen("whether it refuses " + refused + ", or has a fault of its own, or another server or a box in between answers, can't be told from here: its TLS log tells")
+	}
+	f.evidence = append(f.evidence, "before it the server had chosen a version and a cipher of those offered")
+	if slices.Contains(came, messageServerHelloDone) {
+		f.evidence = append(f.evidence, "it had asked for no client certificate")
+		return f.leavesOpen("whether it refuses the name that was asked for, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
+	}
+	return f.leavesOpen("whether it refuses the name that was asked for, wants a client certificate, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
 }
 
 // wantsCertificate is for a server that says that it wants a client's certificate, or
@@ -491,10 +539,32 @@ func wantsCertificate(a *listen.Attempt, f finding) finding {
 	if f.phase == failure.PhaseHeaders {
 		f.proxyError = "proxy_configuration_error" // no alert came
 	}
-	if s := tlsSettings(a); s != nil && s.ClientCertificate {
-		return f.advise(adviceOtherCertificate)
-	} else if s != nil {
-		return f.leavesOpen("whether a certificate is meant to be wanted there, or another server than is meant answers, can't be told from here: its config tells")
+	s := tlsSettings(a)
+	switch {
+	case s == nil:
+		return f
+	case !s.ClientCertificate:
+		return f.leavesOpen("whether a certificate is meant to be wanted there, by the application or a server in front of it, or another server than is meant answers can't be told from here: its config tells")
+	}
+	return f.advise(adviceOtherCertificate)
+}
+
+// refusesCertificate is wantsCertificate for an alert, which may say what is wrong with the
+// one that was presented.
+func refusesCertificate(a *listen.Attempt, f finding, alert uint8) finding {
+	f = wantsCertificate(a, f)
+	if s := tlsSettings(a); s == nil || !s.ClientCertificate {
+		return f
+	}
+	switch alert {
+	case alertUnknownCA:
+		f.summary = "{upstream} does not know the authority of the client certificate that Caddy presented."
+		return f.leavesOpen("whether the certificate in tls_client_auth is the wrong one or lacks an intermediate, the upstream does not trust its authority, or another server than is meant answers can't be told from here: its log tells")
+	case alertCertificateExpired:
+		f.summary = "{upstream} says that the client certificate which Caddy presented has expired, or is not valid yet."
+		return f.leavesOpen("whether the dates of the certificate in tls_client_auth, or of one in its chain, have passed, or the upstream's clock is wrong, can't be told from here: openssl x509 -noout -dates, and its clock, tell")
+	case alertCertificateRequired:
+		return f.leavesOpen("whether none was presented because its authority is none of those that the upstream named, or another server than is meant answers, can't be told from here: its config tells")
 	}
 	return f
 }
