@@ -33,6 +33,7 @@ const (
 	alertNoApplicationProtocol = 120
 	textServerSelectedTLS      = "tls: server selected unsupported protocol version"
 	textHandshakeTimeout       = "net/http: TLS handshake timeout"
+	textOtherKey               = " while trying to verify candidate authority certificate "
 	textNoServerName           = "tls: either ServerName or InsecureSkipVerify must be specified"
 	maxNames                   = 8 // of a certificate, in the evidence
 	certificateTimeLayout      = time.RFC3339
@@ -322,8 +323,8 @@ func certificateCause(t *try, err error) finding {
 	if _, ok := errors.AsType[x509.SystemRootsError](err); ok {
 		return found(CertificateUntrusted, append(evidence, here()+" has no trusted authorities at all")...)
 	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return untrustedCause(t.Attempt, chain, append(evidence, trusted(t.Attempt)...))
+	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return untrustedCause(t.Attempt, chain, strings.Contains(unknown.Error(), textOtherKey), append(evidence, trusted(t.Attempt)...))
 	}
 	if !outdated {
 		f := found(CertificateInvalid, append(evidence, errorWords(err))...)
@@ -420,8 +421,9 @@ func clockWords() string {
 }
 
 // untrustedCause tells a self-signed certificate, and an intermediate that is
-// missing, from an authority that is simply unknown.
-func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []string) finding {
+// missing, from an authority that is simply unknown. namesake says that an authority of the
+// issuer's name is known, and did not sign.
+func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, namesake bool, evidence []string) finding {
 	f := found(CertificateUntrusted)
 	trust := "name it with tls_trust_pool in the transport"
 	if a.Limits != nil && a.Limits.TLS != nil && a.Limits.TLS.TrustPool {
@@ -438,6 +440,10 @@ func untrustedCause(a *listen.Attempt, chain []*x509.Certificate, evidence []str
 		f.summary = "The certificate of {upstream} is self-signed, and none that Caddy trusts."
 		f = f.advise("Look whether this certificate is that of the server that is meant: if it is, " + trust + "; if it is not, another one answers at {address}.").
 			leavesOpen("whether this is the certificate of the server that is meant, another server's, or that of a box in between can't be told from here: the certificate's file there tells (openssl x509 -noout -fingerprint)")
+	case namesake:
+		evidence = append(evidence, "an authority of the issuer's name is known, or came along, and does not fit: the error says which, and why")
+		f = f.advise("Look whether the authority that the error names was made anew, under the same name: if it was, " + trust + "; if it was not, another server than is meant answers at {address}, or somebody in between.").
+			leavesOpen("whether the authority was made anew, a wrong certificate is in the chain, or another server or a box in between answers can't be told from here: the authority's own certificate tells")
 	case len(chain) == 1 && len(chain[0].IssuingCertificateURL) > 0:
 		// It names where its issuer's certificate is to be had, as those from
 		// public authorities do, which always sign with an intermediate.

@@ -120,6 +120,11 @@ func TestWants(t *testing.T) {
 		}, options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{}), asksFor("app.example.test")},
 			want: CertificateNameMismatch, side: failure.SideProxy, says: []string{"is the server that is meant; if it is", "no server name was sent", "the Host to be sent was app.example.test"}},
 
+		{name: "an authority that was made anew", server: func(t *testing.T) string {
+			t.Helper()
+			return serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{newAuthority(t).issue(t, nil)}})
+		}, options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{TrustPool: true})},
+			want: CertificateUntrusted, side: failure.SideProxy, says: []string{"an authority of the issuer's name is known", "was made anew, under the same name"}, not: "did not come"},
 		{name: "closed in the handshake", server: func(t *testing.T) string {
 			t.Helper()
 			return serve(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1<<16)) })
