@@ -124,12 +124,12 @@ func headersCause(t *try) finding {
 	case strings.HasSuffix(text, textManyInterim):
 		return manyInterim()
 	case isAwaitingTimeout(t):
-		return unfinished(t, found(ResponseTimeout)).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
+		return headerUnfinished(t, found(ResponseTimeout)).within(t.ran(failure.ResponseHeaderTimeout, sent(t), t.end))
 	case isReadTimeout(t.err):
 		if t.absent(failure.ReadTimeout) {
 			return nothing
 		}
-		return unfinished(t, found(ReadTimeout)).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
+		return headerUnfinished(t, found(ReadTimeout)).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case strings.HasPrefix(text, textHeadersExceeded):
 		return found(ResponseHeadersTooLarge, largeWords(t)...)
 	case strings.HasPrefix(text, textManyCodings), strings.HasPrefix(text, textOtherCoding):
@@ -144,7 +144,7 @@ func headersCause(t *try) finding {
 		}
 		return firstLineCause(t, line)
 	case isReadTimeout(t.readErr()) && !isTimeout(t.err): // net/http hides the first timeout here
-		return unfinished(t, found(ReadTimeout)).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
+		return headerUnfinished(t, found(ReadTimeout)).within(t.ran(failure.ReadTimeout, t.FirstByte, t.end))
 	case t.cutInLine():
 		return cutInHeaders(t, cutWords(t, text)...).leavesOpen(undecidedCutInLine)
 	case t.lineUnheard() && mayBeCut(text):
@@ -174,7 +174,7 @@ func headersCause(t *try) finding {
 	case died(t.err):
 		// net/http hides a first timeout here, and ends with the second.
 		if limit := t.ran(failure.ReadTimeout, t.FirstByte, t.end); limit != nil && t.is(io.ErrUnexpectedEOF) {
-			return unfinished(t, found(ReadTimeout)).within(limit)
+			return headerUnfinished(t, found(ReadTimeout)).within(limit)
 		}
 		came := cameWords(t)
 		f := cutInHeaders(t, came...)
@@ -212,8 +212,8 @@ func cutInHeaders(t *try, lines ...string) finding {
 // undecidedCutInLine is that of a header that was cut off in the middle of a line.
 const undecidedCutInLine = "why it ended here can't be told (a crash, a killed worker, a limit of its own, a server in between): the logs tell"
 
-// unfinished is for a header that had no end when a limit ran out.
-func unfinished(t *try, f finding) finding {
+// headerUnfinished is for a header that had no end when a limit ran out.
+func headerUnfinished(t *try, f finding) finding {
 	f.evidence = cameWords(t)
 	return f.at(failure.PhaseHeaders).
 		leavesOpen("why its header had no end yet can't be told from here (a process that waits or hangs, a header that lacks its empty line, a server in between, a limit too short for this): asking the application directly tells")
