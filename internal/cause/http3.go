@@ -144,12 +144,34 @@ func http3CodeCause(t *try, code string, phase, framing failure.Phase) finding {
 		if t.Interim != 0 {
 			return endedAfterInterim(t, f)
 		}
-		if closedFor(name) != "" {
-			return f.leavesOpen("why it ended this can't be told from here (a failure in the application, in the server's HTTP/3, or of a server in between): its log tells")
-		}
-		return f
+		f.evidence = append(append(f.evidence, beforeWords(t)...), spoken(t)...)
+		return closedByCode(t, f, strings.TrimSuffix(name, textQUICRemote))
 	}
 	return resetCause(t, strings.TrimSuffix(name, textQUICRemote), phase)
+}
+
+// closedByCode is for a connection of QUIC that its server closed with a code. What crashes
+// or is killed sends none.
+func closedByCode(t *try, f finding, code string) finding {
+	switch m := meaningOf(code); {
+	case code == "H3_NO_ERROR":
+		f.evidence = append(f.evidence, "H3_NO_ERROR says that the server itself ended the connection, and for no error: what crashes or is killed sends nothing")
+		limit, crossed := "a limit of its own", ""
+		if elapsed(sent(t), t.end) <= bound(t) {
+			limit += " for connections or requests"
+		}
+		if t.Connection != nil && t.Connection.Reused {
+			crossed = ", an idle timeout that crossed with the request"
+		}
+		return f.advise("Look at the log of the server at {upstream} at this time for why it closed a connection on which a request waited: a stop or a restart, a limit of its own, or a rule against this request; if another server answers there for it, in that one's log, too.").
+			leavesOpen("why it ended this can't be told from here (a stop or restart, " + limit + crossed + ", a rule, a server in between, a target behind it that is gone): its log tells")
+	case m != nil && m.codes[0] == "INTERNAL_ERROR":
+		return f.advise(m.advice + " If the application has none, its server's log tells what failed in its HTTP/3.").
+			leavesOpen("why it ended this can't be told from here (a failure in the application, in the server's HTTP/3, or of a server in between): its log tells")
+	case m != nil:
+		return f.advise(m.advice).leavesOpen(orText(m.undecided, "why it ended this can't be told from here (what Caddy sent, the server's HTTP/3, a server in between): its log tells"))
+	}
+	return f
 }
 
 // closedFor says what the code means with which a connection was closed: what is killed says
