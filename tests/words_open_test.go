@@ -135,6 +135,29 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "upload_cut_by_answer", says: []string{"means to answer before the upload's end, or failed early"}, not: []string{"refuses"}},
 		{fault: "socket_below_a_file", says: []string{"or a folder belongs where the file is, can't be told from here"}},
 
+		// How a connection ended without an answer: what the time, the protocol, a code and a
+		// second try exclude, and who may have reset it.
+		{fault: "h2_closed_unanswered", says: []string{"no GOAWAY had come", "whether the header of an answer had begun can't be told", "no client certificate): what listens there", "its HTTP/2 fails upon Caddy's"}, not: []string{"time limit", "another protocol", "…"}},
+		{fault: "h2c_closed_unanswered", says: []string{"it speaks HTTP/2", "no GOAWAY had come", "curl -v --http2-prior-knowledge http://"}, not: []string{"time limit", "another protocol"}},
+		{fault: "h2c_cut_in_headers", says: []string{"whether the header of an answer had begun can't be told: over HTTP/2 it shows only once it is whole"}},
+		{fault: "h2c_keepalive_race", says: []string{"no GOAWAY had come", "a rule against this request, and a crash upon this very request look the same"}},
+		{fault: "h2_reset_unanswered", says: []string{"a server or a firewall in between", "it has never answered, and ended this after "}, not: []string{"for time, size", "another protocol", "no GOAWAY"}},
+		{fault: "reset_unanswered_tls", says: []string{"no client certificate, a firewall in between): what listens there, and its log, tell"}, not: []string{"…"}},
+		{fault: "reset_unanswered_unix", not: []string{"firewall"}},
+		{fault: "reset_after_103", says: []string{"a server or a firewall in between, code that takes 103 for the answer"}},
+		{fault: "cut_after_interim", says: []string{"a killed worker or a restart: it had the request"}, not: []string{"timeout", "a limit of its own", "had read all"}},
+		{fault: "closed_late", says: []string{"had read all that was sent", "it has never answered, and ended this after ", "a port of another protocol"}, not: []string{"size"}},
+		{fault: "closed_late_on_reused", says: []string{"was not found dead (keepalive_race): it lived on for "}, not: []string{"size"}},
+		{fault: "buffered_body_retried", says: []string{"asked again, the same address answered this request with 200"}, not: []string{"another protocol", "a refusal"}},
+		{fault: "reset_late_on_reused_get", says: []string{"it had given 1 answer before", "asked again, the same address answered this request with 200", "was not found dead (keepalive_race)"}, not: []string{"a refusal"}},
+		{fault: "keepalive_race_get", says: []string{"asked again, the same address answered this request with 200"}, not: []string{"upon this very request", "a rule against"}},
+		{fault: "closed_at_accept", says: []string{"what listens there, and its log, tell"}, not: []string{"had read all"}}, // a race decides whether it was asked before
+		{fault: "closed_unanswered", says: []string{"it had read what had come by then", "another protocol or a PROXY header first"}, not: []string{"had read all"}},
+		{fault: "fastcgi_reset_unanswered", says: []string{"ended the request without an answer", "closed or reset the connection", "a script without any output, and a port that speaks no FastCGI look the same"}, not: []string{"closed the connection without an answer"}},
+		{fault: "h3_connection_closed", says: []string{"H3_NO_ERROR says that the server itself ended the connection", "had not answered anything before this request", "agreed on in the handshake (ALPN)"}, not: []string{"a crash", "a killed worker", "time limit"}},
+		{fault: "h3_closed_on_reused", says: []string{"an idle timeout that crossed with the request"}, not: []string{"a crash", "a killed worker"}},
+		{fault: "h3_upload_connection_closed", says: []string{"a panic, an exception or a handler that was aborted", "what failed in its HTTP/3"}, not: []string{"a killed worker", "time limit"}},
+
 		// What is damaged, and by what.
 		{fault: "tls_key_of_another", says: []string{"does not prove that the private key of its certificate is its own", "openssl pkey -pubout"}, not: []string{"Update the TLS library"}},
 		{fault: "tls_certificate_unreadable", says: []string{"can't be read as one"}, not: []string{"may not be used"}},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -20,7 +21,7 @@ func endedUnanswered(t *try, f finding) finding {
 	if t.Interim != 0 {
 		return endedAfterInterim(t, f)
 	}
-	f.evidence = append(f.evidence, beforeWords(t)...)
+	f.evidence = append(append(append(f.evidence, beforeWords(t)...), livedOn(t)...), askedAgain(t)...)
 	took := elapsed(sent(t), t.end)
 	atOnce := took <= bound(t)
 	fresh := t.Connection == nil || !t.Connection.Reused
@@ -30,29 +31,107 @@ func endedUnanswered(t *try, f finding) finding {
 	case t.protocol == protocolH2C && atOnce && t.Before != nil && t.Before.Answers == 0 && t.Connection != nil && len(t.Connection.Opening) == 0:
 		f.evidence = append(f.evidence, "nothing of HTTP/2 had come over the connection")
 		return f.advise(adviceNoHTTP2).leavesOpen("a port that does not speak HTTP/2, and a crash, look the same from here: asking it by hand tells (curl --http2-prior-knowledge)")
-	case saidItsSettings(t):
-		f.evidence = append(f.evidence, speaksHTTP2)
-		return f
-	case t.protocol == protocolH2 && t.TLS:
-		f.evidence = append(f.evidence, agreedHTTP2)
-		return f
-	case t.protocol == protocolHTTP3, isHTTP2(t):
-		return f
-	case atOnce && fresh && t.Before != nil && t.Interim == 0 && (t.Before.Answers == 0 || mayRefusePROXY(t)): // who sends 103 speaks HTTP
+	}
+	f.evidence = append(append(f.evidence, spoken(t)...), endOverHTTP2(t)...)
+	switch {
+	case atOnce && fresh && t.again == 0 && t.Before != nil && (t.Before.Answers == 0 || mayRefusePROXY(t)):
 		return otherThere(t, f)
 	case atOnce && fresh && nothingSent(t.Attempt):
 		return f.advise(adviceAtAccept).leavesOpen(openAtAccept)
 	case took >= time.Second:
 		return ownLimit(t, f, took)
 	case t.protocol == protocolFastCGI:
-		return f.advise(adviceScriptEnded).leavesOpen("why it ended this can't be told from here (request_terminate_timeout, a crash, a killed worker, a server in between): php-fpm's log tells")
+		return f.advise(adviceScriptEnded).leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a restart, a script that ends without any output, a server in between): php-fpm's log tells")
+	case atOnce && t.again != 0:
+		f = f.advise(adviceEndedOnce)
 	case atOnce && t.Before != nil && t.Before.Answers > 0:
-		return f.advise(adviceWorkerEnded).leavesOpen(ClosedBeforeResponse.Undecided)
+		f = f.advise(adviceWorkerEnded)
+	case t.Before != nil && !everAnswered(t):
+		f = f.advise(neverAnswered(t, took))
 	}
-	if t.Before != nil && t.Before.Answers == 0 && !isHTTP2(t) {
-		return f.leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time, size or requests, a refusal, a server in between, a port of another protocol): its log, and what listens there, tell")
+	return f.leavesOpen(whyEnded(t, atOnce))
+}
+
+// everAnswered says that the upstream has answered something, before this or when it was asked
+// again.
+func everAnswered(t *try) bool { return t.again != 0 || t.Before != nil && t.Before.Answers > 0 }
+
+// livedOn says of a connection that had been idle that it was not found dead.
+func livedOn(t *try) []string {
+	c := t.Connection
+	if c == nil || !c.WasIdle || soon(t) {
+		return nil
 	}
-	return f
+	return []string{"the connection was not found dead (keepalive_race): it lived on for " + ms(diedAfter(t)) + ", longer than the " + ms(bound(t)) + " granted to a round trip"}
+}
+
+// askedAgain says what the same address did with the same request later.
+func askedAgain(t *try) []string {
+	if t.again == 0 {
+		return nil
+	}
+	return []string{"asked again, the same address answered this request with " + strconv.Itoa(t.again) + ": this port speaks HTTP, and no lasting rule refuses the request"}
+}
+
+// endOverHTTP2 says what is known of an end over HTTP/2 alone. Its transport names a GOAWAY
+// that came before the connection was closed, and tells of a header only once it is whole.
+func endOverHTTP2(t *try) []string {
+	if !isHTTP2(t) {
+		return nil
+	}
+	lines := []string{"whether the header of an answer had begun can't be told: over HTTP/2 it shows only once it is whole"}
+	if t.is(io.ErrUnexpectedEOF) {
+		lines = append(lines, "no GOAWAY had come: the end of the connection was not announced")
+	}
+	return lines
+}
+
+// inBetween is who else may have ended a connection: a reset may be made by what only
+// passes it on.
+func inBetween(t *try) string {
+	if wasReset(t) && !strings.HasPrefix(t.Network, "unix") {
+		return "a server or a firewall in between"
+	}
+	return "a server in between"
+}
+
+// wasReset says that the connection was reset, by the peer or in its name.
+func wasReset(t *try) bool {
+	link := linkOf(t.Attempt)
+	return errnoOf(t.err) == syscall.ECONNRESET || link != nil && link.End == listen.EndReset
+}
+
+// whyEnded is what may be behind an end without an answer, as far as nothing excludes it.
+func whyEnded(t *try, atOnce bool) string {
+	limits := "for time or requests"
+	switch {
+	case atOnce:
+		limits = "for requests or connections"
+	case t.RequestBytes >= smallBody:
+		limits = "for time, size or requests"
+	}
+	reasons, tell := "a crash, a killed worker, a restart, a limit of its own "+limits, "its log tells"
+	if t.again == 0 {
+		reasons += ", a refusal"
+	}
+	reasons += ", " + inBetween(t)
+	if t.Before != nil && !spokeHTTP(t.Attempt) && t.again == 0 {
+		reasons, tell = reasons+", a port of another protocol", "its log, and what listens there, tell"
+	}
+	return "why it ended this can't be told from here (" + reasons + "): " + tell
+}
+
+// smallBody is so little that no limit for the size of a request is lower.
+const smallBody = 1 << 10
+
+// neverAnswered is the advice for an upstream that has never answered, and took a moment to
+// end this.
+func neverAnswered(t *try, took time.Duration) string {
+	other := ", or a balancer or tunnel that did not reach what it hands on to"
+	if !spokeHTTP(t.Attempt) {
+		other += ", or a port of another protocol that waited for more"
+	}
+	return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + ms(took) + ". That may be a crash, a killed worker or a limit of its own" + other + "."
 }
 
 // endedUnread says the same of a connection that was ended while the request was being
@@ -85,10 +164,11 @@ func mayRefusePROXY(t *try) bool {
 }
 
 // openAtAccept is what looks the same where nothing had been asked yet.
-const openAtAccept = "a restart, a limit on connections, a list of allowed addresses, and a target that is gone look the same from here: the log there tells"
+const openAtAccept = "a restart or a crash, a limit on connections, a list of allowed addresses, and a target that is gone look the same from here: the log there tells"
 
 const (
 	adviceAtAccept    = "Look at what accepts connections on {address}: it ended this one before anything was sent, so that no request made it crash. A restart, a limit on connections or a list of allowed addresses does so, and what hands on to an application that is gone."
+	adviceEndedOnce   = "Look at the log of the server at {upstream} at this time for a crash, a killed worker or a restart, and for workers or connections that end after a number of requests (max_requests, keepalive_requests)."
 	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, for workers that end after a number of requests (max_requests), and for a rule that refuses this one without a word (nginx's return 444)."
 )
 
@@ -145,14 +225,20 @@ func otherThere(t *try, f finding) finding {
 	switch {
 	case nothingSent(t.Attempt) && !proxied && !t.TLS && t.protocol != protocolFastCGI:
 		return f.advise("Look what listens on {address}: it ended this before anything was sent. Most likely nothing works behind it (a published Docker port, a tunnel or a balancer whose target is gone); else look in its log for a restart, a limit on connections, or a list of addresses that it takes connections from.").
-			leavesOpen(openAtAccept)
+			leavesOpen("a restart or a crash, a limit on connections, a list of allowed addresses, a target that is gone, and another program on this port look the same from here: what listens there, and its log, tell")
 	case t.protocol == protocolFastCGI && strings.HasPrefix(t.Network, "unix"):
 		return f.advise("Look at the log of php-fpm at this time. If it has nothing of this, something else listens on {address}: a server that speaks HTTP (reverse_proxy without FastCGI).").
-			leavesOpen("php-fpm whose worker crashes, and a server that speaks no FastCGI, look the same from here: php-fpm's log, and what listens there (ss -xlp), tell")
+			leavesOpen("php-fpm that is restarted or whose worker crashes, a script that ends without any output, and a server that speaks no FastCGI look the same from here: php-fpm's log, and what listens there (ss -xlp), tell")
 	case t.protocol == protocolFastCGI:
-		return f.advise(adviceNoFastCGI).leavesOpen("a published Docker port behind which nobody listens, php-fpm that refuses this client or crashes, and a port that speaks no FastCGI look the same from here: what listens there, and php-fpm's log, tell")
+		return f.advise(adviceNoFastCGI).leavesOpen("a published Docker port behind which nobody listens, php-fpm that refuses this client, restarts or crashes, a script without any output, and a port that speaks no FastCGI look the same from here: what listens there, and php-fpm's log, tell")
 	case proxied && !t.TLS: // else the handshake would have failed for it
 		return f.advise("Let {upstream} expect the PROXY header, or remove proxy_protocol from the transport. If it does expect it, look at its log at this time; if that has nothing of this, " + askIt(t, handsOn, tlsPort, otherTold)).leavesOpen(byHand(t))
+	case isHTTP2(t):
+		likely := []string{"what speaks HTTP/2 there hands on to an application that is gone", "its HTTP/2 fails upon Caddy's (versions 1.1 in the transport shows, where it takes that)"}
+		if t.TLS {
+			likely = append(likely, "it wants a client certificate (tls_client_auth)")
+		}
+		return f.advise(first(t) + askIt(t, likely...)).leavesOpen(byHand(t))
 	case t.TLS:
 		return f.advise(first(t) + askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
@@ -186,6 +272,8 @@ func askIt(t *try, likely ...string) string {
 		ask = "curl -v --unix-socket {address} http://localhost/"
 	case t.TLS:
 		ask = "curl -vk https://{address}/"
+	case isHTTP2(t):
+		ask = "curl -v --http2-prior-knowledge http://{address}/"
 	}
 	if last := len(likely) - 1; last > 0 {
 		likely = []string{strings.Join(likely[:last], ", "), likely[last]}
@@ -203,13 +291,23 @@ func byHand(t *try) string {
 	if nothingSent(t.Attempt) {
 		other = "a list of allowed addresses"
 	}
-	if len(sentPROXY(t)) > 0 && !t.TLS {
+	protocol := "another protocol"
+	switch {
+	case isHTTP2(t):
+		protocol = "its HTTP/2"
+	case t.TLS:
+	case len(sentPROXY(t)) > 0:
 		other += ", a PROXY header that it does not expect"
+	default:
+		protocol += " or a PROXY header first"
 	}
 	if t.TLS { // Go doesn't tell of a certificate that was asked for and not given, nor how TLS was ended
-		other += ", a client certificate that it wants"
+		other += ", no client certificate"
 	}
-	return "why it ended this can't be told from here (another protocol, nothing behind it, a refusal of this client, a limit, a restart, " + other + "): what listens there, and its log, tell"
+	if wasReset(t) && !strings.HasPrefix(t.Network, "unix") {
+		other += ", a firewall in between"
+	}
+	return "why it ended this can't be told from here (" + protocol + ", nothing behind it, a refusal of this client, a limit, a restart, " + other + "): what listens there, and its log, tell"
 }
 
 // publishedPort is replaced in tests.
@@ -299,11 +397,21 @@ func ownLimit(t *try, f finding, took time.Duration) finding {
 	if !near {
 		limit = 0
 	}
-	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit)
+	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit(t))
 }
 
-// openLimit is what looks the same where an end after a time is all that is known.
-const openLimit = "a limit of the upstream's own, one on the way, a killed worker, a target that can't be reached, and a port that waits for more look the same from here: the logs there tell, where they log it"
+// openLimit is what looks the same where an end after a time is all that is known. Who has
+// said something in HTTP neither waits for more nor speaks another protocol.
+func openLimit(t *try) string {
+	const tell = " look the same from here: the logs there tell, where they log it"
+	switch {
+	case t.HasAnswer() || t.FirstByte > 0:
+		return "a limit of the upstream's own, one on the way, and a killed or crashed worker" + tell
+	case spokeHTTP(t.Attempt) || t.again != 0:
+		return "a limit of the upstream's own, one on the way, a killed or crashed worker, and a target behind it that can't be reached" + tell
+	}
+	return "a limit of the upstream's own, one on the way, a killed or crashed worker, a target that can't be reached, and a port that waits for more" + tell
+}
 
 // endedAfter is for an answer that was cut off: after a time that is often set as a limit
 // it is that which the advice speaks of.
@@ -311,14 +419,14 @@ func endedAfter(t *try, f finding) finding {
 	took := elapsed(sent(t), t.end)
 	if t.protocol == protocolFastCGI && took >= time.Second {
 		f.evidence = append(f.evidence, "it ended "+ms(took)+" after the connect")
-		return f.advise(limitAdvice(t, 0, took)).leavesOpen(openLimit)
+		return f.advise(limitAdvice(t, 0, took)).leavesOpen(openLimit(t))
 	}
 	limit, near := nearLimit(took)
 	if !near || limit < 2*time.Second {
 		return f
 	}
 	f.evidence = append(f.evidence, "it ended "+ms(took)+" after the request was sent: about "+ms(limit)+", a time which is often set as a limit")
-	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit)
+	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit(t))
 }
 
 // limitAdvice names the limits of servers which end a request after so long; limit is 0
@@ -335,7 +443,7 @@ func limitAdvice(t *try, limit, took time.Duration) string {
 	case limit == 4*time.Second && never && !t.TLS:
 		return "Let uwsgi listen with http-socket instead of socket, if it is one: its own protocol waits 4 s for more of what it takes for a packet. Else look for a limit of 4 s at the upstream (WriteTimeout of a Go server logs nothing)."
 	case never && limit != 30*time.Second:
-		return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + about + ". That may be a limit of " + about + " (WriteTimeout of a Go server logs nothing), a killed worker, a balancer or tunnel that tried so long to reach what it hands on to, or a port of another protocol that waited for more."
+		return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + about + ". That may be a limit of " + about + " (WriteTimeout of a Go server logs nothing), a killed or crashed worker, a balancer or tunnel that tried so long to reach what it hands on to, or a port of another protocol that waited for more."
 	case limit == 30*time.Second:
 		return "Look for a limit of 30 s at the upstream: gunicorn's --timeout is 30 s unless it is set (its log says WORKER TIMEOUT); WriteTimeout of a Go server logs nothing; else for a killed worker."
 	case limit == 60*time.Second:

@@ -75,7 +75,11 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 		},
 		{
 			name: "before anything was sent", took: 0, before: before, change: func(a *listen.Attempt) { a.Connection.Carried, a.Wrote = &listen.Carried{}, 0 }, cause: ClosedBeforeResponse,
-			says: []string{"before anything was sent"}, not: []string{"look for a crash"},
+			says: []string{"before anything was sent", "a target that is gone look the same"}, not: []string{"look for a crash", "another program", "it had read"},
+		},
+		{
+			name: "before anything was sent, never answered", took: 0, before: never, change: func(a *listen.Attempt) { a.Connection.Carried, a.Wrote = &listen.Carried{}, 0 }, cause: ClosedBeforeResponse,
+			says: []string{"before anything was sent", "another program on this port look the same from here: what listens there, and its log, tell"}, not: []string{"it had read"},
 		},
 		{
 			name: "at once, answered before", took: millisecond, before: before, cause: ClosedBeforeResponse,
@@ -85,11 +89,11 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 		{name: "after a moment", took: 300 * millisecond, before: before, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
 		{name: "after 30 s", took: 30*time.Second + 400*millisecond, before: before, cause: ClosedBeforeResponse, says: []string{"gunicorn's --timeout is 30 s", "about 30 s"}},
 		{name: "after 30 s, the first of all", took: 30*time.Second + 400*millisecond, before: never, cause: ClosedBeforeResponse, says: []string{"gunicorn's --timeout is 30 s"}},
-		{name: "after 5 s", took: 5 * time.Second, before: before, cause: ClosedBeforeResponse, says: []string{"a limit of 5 s", "WriteTimeout of a Go server, which logs nothing"}, not: []string{"crash"}},
+		{name: "after 5 s", took: 5 * time.Second, before: before, cause: ClosedBeforeResponse, says: []string{"a limit of 5 s", "WriteTimeout of a Go server, which logs nothing"}, not: []string{"a crash"}},
 		{name: "after no such time", took: 6700 * millisecond, before: before, cause: ClosedBeforeResponse, says: []string{"below 6.7 s", "WriteTimeout"}, not: []string{"often set as a limit"}},
 		{name: "after 350 s", took: 350 * time.Second, before: before, err: reset, cause: ResetBeforeResponse, says: []string{"Network Load Balancer 350 s"}},
-		{name: "uwsgi's own protocol", took: 4 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"http-socket"}, not: []string{"crash"}},
-		{name: "a balancer that tried again", took: 3 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"has never answered", "balancer"}, not: []string{"crash"}},
+		{name: "uwsgi's own protocol", took: 4 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"http-socket"}, not: []string{"a crash"}},
+		{name: "a balancer that tried again", took: 3 * time.Second, before: never, cause: ClosedBeforeResponse, says: []string{"has never answered", "balancer"}, not: []string{"a crash"}},
 		{name: "FastCGI, at once", took: millisecond, before: never, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"listen.allowed_clients", "reverse_proxy without FastCGI", "php-fpm's says whether it refused this client"}, not: []string{"no script ran"}},
 		{name: "FastCGI, at once, answered before", took: millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{adviceScriptEnded}},
 		{name: "FastCGI, after seconds", took: 5300 * millisecond, before: before, change: fastCGI, cause: ClosedBeforeResponse, says: []string{"request_terminate_timeout, if it is set to less than 5.3 s", "memory_limit"}},
@@ -102,13 +106,13 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			change: func(a *listen.Attempt) {
 				a.Protocol, a.Connection.Opening = "h2c", []byte("\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64")
 			},
-			says: []string{ClosedBeforeResponse.Advice},
+			says: []string{"--http2-prior-knowledge", "HTTP/2's first frame had come", "whether the header of an answer had begun can't be told"}, not: []string{"time limit", "another protocol"},
 		},
 		{
 			name: "HTTP/2 in the clear, which had answered before", took: millisecond, before: before, change: func(a *listen.Attempt) { a.Protocol = "h2c" }, cause: ClosedBeforeResponse,
-			says: []string{ClosedBeforeResponse.Advice},
+			says: []string{adviceWorkerEnded[:40]},
 		},
-		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
+		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{"(curl -vk https://10.0.0.7:8080/)", "tls_client_auth", "agreed on in the TLS handshake"}, not: []string{"time limit", "another protocol"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {

@@ -2,6 +2,7 @@ package cause
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ type try struct {
 	// usedElsewhere by whom, where it was another reverse_proxy.
 	bodyless      bool
 	usedElsewhere string
+	// again is the status with which the same address answered the request well when it was
+	// asked again; 0 where it did not.
+	again int
 	// client is what was heard on the client's side.
 	client *listen.Client
 }
@@ -56,6 +60,7 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 	if !t.bodyless && usedBefore(a) {
 		t.bodyless, t.usedElsewhere = true, "its body had been read or closed before this attempt, by another reverse_proxy or a handler in front of this one"
 	}
+	t.again = answeredAgain(h, a)
 	for i := range h.Attempts {
 		if t.protocol != "" {
 			break
@@ -65,6 +70,22 @@ func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 		}
 	}
 	return t
+}
+
+// answeredAgain is the status with which another attempt after this one was answered by the
+// same address, where the request was not refused; 0 for none.
+func answeredAgain(h *listen.Heard, a *listen.Attempt) int {
+	if a.Connection == nil || a.Connection.RemoteAddress == "" || a.ForwardProxy != "" || !a.CarriesRequest() {
+		return 0
+	}
+	for i := range h.Attempts {
+		other := &h.Attempts[i]
+		if other.Start > a.Start && other.Upstream == a.Upstream && other.Connection != nil && other.Connection.RemoteAddress == a.Connection.RemoteAddress &&
+			other.CarriesRequest() && other.Answered > 0 && other.Status < http.StatusBadRequest {
+			return other.Status
+		}
+	}
+	return 0
 }
 
 // rules are asked in this order: an attempt that didn't get to a phase has nothing

@@ -123,7 +123,7 @@ func endCause(t *try) finding {
 	case c.Link.End == listen.EndLost:
 		return found(ConnectionLost)
 	case c.Link.End == listen.EndReset:
-		return found(ResetBeforeResponse)
+		return endedUnanswered(t, found(ResetBeforeResponse))
 	case c.Link.End == listen.EndClosed, c.Link.End == listen.EndOurs: // TLS's own end, see byPeer
 		return closedCause(t)
 	}

@@ -47,15 +47,20 @@ func endedAfterInterim(t *try, f finding) finding {
 		known.Before = nil // it has spoken, whether it has ever finished or not
 		return ownLimit(&known, f, took)
 	}
+	or, limit := " or a timeout of its own", "a limit of its own, "
+	if atOnce := elapsed(sent(t), t.end) <= bound(t); atOnce { // no timeout is as short
+		or, limit = " or a restart", "a restart, "
+	}
+	between := inBetween(t)
 	if t.Interim == http.StatusContinue {
-		return f.advise("Look at the upstream's log at this time for a crash, a killed worker or a timeout of its own: its server had answered 100 (Continue), to go on with the request.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a refusal, a server in between, code that takes 100 for the answer): its log tells")
+		return f.advise("Look at the upstream's log at this time for a crash, a killed worker" + or + ": its server had answered 100 (Continue), to go on with the request.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, " + limit + "a refusal, " + between + ", code that takes 100 for the answer): its log tells")
 	}
 	if t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF) {
 		f = streamUnanswered(f)
 		f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " without a final one."
 		return f
 	}
-	return f.advise("Look at the application's log at this time for a crash, a killed worker or its own timeout: it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a limit of its own, a server in between, code that takes " + strconv.Itoa(t.Interim) + " for the answer): its log tells")
+	return f.advise("Look at the application's log at this time for a crash, a killed worker" + or + ": it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, " + limit + between + ", code that takes " + strconv.Itoa(t.Interim) + " for the answer): its log tells")
 }
 
 // noFinal says of what a line tells that did not come that it is of a final answer, where

@@ -151,7 +151,7 @@ func unasked(t *try) finding {
 }
 
 // adviceScriptEnded is for FastCGI, where php-fpm ends a worker without a word.
-const adviceScriptEnded = "Look at the log of php-fpm at this time: a script that ran longer than request_terminate_timeout, a crash, or a worker that was killed for its memory (compare memory_limit with what the machine has)."
+const adviceScriptEnded = "Look at the log of php-fpm at this time: a crash, a restart, or a worker that was killed for its memory (compare memory_limit with what the machine has). If it has nothing of this, look for a script that ends without any output."
 
 // closedInOrder says that the other end had read all of the request when it closed: who
 // closes with something unread makes the system send a reset (RFC 2525 section 2.17).
@@ -162,11 +162,16 @@ func closedInOrder(t *try) bool {
 
 func closedCause(t *try) finding {
 	f := found(ClosedBeforeResponse, sentPROXY(t)...)
-	if closedInOrder(t) {
+	switch {
+	case !closedInOrder(t), nothingSent(t.Attempt):
+	case soon(t) && !strings.HasPrefix(t.Network, "unix"): // it may have closed before all of it was there
+		f.evidence = append(f.evidence, "it closed in good order, without a reset: it had read what had come by then")
+	default:
 		f.evidence = append(f.evidence, "it closed in good order, without a reset: it had read all that was sent")
 	}
-	if t.protocol == protocolFastCGI { // which has no connection to tell of
-		f.evidence = append(f.evidence, "the connection was closed, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
+	if t.protocol == protocolFastCGI { // whose client tells no reset, nor the end of a request, from a close
+		f.summary = "{upstream} ended the request without an answer."
+		f.evidence = append(f.evidence, "it ended the request, or closed or reset the connection, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
 	}
 	return endedUnanswered(t, f)
 }
@@ -203,9 +208,10 @@ func keepaliveCause(t *try) finding {
 		since = "it was taken for the request"
 	}
 	f := found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
-	or := ", a server in between, and a crash upon this very request look the same from here: its log tells"
-	if nothingSent(t.Attempt) {
-		or = ", a server in between, and a crash meanwhile look the same from here: its log tells"
+	f.evidence = append(append(f.evidence, endOverHTTP2(t)...), askedAgain(t)...)
+	or := ", " + inBetween(t) + ", a rule against this request, and a crash upon this very request look the same from here: its log tells"
+	if nothingSent(t.Attempt) || t.again != 0 {
+		or = ", " + inBetween(t) + ", and a crash meanwhile look the same from here: its log tells"
 	}
 	f = f.leavesOpen("an idle timeout, a restart" + or)
 	if c := t.Connection; c.WasIdle && c.Idle < leastIdleTimeout {
@@ -345,7 +351,7 @@ var ClosedBeforeResponse = &Row{
 	Phase: failure.PhaseWait, Side: failure.SideUpstream,
 	Summary:      "{upstream} closed the connection without an answer.",
 	Advice:       adviceLookAtLog,
-	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer.",
+	Meaning:      "The upstream took the connection and closed it in good order without a byte of an answer. Caddy's FastCGI does not tell that from a reset, or from a request that is ended without any output.",
 	RecognisedBy: "End of file on a connection that was new, or that died later than one round trip after the request. The evidence says how long after, and whether this upstream has answered before: the advice goes by these.",
 	Witnesses:    []Witness{WitnessError, WitnessPast, WitnessReceived},
 	Undecided:    undecidedEnd,
