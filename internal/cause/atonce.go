@@ -97,8 +97,12 @@ func inBetween(t *try) string {
 
 // wasReset says that the connection was reset, by the peer or in its name.
 func wasReset(t *try) bool {
+	switch errnoOf(t.err) {
+	case syscall.ECONNRESET, syscall.ECONNABORTED:
+		return true
+	}
 	link := linkOf(t.Attempt)
-	return errnoOf(t.err) == syscall.ECONNRESET || link != nil && link.End == listen.EndReset
+	return link != nil && link.End == listen.EndReset
 }
 
 // whyEnded is what may be behind an end without an answer, as far as nothing excludes it.

@@ -283,18 +283,9 @@ func (f finding) ofEnd(t *try) finding {
 	return f
 }
 
-// wasReset says that an answer's connection was, not closed.
-func wasReset(t *try) bool {
-	return errnoOf(t.err) != 0 || t.Connection != nil && t.Connection.Link != nil && t.Connection.Link.End == listen.EndReset
-}
-
 // openEnd is what may have ended an answer, with what only one of its kind allows.
 func openEnd(t *try, own string) string {
-	between := "a server in between"
-	if wasReset(t) {
-		between = "a server or a firewall in between"
-	}
-	return "why it ended here can't be told (a crash, a killed worker, a restart, a limit of its own, " + own + between + "): the logs tell"
+	return "why it ended here can't be told (a crash, a killed worker, a restart, a limit of its own, " + own + inBetween(t) + "): the logs tell"
 }
 
 // truncatedCause tells what is known of an answer that its connection's end cut off, or
