@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/tls"
 	"io"
 	"net"
@@ -45,6 +47,39 @@ func TestBusyConnections(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What only a decoder finds out comes after the connection was handed on.
+func TestGzipCutOnBusyConnections(t *testing.T) {
+	var whole bytes.Buffer
+	compress := gzip.NewWriter(&whole)
+	_, _ = io.WriteString(compress, strings.Repeat("fine", 1000))
+	_ = compress.Close()
+	cut := whole.Bytes()[:whole.Len()-8]
+	upstream := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(cut)
+	})
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream+" {\ntransport http {\nmax_conns_per_host 2\n}\n}")
+	var visits sync.WaitGroup
+	for range 32 {
+		visits.Go(func() {
+			for range 20 {
+				c.Get("/")
+			}
+		})
+	}
+	visits.Wait()
+	c.Idle()
+	found := c.Failures("limit=1000")
+	if len(found) == 0 {
+		t.Error("nothing was recorded")
+	}
+	for _, f := range found {
+		if f.Cause != "content_coding_invalid" {
+			t.Errorf("%s: %s", f.Cause, f.Summary)
+		}
 	}
 }
 

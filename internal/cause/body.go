@@ -219,7 +219,12 @@ const adviceStalled = "Look at the application's log at this time for what it wa
 // cameWhole says that an answer came to its end, as far as the connection tells:
 // all of it came, or nothing ended the connection.
 func (t *try) cameWhole() bool {
-	if t.Connection == nil || t.Connection.Carried == nil {
+	switch {
+	case t.Connection == nil:
+		return false
+	case t.Connection.HandedOn:
+		return true
+	case t.Connection.Carried == nil:
 		return false
 	}
 	if complete, known := t.Connection.Carried.Complete(); known {

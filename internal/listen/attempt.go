@@ -95,7 +95,8 @@ func (a *LiveAttempt) freeze() Attempt {
 		if wire, encrypted := wireOf(a.conn.Conn); wire != nil {
 			link, carried := wire.heard(a.number, a.l.start)
 			switch c.Link = link; {
-			case link == nil: // it is another's by now
+			case link == nil:
+				c.HandedOn = true
 			case !link.Shared:
 				carried.Encrypted = encrypted
 				c.Carried = carried

@@ -334,10 +334,14 @@ type Connection struct {
 	// Opening is how one of HTTP/2 in the clear began: what came first over it, nil
 	// where it was not listened to.
 	Opening []byte
-	// Carried is what went over it for this attempt; nil where that can't be
-	// told: HTTP/2 and 3, FastCGI, a dialer that could not be listened to.
+	// HandedOn says that another request has it by now, as it may once all of an answer
+	// came. What goes over it is that one's.
+	HandedOn bool
+	// Carried is what went over it for this attempt; nil where that can't be told: HTTP/2
+	// and 3, FastCGI, a dialer that could not be listened to, or where it was HandedOn.
 	Carried *Carried
-	// Link is what was heard of the connection as a whole; nil where that can't be told.
+	// Link is what was heard of the connection as a whole; nil where that can't be told, or
+	// it was HandedOn.
 	Link *Link
 }
 
