@@ -58,7 +58,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		return emptyCause(t.Attempt)
 	case dnsError.IsNotFound:
 		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
-			return longLabel()
+			return longLabel(t.Attempt)
 		}
 		f := found(DNSNameNotFound, notFoundWords(dnsError)...)
 		if len(resolversOf(t.Attempt)) > 0 {
@@ -80,9 +80,12 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 }
 
 // longLabel is for a name that can be nobody's: no resolver has to be asked.
-func longLabel() finding {
-	f := found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters").
-		advise("Correct the host in reverse_proxy, or what its placeholder gives: no name has so long a part.").decides()
+func longLabel(a *listen.Attempt) finding {
+	f := found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters")
+	f = f.advise("Correct the host in reverse_proxy: no name has so long a part.").decides()
+	if strings.Contains(a.Upstream, "{") {
+		f = f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy, and refuse requests for which it gives no name: none has so long a part.")
+	}
 	f.summary = "There can be no name such as that of {upstream}: a part of it is too long."
 	return f
 }

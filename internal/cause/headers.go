@@ -316,7 +316,7 @@ func (f finding) withPast(t *try) finding {
 
 // noStatusLine is for an answer that doesn't begin as one of HTTP's.
 func noStatusLine(t *try, f finding) finding {
-	if t.Before != nil && t.Before.Answers > 0 {
+	if t.Interim != 0 || t.Before != nil && t.Before.Answers > 0 {
 		return f // it speaks HTTP
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)

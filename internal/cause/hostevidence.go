@@ -155,9 +155,9 @@ func droppedHere(at netip.AddrPort) finding {
 	default:
 		f.evidence = []string{"somebody listens there, on " + here() + " itself with no network on the way, and has room: " + queueWords(l)}
 		f.advice += ": somebody listens there, and has room for connections that wait."
-		return f.leavesOpen("which firewall or filter of " + here() + " drops them, or whether the queue was full only when the connect began, can't be told from here: its rules, and nstat -az TcpExtListenOverflows, tell")
+		return f.leavesOpen("which firewall, filter or full connection table (conntrack) of " + here() + " drops them, or whether the queue was full only when the connect began, can't be told from here: its rules, and nstat -az TcpExtListenOverflows, tell")
 	}
-	return f.leavesOpen("which firewall or filter of " + here() + " drops them can't be told from here: its rules tell")
+	return f.leavesOpen("which firewall, filter or full connection table (conntrack) of " + here() + " drops them can't be told from here: its rules tell")
 }
 
 // noListener says that nobody listens at an address of this machine.

@@ -152,7 +152,7 @@ func emptyCause(a *listen.Attempt) finding {
 	}
 	if fromClient.MatchString(a.Upstream) {
 		f.evidence = append(f.evidence, ofTheRequest)
-		f = f.leavesOpen("whether the client left it out, or something in front of Caddy that ought to set it, can't be told from here")
+		f = f.leavesOpen("whether the client left it out, something in front of Caddy that ought to set it, or the placeholder names another than is sent, can't be told from here")
 	}
 	host, port, err := net.SplitHostPort(a.Address)
 	noPort := port == "" || port == "0"
@@ -216,7 +216,7 @@ var UpstreamsFull = &Row{
 	Meaning:      "At least one upstream is healthy, but has as many requests in flight as it may have, and all others are full or unhealthy. Nobody was tried.",
 	RecognisedBy: "reverse_proxy chose nobody, and at least one upstream of the pool had reached unhealthy_request_count; the record lists each one's reason.",
 	Witnesses:    []Witness{WitnessAsked},
-	Undecided:    "whether more visitors, slower answers or none, requests that stay open (WebSocket, event streams), or a limit that is too low fill the slots can't be told from here: the application's own times tell",
+	Undecided:    "whether more visitors, slower answers or none, requests that stay open (WebSocket, event streams, slow clients), or a limit that is too low fill the slots can't be told from here: the application's own times tell",
 	UsualReasons: []string{
 		"more visitors than usual, or a slow application whose requests pile up",
 		"unhealthy_request_count is lower than what the application can do",

@@ -259,7 +259,7 @@ func sendCause(t *try) finding {
 func otherPortToo(undecided string, t *try) string {
 	port := "a port of another protocol, "
 	if t.protocol == protocolFastCGI {
-		port = "a port that speaks no FastCGI, "
+		port = "a port that speaks no FastCGI, php-fpm that refuses this client, "
 	}
 	return strings.Replace(undecided, "a server in between", port+"a server in between", 1)
 }
@@ -414,7 +414,7 @@ var RequestWriteFailed = &Row{
 	Meaning:      "The upstream closed or reset the connection while the request was still being sent to it.",
 	RecognisedBy: "The connection ended before the request was written whole: ECONNRESET, EPIPE, end of file or a closed connection, and the client's side had no error. request_bytes says how much of the body had been read for it.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessPast},
-	Undecided:    "why it ended the upload can't be told from here (a limit for size or time, a refusal such as 401 or 413 whose answer was lost, a crash, a server in between): its log tells",
+	Undecided:    "why it ended the upload can't be told from here (a limit for size or time, a refusal such as 401 or 413 whose answer was lost, a crash or restart, a server in between): its log tells",
 	UsualReasons: []string{
 		"the body is larger than the upstream allows, and it closes instead of answering 413",
 		"the application crashed on the first part of it",
