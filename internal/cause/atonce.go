@@ -447,7 +447,7 @@ func limitAdvice(t *try, limit, took time.Duration) string {
 	case limit == 4*time.Second && never && !t.TLS:
 		return "Let uwsgi listen with http-socket instead of socket, if it is one: its own protocol waits 4 s for more of what it takes for a packet. Else look for a limit of 4 s at the upstream (WriteTimeout of a Go server logs nothing)."
 	case never && limit != 30*time.Second:
-		return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + about + ". That may be a limit of " + about + " (WriteTimeout of a Go server logs nothing), a killed or crashed worker, a balancer or tunnel that tried so long to reach what it hands on to, or a port of another protocol that waited for more."
+		return "Look at the log of what listens on {address} at this time: it has never answered, and ended this after " + about + ". That may be a limit of " + about + " (WriteTimeout of a Go server logs nothing), a killed worker, a balancer or tunnel that tried so long to reach what it hands on to, or a port of another protocol that waited for more."
 	case limit == 30*time.Second:
 		return "Look for a limit of 30 s at the upstream: gunicorn's --timeout is 30 s unless it is set (its log says WORKER TIMEOUT); WriteTimeout of a Go server logs nothing; else for a killed worker."
 	case limit == 60*time.Second:
