@@ -65,13 +65,13 @@ var meanings = []meaning{
 		advice: adviceGaveUp,
 	},
 	{
-		codes:     []string{"ENHANCE_YOUR_CALM", "H3_EXCESSIVE_LOAD"},
+		codes:     []string{tooMuch, "H3_EXCESSIVE_LOAD"},
 		says:      "Caddy asks too much of it",
 		advice:    "Look at the log of the server at {upstream} at this time for the limit that it names (streams and requests on a connection or of all clients, resets, pings, the size of a header): raise that one, or send less.",
 		undecided: "which limit of its own was reached, and by what, or whether it says so wrongly, can't be told from here: its log tells",
 
-		onFirst:          "Look at the log of the server at {upstream} at this time for the limit that it names: one over all connections (how many there are, requests in a time), or one on the size of a header; this connection had carried nothing before. Raise that one, or send less.",
-		undecidedOnFirst: "whether it, or a box in between, was at a limit over all connections or at one on a header, and who reached it, or whether it says so wrongly, can't be told from here: its log tells",
+		onFirst:          "Look at the log of the server at {upstream} at this time for the limit that it names, one over all connections (how many there are, requests in a time): this connection had carried nothing before. Raise that one, or send less.",
+		undecidedOnFirst: "whether it, or a box in between, was at a limit over all connections, and who reached it, or whether it says so wrongly, can't be told from here: its log tells",
 	},
 	{
 		codes: []string{
@@ -113,10 +113,10 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	case m.onFirst == "":
 	case code == textH3Rejected:
 		f.evidence = append(f.evidence, "over QUIC no more streams are opened at once than the upstream allows: it was not max concurrent streams")
-		f = f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+		f = m.upon(t, f)
 	case strings.Contains(t.errorText(), textStreamError+"stream ID 1; "): // HTTP/2 numbers a connection's streams 1, 3, 5
 		f.evidence = append(f.evidence, "it was the first stream of its connection: no other one counted against max concurrent streams")
-		f = f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+		f = m.upon(t, f)
 	}
 	if m.advice == adviceGaveUp && t.Request != nil && t.Request.Header.Get("Grpc-Timeout") == "" {
 		f.evidence = append(f.evidence, "the request has no deadline of gRPC (grpc-timeout)")
@@ -128,16 +128,35 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	return f
 }
 
+// upon advises by a code that ended a connection's first request. A small header reaches no
+// limit.
+func (m *meaning) upon(t *try, f finding) finding {
+	f = f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+	if m.codes[0] != tooMuch {
+		return f
+	}
+	evidence, size := headerSize(t.Attempt)
+	f.evidence = append(f.evidence, evidence...)
+	if t.Request == nil || size >= smallHeader {
+		f.advice += " It may be one on the size of a header, too."
+		f.undecided = strings.Replace(f.undecided, "over all connections, and", "over all connections or at one on a header, and", 1)
+	}
+	return f
+}
+
+// tooMuch is the code of a server that is asked too much.
+const tooMuch = "ENHANCE_YOUR_CALM"
+
 // blamed advises by the code with which the upstream ended a connection, where that says
 // more than that it was ended.
-func (f finding) blamed(code string) finding {
+func (f finding) blamed(t *try, code string) finding {
 	switch code {
-	case "ENHANCE_YOUR_CALM", "PROTOCOL_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR":
+	case tooMuch, "PROTOCOL_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR":
 		m := meaningOf(code)
 		f.evidence = append(f.evidence, code+" says that "+m.says)
 		f.side = ""
 		if m.onFirst != "" && strings.HasPrefix(f.advice, adviceGoawayAtOnce) {
-			return f.advise(m.onFirst).leavesOpen(m.undecidedOnFirst)
+			return m.upon(t, f)
 		}
 		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided))
 	}

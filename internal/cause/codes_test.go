@@ -125,6 +125,7 @@ func TestASocketBelowASocket(t *testing.T) {
 // What a stream's place on its connection, the time and the request exclude is not advised.
 func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
 	deadline := &http.Request{Header: http.Header{"Grpc-Timeout": {"1S"}}}
+	large := &http.Request{Header: http.Header{"Cookie": {strings.Repeat("x", smallHeader)}}}
 	for name, test := range map[string]struct {
 		code      http2.ErrCode
 		stream    uint32
@@ -135,6 +136,8 @@ func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
 		"refused, the first":         {http2.ErrCodeRefusedStream, 1, nil, 0, []string{"the first stream of its connection"}, []string{"too many at once"}},
 		"refused, the sixth":         {http2.ErrCodeRefusedStream, 11, nil, 0, []string{"too many at once (max concurrent streams)"}, []string{"the first stream"}},
 		"too much, the first":        {http2.ErrCodeEnhanceYourCalm, 1, nil, 0, []string{"over all connections"}, []string{"resets, pings"}},
+		"too much, a small header":   {http2.ErrCodeEnhanceYourCalm, 1, deadline, 0, []string{"over all connections", "the request's header has about"}, []string{"the size of a header", "one on a header"}},
+		"too much, a large header":   {http2.ErrCodeEnhanceYourCalm, 1, large, 0, []string{"the largest is Cookie", "the size of a header", "one on a header"}, nil},
 		"too much, the sixth":        {http2.ErrCodeEnhanceYourCalm, 11, nil, 0, []string{"resets, pings"}, []string{"the first stream"}},
 		"given up at once":           {http2.ErrCodeCancel, 1, &http.Request{}, 0, []string{"has no deadline of gRPC", "at once"}, []string{"a timeout of its own"}},
 		"given up a second later":    {http2.ErrCodeCancel, 1, &http.Request{}, time.Second, []string{"has no deadline of gRPC", "a timeout of its own"}, []string{"at once"}},

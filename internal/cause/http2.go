@@ -66,7 +66,7 @@ func http2Cause(t *try) finding {
 		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		return goawayCause(t, said).blamed(goaway.ErrCode.String()).at(phase)
+		return goawayCause(t, said).blamed(t, goaway.ErrCode.String()).at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
@@ -84,7 +84,7 @@ func http2Cause(t *try) finding {
 		if end := strings.IndexFunc(code, func(r rune) bool { return !isNameRune(r) }); end >= 0 {
 			code = code[:end]
 		}
-		return goawayCause(t, "GOAWAY with the error code "+code+": the upstream said that this request was not processed").blamed(code).at(phase)
+		return goawayCause(t, "GOAWAY with the error code "+code+": the upstream said that this request was not processed").blamed(t, code).at(phase)
 	case strings.HasPrefix(text, textGracefulGoaway):
 		said := "the upstream said that this request was not processed"
 		if alone(t.Attempt) { // of a connection's first request, another code would be told

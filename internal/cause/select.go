@@ -136,7 +136,7 @@ func ofRequest(a *listen.Attempt, f finding) finding {
 	return f.leavesOpen("whether the client, or something in front of Caddy, sent it so can't be told from here")
 }
 
-const ofTheRequest = "the placeholder is of the request: unless something in front sets it, each client chooses where Caddy connects to"
+const ofTheRequest = "the placeholder is of the request: unless something in front or this config sets it, each client chooses where Caddy connects to"
 
 // openPlaceholder is for where nothing tells what a placeholder gave.
 const openPlaceholder = "whether the placeholder gave nothing, or something that is not one host and port, can't be told from here: what sets it tells"

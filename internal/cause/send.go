@@ -248,6 +248,9 @@ func sendCause(t *try) finding {
 		f := found(RequestWriteFailed, peersEnd(t, err)...)
 		if !spokeHTTP(t.Attempt) {
 			f = f.leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
+			if t.protocol == protocolFastCGI {
+				f = f.advise(RequestWriteFailed.Advice + " It has answered nothing yet: look what listens there, too (ss -ltnp on its machine), and whether php-fpm allows this client (listen.allowed_clients).")
+			}
 		}
 		return slowUpload(t, endedUnread(t, f))
 	}
