@@ -291,7 +291,7 @@ func askIt(t *try, likely ...string) string {
 
 // byHand is what looks the same where askIt is advised.
 func byHand(t *try) string {
-	other := "a crash upon this request, a rule against it"
+	other := "a crash or a rule upon this request"
 	if nothingSent(t.Attempt) {
 		other = "a list of allowed addresses"
 	}
@@ -311,7 +311,7 @@ func byHand(t *try) string {
 	if wasReset(t) && !strings.HasPrefix(t.Network, "unix") {
 		other += ", a firewall in between"
 	}
-	return "why it ended this can't be told from here (" + protocol + ", nothing behind it, a refusal of this client, a limit, a restart, " + other + "): what listens there, and its log, tell"
+	return "why it ended this can't be told from here (" + protocol + ", nothing behind it, this client refused, a limit, a restart, " + other + "): what listens there, and its log, tell"
 }
 
 // publishedPort is replaced in tests.

@@ -75,7 +75,7 @@ func http2Cause(t *try) finding {
 		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
-		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE), and is no HTTP/1.1").at(framing).leavesOpen(openMaker)
+		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE), and is no HTTP/1.1").at(framing).leavesOpen(openTooLarge(t))
 	}
 	text := strings.TrimPrefix(t.text(), textCannotRetry)
 	switch {
@@ -108,6 +108,15 @@ func http2Cause(t *try) finding {
 		return afterHandshake().at(failure.PhaseSend)
 	}
 	return nothing
+}
+
+// openTooLarge is openMaker for a frame that is too large: bytes that are no frame at all
+// mostly look so. Over TLS nobody hears whether HTTP/2's settings had come.
+func openTooLarge(t *try) string {
+	if saidItsSettings(t) {
+		return openMaker
+	}
+	return "whether the server makes it so, a box in between, or what speaks no HTTP/2 behind one that agreed on it, and for this request or for each, can't be told from here: curl -v --http2, and a debug log of the server, tell"
 }
 
 // uploading says that an attempt ended in the middle of the request's body. One that was

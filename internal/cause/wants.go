@@ -303,7 +303,7 @@ func wantsVersion(a *listen.Attempt, f finding) finding {
 func wantsHost(a *listen.Attempt, f finding) finding {
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, hostLine(a)...)
-	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application answers 421 by itself, can't be told from here: the names that it serves tell")
+	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application answers " + strconv.Itoa(a.Status) + " by itself, can't be told from here: the names that it serves tell")
 }
 
 // wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or

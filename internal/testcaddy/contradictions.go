@@ -57,6 +57,9 @@ func Contradictions(f *failure.Failure) []string {
 		}
 	}
 	for _, line := range f.Evidence {
+		if strings.HasSuffix(line, "…") {
+			say("%q was cut", line)
+		}
 		if limit := limitOfRecord.FindStringSubmatch(line); limit != nil && (f.Limit == nil || f.Limit.Name != limit[1]) {
 			say("%q, and limit is %+v", line, f.Limit)
 		}
