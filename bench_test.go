@@ -141,10 +141,10 @@ func BenchmarkStep(b *testing.B) {
 		{"describe", func() { h.describe(r, heard, f) }},
 		{"remember", func() { h.process.journal.Add(f) }},
 		{"log", func() { h.log(f) }},
-		{"expose", func() { h.expose(r, f) }},
+		{"expose", func() { h.expose(r, nil, f) }},
 		{"answer", func() {
 			w.Body.Reset()
-			h.answer(w, r, heard, f, false)
+			h.answer(w, r, f, false)
 		}},
 	} {
 		b.Run(step.name, func(b *testing.B) {

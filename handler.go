@@ -116,15 +116,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.page != nil {
 		l.Answers()
 	}
-	r = upstreams.Attach(r, l, h.place)
+	seat, r := upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
 	defer h.serving.Leave(l)
 	sent := h.fieldsSent(r)
 	aborted := true
 	defer func() {
-		upstreams.Detach(r, l)
+		seat.Detach(l)
 		if aborted { // a panic goes up by itself: seen, never touched
-			h.expose(r, h.record(asSent(r), sent, l, l.Seal(nil, 0, aborted)))
+			h.expose(r, seat, h.record(asSent(r), sent, l, l.Seal(nil, 0, aborted)))
 		}
 	}()
 	err := next.ServeHTTP(l, r)
@@ -139,7 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if f == nil {
 		return err // no upstream's doing: the very value that came
 	}
-	h.expose(r, f) // placeholders, the access log's fields
+	h.expose(r, seat, f) // placeholders, the access log's fields
 	r = h.withFields(r, sent, heard)
 	if f.Outcome == failure.Abandoned || !heard.Unanswered() {
 		return err
@@ -149,7 +149,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.page == nil {
 		return err
 	}
-	h.answer(w, r, heard, f, details, named...)
+	if err != nil {
+		seat.Answered(err) // Caddy's placeholders of it
+	}
+	h.answer(w, r, f, details, named...)
 	return nil
 }
 
@@ -188,11 +191,11 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 }
 
 // expose lets the other handlers and the access log see what was found.
-func (h *Handler) expose(r *http.Request, f *failure.Failure) {
+func (h *Handler) expose(r *http.Request, seat *upstreams.Seat, f *failure.Failure) {
 	if f == nil {
 		return
 	}
-	upstreams.Tell(r, f)
+	seat.Tell(f)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(accessLogFields(f))
 	}
@@ -215,12 +218,9 @@ func (h *Handler) nameProxy(w http.ResponseWriter, heard *listen.Heard, f *failu
 	return []string{proxyStatus}
 }
 
-// answer gives the client our answer, in place of the error, and does for the
-// error what Caddy would have done. named are the fields that are set already.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, heard *listen.Heard, f *failure.Failure, details bool, named ...string) {
-	if heard.Err != nil {
-		upstreams.Answered(r, heard.Err)
-	}
+// answer gives the client our answer, in place of the error. named are the fields that are
+// set already.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, f *failure.Failure, details bool, named ...string) {
 	public := f.Public()
 	public.RetryAfter = h.retryAfterOf(f)
 	var shown *failure.Failure

@@ -37,9 +37,15 @@ func TestSeat(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+	var seat *Seat
 	attach := func() *listen.Listener {
+		t.Helper()
 		l := listen.To(httptest.NewRecorder(), r, nil)
-		Attach(r, l, Place{Heard: true})
+		taken, _ := Attach(r, l, Place{Heard: true})
+		if seat != nil && taken != seat {
+			t.Error("there is another seat")
+		}
+		seat = taken
 		return l
 	}
 
@@ -52,12 +58,12 @@ func TestSeat(t *testing.T) {
 	if value, known := repl.GetString("http.upstream_diagnostics.cause"); !known || value != "" {
 		t.Errorf("cause is %q, known: %v, before anything failed", value, known)
 	}
-	Tell(r, &failure.Failure{Cause: "dial_timeout"})
+	seat.Tell(&failure.Failure{Cause: "dial_timeout"})
 	placeholder("cause", "dial_timeout")
 	inner.Seal(nil, 0, false)
-	Detach(r, inner)
+	seat.Detach(inner)
 	listens(outer)
-	Tell(r, &failure.Failure{Cause: "connection_refused"})
+	seat.Tell(&failure.Failure{Cause: "connection_refused"})
 	placeholder("cause", "connection_refused")
 	placeholder("listener", "unset") // it has nothing to print
 	placeholder("no_such_name", "unset")
@@ -65,7 +71,7 @@ func TestSeat(t *testing.T) {
 		t.Error("a name that isn't ours is known")
 	}
 	outer.Seal(nil, 0, false)
-	Detach(r, outer)
+	seat.Detach(outer)
 	listens(nil)
 	placeholder("cause", "connection_refused")
 }
