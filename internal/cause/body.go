@@ -1,6 +1,8 @@
 package cause
 
 import (
+	"bufio"
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
@@ -159,7 +161,49 @@ func noGzipHeader(t *try) finding {
 		f.evidence[0] += ", after a gzip stream that was whole"
 		advice = "Look for what prints behind the compressed body, at {upstream} or between it and Caddy."
 	}
+	if wrong, fix := t.codedAs(); wrong != "" {
+		f.evidence, advice = append(f.evidence, wrong), fix
+	}
 	return f.advise(advice).leavesOpen("why it is so, and whether the application or something in between did it, can't be told from here: asking the application directly tells (curl -H \"Accept-Encoding: gzip\")")
+}
+
+// codings are how bodies begin that are compressed by another coding than gzip (RFC 8878
+// section 3.1.1, RFC 1950 section 2.2). Brotli's begin as they like.
+var codings = []struct{ begins, name string }{
+	{"\x28\xb5\x2f\xfd", "zstd"}, {"\x78\x01", "deflate"}, {"\x78\x9c", "deflate"}, {"\x78\xda", "deflate"},
+}
+
+// codedAs says what a body is that is no gzip, by how it begins, and what to do then; ""
+// where that wasn't heard, or nobody can tell.
+func (t *try) codedAs() (says, advice string) {
+	const enough = 64 // bytes, to tell
+	if t.Body.Bytes > 0 || t.Connection == nil {
+		return "", ""
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(t.Connection.Carried.Final())), nil)
+	if err != nil {
+		return "", ""
+	}
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, enough)) // what was kept of it ends somewhere
+	if before := bytes.Index(body, []byte("\x1f\x8b\x08")); before > 0 {
+		return counted(int64(before), "byte") + " of something else came before gzip's header",
+			"Look for what prints in front of the compressed body, at {upstream} or between it and Caddy."
+	}
+	for _, c := range codings {
+		if bytes.HasPrefix(body, []byte(c.begins)) {
+			return "it begins as " + c.name + " does",
+				"Let what compresses at {upstream}, or between it and Caddy, say " + c.name + " in Content-Encoding, and compress so only for who asks for it: Caddy had asked for gzip."
+		}
+	}
+	if isText(body) {
+		return "it begins as text does: it is not compressed", "Take Content-Encoding: gzip off answers that are not compressed, at {upstream} or between it and Caddy."
+	}
+	return "", ""
+}
+
+// isText says that bytes are nothing but ASCII's signs, blanks and line breaks.
+func isText(b []byte) bool {
+	return len(b) > 0 && !bytes.ContainsFunc(b, func(r rune) bool { return (r < ' ' || r > '~') && r != '\t' && r != '\r' && r != '\n' })
 }
 
 // stalled is for an answer in which nothing came any more for the limit. Where its end is

@@ -201,7 +201,7 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 // tunnel; dial_timeout counts for the connect alone.
 const (
 	adviceProxySilent = "Look at the log of the forward proxy at this time for why it did not answer: it had taken the connection, and opened no way to {upstream} before the client left."
-	openProxySilent   = "a forward proxy that hangs, one that waits for an upstream that does not answer it, a port that is no forward proxy's, a client's limit that is too short, and a visitor who went away look the same from here: its log tells"
+	openProxySilent   = "a forward proxy that hangs, one that waits for an upstream that does not answer it, a port that is no forward proxy's, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: its log tells"
 )
 
 // leftWaiting is what looks the same where a client left during a wait for the upstream.
@@ -213,7 +213,7 @@ func leftWaiting(a *listen.Attempt) string {
 	if overNetwork(a) && len(acknowledgedEvidence(a)) == 0 {
 		words += "a network that loses packets, "
 	}
-	return words + "a server in between, a client's limit that is too short, and a visitor who went away look the same from here: the log there tells"
+	return words + "a server in between, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: the log there tells"
 }
 
 // leftUnheard is for a client that left while this machine itself did not answer a connect.
@@ -221,7 +221,7 @@ func leftUnheard(f finding, at netip.AddrPort) finding {
 	if queue, full := fullQueueAt(at.String()); full {
 		f.evidence = append(f.evidence, queue)
 		return f.advise(SocketBacklogFull.Advice + " dial_timeout lets Caddy answer first.").
-			leavesOpen("a process that hangs, one that is only too busy, a backlog that is too short for it, a client's limit that is too short, and a visitor who went away look the same from here: the state and the log there tell")
+			leavesOpen("a process that hangs, one that is only too busy, a backlog that is too short for it, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: the state and the log there tell")
 	}
 	dropped := droppedHere(at)
 	if dropped.advice == "" {
@@ -229,7 +229,7 @@ func leftUnheard(f finding, at netip.AddrPort) finding {
 	}
 	f.evidence = append(f.evidence, dropped.evidence...)
 	return f.advise(dropped.advice + " dial_timeout lets Caddy answer first.").
-		leavesOpen("a firewall or filter of " + here() + " that drops packets, a client's limit that is too short, and a visitor who went away look the same from here")
+		leavesOpen("a firewall or filter of " + here() + " that drops packets, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here")
 }
 
 // adviceNotYet is for a client that left before an upstream could have the request, and
@@ -238,13 +238,13 @@ func adviceNotYet(phase failure.Phase) (advice, undecided string) {
 	switch phase {
 	case failure.PhaseDNS:
 		return "Look whether the resolver answers, and how soon: the name was being looked up when the client left.",
-			"a resolver that is slow or down, a client's limit that is too short, and a visitor who went away look the same from here"
+			"a resolver that is slow or down, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here"
 	case failure.PhaseConnect:
 		return "Look whether {address} can be reached from " + thisMachine + " and takes connections: it had not when the client left. dial_timeout lets Caddy answer first.",
-			"a firewall that drops packets, a machine that is down, a full queue there, a client's limit that is too short, and a visitor who went away look the same from here"
+			"a firewall that drops packets, a machine that is down, a full queue there, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here"
 	case failure.PhaseTLS:
 		return "Look whether {address} speaks TLS, and is not overloaded: the handshake was not over when the client left. tls_timeout lets Caddy answer first.",
-			"a port that waits for something else, a server that hangs or is too busy, one in between, a client's limit that is too short, and a visitor who went away look the same from here: the log there tells"
+			"a port that waits for something else, a server that hangs or is too busy, one in between, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: the log there tells"
 	}
 	return "", ""
 }
@@ -266,7 +266,7 @@ func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) f
 	t := tryOf(h, last)
 	if answered {
 		f.evidence = append(f.evidence, "an answer came "+ms(elapsed(sent(t), last.Answered))+" after the connect, when the client had left")
-		return f.leavesOpen("an application that is slow, a client's limit that is too short, and a visitor who went away look the same from here: its log tells")
+		return f.leavesOpen("an application that is slow, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: its log tells")
 	}
 	if ended := attemptCause(t); ended.row != Unknown && last.Err != nil && !canceled(last.Err) && connected(last) {
 		f.evidence = append(f.evidence, "Caddy waited on without the client, because its FastCGI is not told of that: it ended as "+ended.row.Name)

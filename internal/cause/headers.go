@@ -401,7 +401,7 @@ func firstLineCause(t *try, line string) finding {
 			return cutInHeaders(t, evidence)
 		}
 		f := cutInHeaders(t, counted(t.Connection.Carried.Received, "byte")+" of an answer came, and no end of a line: "+evidence)
-		if strings.HasPrefix(line, "HTTP/") || t.Before != nil && t.Before.Answers > 0 {
+		if strings.HasPrefix(line, "HTTP/") || strings.HasPrefix("HTTP/", line) || t.Before != nil && t.Before.Answers > 0 {
 			return f.leavesOpen(undecidedCutInLine)
 		}
 		f.evidence = append(f.evidence, beforeWords(t)...)

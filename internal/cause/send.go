@@ -258,11 +258,14 @@ func sendCause(t *try) finding {
 }
 
 // otherPortToo adds to what can't be told a port of another protocol, where nothing has
-// answered there.
+// answered there, and of what ends a connection php-fpm, which does so to who isn't allowed.
 func otherPortToo(undecided string, t *try) string {
 	port := "a port of another protocol, "
 	if t.protocol == protocolFastCGI {
-		port = "a port that speaks no FastCGI, php-fpm that refuses this client, "
+		port = "a port that speaks no FastCGI, "
+		if undecided == RequestWriteFailed.Undecided {
+			port += "php-fpm that refuses this client, "
+		}
 	}
 	return strings.Replace(undecided, "a server in between", port+"a server in between", 1)
 }

@@ -57,7 +57,7 @@ func Contradictions(f *failure.Failure) []string {
 		}
 	}
 	for _, line := range f.Evidence {
-		if strings.HasSuffix(line, "…") {
+		if strings.HasSuffix(line, "…") && !strings.HasSuffix(line, "\"…") { // a quote may be
 			say("%q was cut", line)
 		}
 		if limit := limitOfRecord.FindStringSubmatch(line); limit != nil && (f.Limit == nil || f.Limit.Name != limit[1]) {

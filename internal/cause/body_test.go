@@ -1,0 +1,35 @@
+package cause
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// How a body begins tells why it is no gzip, where that was heard.
+func TestCodedAs(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 100\r\n\r\n"
+	const chunked = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, test := range []struct{ name, came, says string }{
+		{"text", head + "<!doctype html>\n", "as text does"},
+		{"text in chunks", chunked + "64\r\n{\"order\": 1}", "as text does"},
+		{"zstd", head + "\x28\xb5\x2f\xfd\x04", "as zstd does"},
+		{"deflate", head + "\x78\x9c\x03", "as deflate does"},
+		{"something in front", head + "Notice: x\n\x1f\x8b\x08\x00", "10 bytes of something else came before gzip's header"},
+		{"after an interim answer", "HTTP/1.1 103 Early Hints\r\n\r\n" + head + "text", "as text does"},
+		{"brotli", head + "\x0b\x02\x80hello\x03", ""},
+		{"nothing of it", head, ""},
+		{"no header's end", head[:20], ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			says, advice := (&try{Attempt: &listen.Attempt{Connection: &listen.Connection{Carried: &listen.Carried{Head: []byte(test.came)}}}}).codedAs()
+			if !strings.Contains(says, test.says) || (test.says == "") != (says == "") || (advice == "") != (says == "") {
+				t.Errorf("%q: %q", says, advice)
+			}
+		})
+	}
+	if says, _ := (&try{Attempt: &listen.Attempt{Connection: new(listen.Connection)}}).codedAs(); says != "" {
+		t.Error(says)
+	}
+}
