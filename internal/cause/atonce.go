@@ -333,7 +333,7 @@ func publishedTo(t *try) string {
 
 // adviceNoFastCGI is for a port of FastCGI that has never answered. php-fpm logs whom it
 // refuses; a server that speaks HTTP would mostly answer something.
-const adviceNoFastCGI = "Look at the log of what listens on {address} at this time: php-fpm's says whether it refused this client (listen.allowed_clients), or what became of its worker; a script that prints nothing ends so, too. If it has nothing of this, look what listens there (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too, and what is no FastCGI server wants another port or transport (reverse_proxy without FastCGI for one that speaks HTTP)."
+const adviceNoFastCGI = "Look at the log of what listens on {address} at this time: php-fpm's says whether it refused this client (listen.allowed_clients), or what became of its worker; a script that prints nothing ends so, too: another one by hand (cgi-fcgi -bind -connect {address}) is answered then. If it has nothing of this, look what listens there (docker ps, ss -ltnp on its machine): a published Docker port behind which nobody listens closes at once, too, and what is no FastCGI server wants another port or transport (reverse_proxy without FastCGI for one that speaks HTTP)."
 
 // What mostly ends a connection at once.
 const (

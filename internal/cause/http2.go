@@ -72,7 +72,7 @@ func http2Cause(t *try) finding {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
 	}
 	if whole := t.errorText(); strings.HasPrefix(whole, textFramePayload) && strings.HasSuffix(whole, textLooksLikeHTTP1) {
-		return found(HTTPVersionMismatch, "where a frame belongs, HTTP/1 came").advise(adviceOnlyHTTP1(t.Attempt))
+		return onlyHTTP1(t, "where a frame belongs, HTTP/1 came")
 	}
 	if errors.Is(t.err, http2.ErrFrameTooLarge) {
 		return framingCause(t, "Caddy's side ended the connection: a frame came that is larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE), and is no HTTP/1.1").at(framing).leavesOpen(openTooLarge(t))
@@ -139,7 +139,7 @@ func openingCause(t *try) finding {
 	case saysTLS(t.Connection.Opening):
 		return wantsTLS(t.Attempt, found(TLSExpected, evidence))
 	case strings.HasPrefix(first, "HTTP/"):
-		return found(HTTPVersionMismatch, evidence).advise(adviceOnlyHTTP1(t.Attempt))
+		return onlyHTTP1(t, evidence)
 	case isGreeting(first):
 		return otherProtocol(first, evidence)
 	}

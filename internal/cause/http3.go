@@ -71,10 +71,10 @@ func http3Cause(t *try) finding {
 		}
 		if t.Connection.Idle < leastForgotten {
 			if _, own := ownAddress(addressOf(t.Attempt)); own {
-				return f.advise("Look whether the server's process at {upstream} hangs or has crashed, and at its log at this time: it is on " + thisMachine + " itself, and in QUIC it answers by itself, not its system. If it lives, look for a firewall of " + thisMachine + " that drops UDP (nft list ruleset).").
-					leavesOpen("a server that hangs or has crashed, and a firewall of " + here() + " that drops packets, look the same from here: its state and its log tell")
+				return f.advise("Look whether the server's process at {upstream} hangs, has crashed or was stopped, and at its log at this time: it is on " + thisMachine + " itself, and in QUIC it answers by itself, not its system. If it lives, look for a firewall of " + thisMachine + " that drops UDP (nft list ruleset).").
+					leavesOpen("a server that hangs, has crashed or was stopped, and a firewall of " + here() + " that drops packets, look the same from here: its state and its log tell")
 			}
-			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs or has crashed (in QUIC it answers by itself, not its system) look the same from here: whether its machine and its process live, tells")
+			f = f.advise(adviceLost).leavesOpen("a network that loses packets, a machine that is down, and a server that hangs, has crashed or was stopped (in QUIC it answers by itself, not its system) look the same from here: whether its machine and its process live, tells")
 		}
 		return f
 	}

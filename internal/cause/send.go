@@ -394,7 +394,7 @@ var RequestWriteTimeout = &Row{
 	Meaning:      "The upstream took the connection, but did not read the request fast enough: writing it timed out.",
 	RecognisedBy: "Writing to the upstream's connection timed out, and the client's side had no error. The evidence names write_timeout.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
-	Undecided:    "why it does not read on can't be told from here (a process that hangs, one that reads slowly, a server in between that waits for one behind it, a limit too short for this): its log and its state tell",
+	Undecided:    "why it does not read on can't be told from here (a process that hangs or is too busy, one that reads slowly, a server in between that waits for one behind it, a limit too short for this): its log and its state tell",
 	UsualReasons: []string{
 		"the application reads the body slowly, or not before something else is done",
 		"it hangs: the system takes what fits into its buffers, and no more",

@@ -359,7 +359,7 @@ func certificateCause(t *try, err error) finding {
 		return f
 	}
 	return f.advise("Renew the upstream's certificate and reload the upstream, if the clock here is right: compare it with a true one first (date -u).").
-		leavesOpen("whether it was not renewed, was renewed and not loaded, or the clock here is ahead can't be told from here: the certificate's file at the upstream, and a true clock, tell")
+		leavesOpen("whether it was not renewed, or not loaded, another server or a box in between answers with an old one, or the clock here is ahead can't be told from here: the certificate's file at the upstream, and a true clock, tell")
 }
 
 // hostSource is nameSource for the name that a certificate was checked by, which may be a
@@ -692,7 +692,7 @@ var CertificateExpired = &Row{
 	Meaning:      "A certificate in the upstream's chain was valid only until a time that has passed, as this machine's clock has it.",
 	RecognisedBy: "The verification's typed error says expired, and the time here is after the end. The evidence has the certificate, both dates and the time here.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived, WitnessKernel},
-	Undecided:    "whether it was not renewed, or renewed and not loaded, can't be told from here: the certificate's file at the upstream tells",
+	Undecided:    "whether it was not renewed, renewed and not loaded, or another server or a box in between answers with an old one can't be told from here: the certificate's file at the upstream tells",
 	UsualReasons: []string{
 		"the renewal failed, or the server was not reloaded after it",
 		"an intermediate in the chain has expired",

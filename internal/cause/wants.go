@@ -280,6 +280,15 @@ func otherName(a *listen.Attempt) string {
 	return "this name"
 }
 
+// onlyHTTP1 is for an upstream that answered HTTP/2 in HTTP/1.
+func onlyHTTP1(t *try, evidence string) finding {
+	f := found(HTTPVersionMismatch, evidence).advise(adviceOnlyHTTP1(t.Attempt))
+	if t.TLS {
+		return f
+	}
+	return f.leavesOpen("whether the version, the scheme (TLS ports answer so, too, whose own words were not found in it), or the port is the wrong one can't be told from here: what this port is for tells")
+}
+
 // adviceOnlyHTTP1 is for an upstream that answered HTTP/2 in HTTP/1.
 func adviceOnlyHTTP1(a *listen.Attempt) string {
 	if a.TLS {
@@ -486,6 +495,7 @@ func mayWantServerName(a *listen.Attempt, f finding) finding {
 	}
 	if noNameSent(a) {
 		f.side = failure.SideProxy
+		f = f.advise("Look at the TLS log of {upstream} for the alert's reason. If it has no certificate where no name is asked for, s" + adviceForServerName(a)[1:])
 		return f.leavesOpen("a server that has no certificate where no name is asked for (Go's, so Caddy), one with a fault of its own, and a box in between look the same from here: its TLS log tells")
 	}
 	if slices.Contains(clearMessages(a), messageServerHello) {

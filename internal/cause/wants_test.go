@@ -101,7 +101,7 @@ func TestWants(t *testing.T) {
 		{name: "alert 80 to a name", server: namesOnly, options: []func(*proxy){trusting("app.example.test"), speaksTLS(failure.TLSSettings{ServerName: "app.example.test"})},
 			want: TLSAlert, side: failure.SideUpstream, sent: failure.SentNo, says: []string{"the server name sent was app.example.test"}},
 		{name: "a Host that can't be a name", server: namesOnly, options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{}), asksFor("10.0.0.7")},
-			want: TLSAlert, side: failure.SideProxy, says: []string{"Set tls_server_name in the transport to the name"}, not: "tls_server_name 10."},
+			want: TLSAlert, side: failure.SideProxy, says: []string{"for the alert's reason", "set tls_server_name in the transport to the name"}, not: "tls_server_name 10."},
 		{name: "alert 112 to an address", server: alerts(112), options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{}), asksFor("app.example.test")},
 			want: TLSServerNameRejected, side: failure.SideProxy, says: []string{"no server name was sent", "Set tls_server_name app.example.test"}},
 		{name: "alert 112 to a placeholder's name", server: alerts(112), options: []func(*proxy){trusting(""), speaksTLS(failure.TLSSettings{ServerName: "{label}"})},
