@@ -495,7 +495,9 @@ func mayWantServerName(a *listen.Attempt, f finding) finding {
 	}
 	if noNameSent(a) {
 		f.side = failure.SideProxy
-		f = f.advise("Look at the TLS log of {upstream} for the alert's reason. If it has no certificate where no name is asked for, s" + adviceForServerName(a)[1:])
+		if strings.HasPrefix(f.advice, adviceOwnName) { // no name that it may serve is known
+			f = f.advise("Look at the TLS log of {upstream} for the alert's reason. If it has no certificate where no name is asked for, s" + f.advice[1:])
+		}
 		return f.leavesOpen("a server that has no certificate where no name is asked for (Go's, so Caddy), one with a fault of its own, and a box in between look the same from here: its TLS log tells")
 	}
 	if slices.Contains(clearMessages(a), messageServerHello) {
@@ -690,7 +692,6 @@ func hostLine(a *listen.Attempt) []string {
 
 // adviceForServerName names what to set: the Host, where that can be a server's name.
 func adviceForServerName(a *listen.Attempt) string {
-	const advice = "Set tls_server_name in the transport to the name that {upstream} serves"
 	if a.Request != nil {
 		host := a.Request.Host
 		if bare, _, err := net.SplitHostPort(host); err == nil {
@@ -700,8 +701,11 @@ func adviceForServerName(a *listen.Attempt) string {
 			return "Set tls_server_name " + host + " in the transport, or to another name that {upstream} serves."
 		}
 	}
-	return advice + ", and header_up Host to the same."
+	return adviceOwnName + ", and header_up Host to the same."
 }
+
+// adviceOwnName is where no request says which name that may be.
+const adviceOwnName = "Set tls_server_name in the transport to the name that {upstream} serves"
 
 // maxServerName is how long a name may be that is advised.
 const maxServerName = 100
