@@ -355,8 +355,12 @@ func cameUnread(t *try) bool {
 		return false
 	}
 	c := t.Connection.Carried
-	return !c.Encrypted && c.Arrived > c.Received
+	return !c.Encrypted && c.Arrived > c.Received+endCounts
 }
+
+// endCounts is what Linux adds to the bytes that came when a peer has closed: its FIN has a
+// number of its own in the stream (tcp_rcv_nxt_update in net/ipv4/tcp_input.c).
+const endCounts = 1
 
 // isWriteError says that err comes from writing to the upstream's connection.
 // Copying a body into it is called "readfrom".

@@ -55,6 +55,7 @@ func TestUploadRefusedUnread(t *testing.T) {
 		{"an answer broke off", overTLS(listen.Carried{Received: 300}, answered(http.StatusRequestEntityTooLarge)), RequestWriteFailed, "an answer had begun before the upload was sent: 413"},
 		{"an answer that is none to the upload broke off", overTLS(listen.Carried{Received: 300}, answered(http.StatusOK)), ResponseTruncated, "0 of 9 bytes"},
 		{"an answer came in the clear, unread", inTheClear(200, handler), RequestWriteFailed, "bytes had come that were not read"},
+		{"its end alone came in the clear", inTheClear(1, handler), RequestWriteFailed, "this upstream had not answered anything"},
 		{"nothing came in the clear", inTheClear(0, handler), RequestWriteFailed, "this upstream had not answered anything"},
 		{"an answer to a PROXY header", inTheClear(200, &failure.Limits{Transport: "http", ProxyProtocol: "v1"}), RequestWriteFailed, "a PROXY protocol header (v1) was sent"},
 	} {

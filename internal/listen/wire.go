@@ -63,7 +63,8 @@ type Carried struct {
 	Head []byte
 	Tail [len(lastChunk)]byte
 	// Arrived counts the bytes that had come when writing found the connection ended,
-	// whether they were read or not; 0 where that can't be told.
+	// whether they were read or not, and one more where the peer had closed it; 0 where
+	// that can't be told.
 	Arrived int64
 	// ReadErr is the error that ended reading: io.EOF where the peer closed.
 	ReadErr error
