@@ -115,7 +115,7 @@ func TestWordsOfProtocols(t *testing.T) {
 		// An answer that refuses how it was asked: what that rests on, and who is to change.
 		{
 			fault: "version_not_supported",
-			says:  []string{"answered 505: it does not take the version of HTTP", "an application that answers 505 by itself look the same from here", "Write h2c:// in front of 127.0.0.1:"},
+			says:  []string{"answered 505: it does not take the version of HTTP", "an application that refuses the request by a 505 of its own look the same from here", "Write h2c:// in front of 127.0.0.1:"},
 			not:   []string{"speak different versions"},
 		},
 		{

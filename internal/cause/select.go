@@ -49,7 +49,8 @@ func selectCause(h *listen.Heard) finding {
 		if s.Source != "" {
 			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")
 		}
-		return found(UpstreamsMissing, "no upstream is configured").advise("Name an upstream in reverse_proxy.")
+		return found(UpstreamsMissing, "no upstream is configured, and none is looked up").advise("Name an upstream in reverse_proxy.").
+			leavesOpen("whether none was written, or a variable of the Caddyfile ({$NAME}) or what makes the config gave none, can't be told from here: the config as it runs tells (curl localhost:2019/config/)")
 	}
 	count := make(map[failure.Reason]int)
 	for _, c := range s.Pool {
@@ -152,7 +153,7 @@ func emptyCause(a *listen.Attempt) finding {
 	}
 	if fromClient.MatchString(a.Upstream) {
 		f.evidence = append(f.evidence, ofTheRequest)
-		f = f.leavesOpen("whether the client left it out, something in front of Caddy that ought to set it, or the placeholder names another than is sent, can't be told from here")
+		f = f.leavesOpen("whether the client left it out, what ought to set it did (in front of Caddy, or a line of this config), or the placeholder names another than is sent, can't be told from here")
 	}
 	host, port, err := net.SplitHostPort(a.Address)
 	noPort := port == "" || port == "0"

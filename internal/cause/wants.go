@@ -301,7 +301,7 @@ func adviceOnlyHTTP1(a *listen.Attempt) string {
 func wantsVersion(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} answered 505: it does not take the version of HTTP in which Caddy asks it."
 	f.evidence = append(f.evidence, "it was asked in "+orText(a.Protocol, "a version that is not known"))
-	f = f.leavesOpen("a server or one in front of it that takes another version alone, a wrong address, and an application that answers 505 by itself look the same from here: its log tells")
+	f = f.leavesOpen("a server or one in front of it that takes another version alone, a wrong address, and an application that refuses the request by a 505 of its own look the same from here: its log tells")
 	if a.Protocol == protocolHTTP1 && !a.TLS {
 		return f.advise("Write h2c:// in front of {upstream}, if it speaks HTTP/2 alone, which curl -v --http2-prior-knowledge http://{address}/ tells; else look in its log for who answered 505.")
 	}
@@ -312,7 +312,7 @@ func wantsVersion(a *listen.Attempt, f finding) finding {
 func wantsHost(a *listen.Attempt, f finding) finding {
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, hostLine(a)...)
-	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application answers " + strconv.Itoa(a.Status) + " by itself, can't be told from here: the names that it serves tell")
+	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application refuses it by a " + strconv.Itoa(a.Status) + " of its own, can't be told from here: the names that it serves tell")
 }
 
 // wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or
@@ -400,7 +400,7 @@ func wantsNoPROXY(a *listen.Attempt, f finding) finding {
 		f.proxyError = "proxy_configuration_error" // the client got another status
 	}
 	f.evidence = append(f.evidence, "a PROXY protocol header ("+a.Limits.ProxyProtocol+") was sent before the request: an upstream that does not expect one answers so, and closes")
-	return f.advise(adviceNoPROXY).leavesOpen("an application or a server in front of it that answers 400 by itself, and one that expects the header in its other version, look the same from here: its log tells")
+	return f.advise(adviceNoPROXY).leavesOpen("an application or a server in front of it that refuses the request by a 400 of its own, and one that expects the header in its other version, look the same from here: its log tells")
 }
 
 // answersLast says that an answer is its connection's last, be it one that was only heard
@@ -430,7 +430,7 @@ func wrongName(a *listen.Attempt, f finding) finding {
 		case name != "":
 			f.summary = "{upstream} answered 421: it does not serve this Host over a connection that began with this server name."
 		}
-		f.undecided = "whether the server name, the Host, or the upstream's names are wrong, another server answers, or an application answers 421 by itself can't be told from here: the names that it serves, and its log, tell"
+		f.undecided = "whether the server name, the Host, or the upstream's names are wrong, another server answers, or an application refuses it by a 421 of its own can't be told from here: the names that it serves, and its log, tell"
 	} else if noNameSent(a) {
 		f.undecided = "which names it serves, or whether another server than is meant answers, can't be told from here: its config tells"
 	}
