@@ -147,10 +147,10 @@ func TestReadTimeoutWhileTheClientIsWaitedFor(t *testing.T) {
 		start           func(t *testing.T) string
 		whole           bool
 	}{
-		{"HTTP/1.1", "http {\nread_timeout 200ms\n}", func(t *testing.T) string { return serve(t, large) }, true},
-		{"HTTP/2", "http {\nread_timeout 200ms\ntls\ntls_insecure_skip_verify\n}", func(t *testing.T) string { return serve(t, large, "h2") }, false},
-		{"h2c", "http {\nread_timeout 200ms\nversions h2c\n}", func(t *testing.T) string { return serve(t, large) }, false},
-		{"FastCGI", "fastcgi {\nread_timeout 200ms\n}", func(t *testing.T) string { return testcaddy.FastCGI(t, http.HandlerFunc(large)) }, false},
+		{"HTTP/1.1", "http {\nread_timeout 1s\n}", func(t *testing.T) string { return serve(t, large) }, true},
+		{"HTTP/2", "http {\nread_timeout 1s\ntls\ntls_insecure_skip_verify\n}", func(t *testing.T) string { return serve(t, large, "h2") }, false},
+		{"h2c", "http {\nread_timeout 1s\nversions h2c\n}", func(t *testing.T) string { return serve(t, large) }, false},
+		{"FastCGI", "fastcgi {\nread_timeout 1s\n}", func(t *testing.T) string { return testcaddy.FastCGI(t, http.HandlerFunc(large)) }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+test.start(t)+" {\ntransport "+test.transport+"\n}")
@@ -159,7 +159,7 @@ func TestReadTimeoutWhileTheClientIsWaitedFor(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			time.Sleep(600 * time.Millisecond) // the client is slow: that is the fault
+			time.Sleep(2500 * time.Millisecond) // the client is slow: that is the fault
 			if n, err := io.Copy(io.Discard, res.Body); (err == nil && n == size) != test.whole {
 				t.Fatalf("%d bytes came, %v", n, err)
 			}

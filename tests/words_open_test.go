@@ -244,7 +244,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "h2_body_framing", says: []string{"than HTTP/2 can count (WINDOW_UPDATE)"}, not: []string{"sent more than it was allowed", "which frame breaks"}},
 		{fault: "h2_data_before_headers", says: []string{"PROTOCOL_ERROR: a body (DATA) came before its header, or ", "for this request or for each"}},
 		{fault: "h2_frame_too_large", says: []string{"larger than Caddy takes, which it had said (SETTINGS_MAX_FRAME_SIZE)"}, not: []string{"which frame breaks"}},
-		{fault: "h2c_settings_malformed", says: []string{"its first one, SETTINGS, has 3 bytes, which is no multiple of 6"}, not: []string{"which frame breaks"}},
+		{fault: "h2c_settings_malformed", says: []string{"its first frame, SETTINGS, has 3 bytes, which is no multiple of 6"}, not: []string{"which frame breaks"}},
 		{fault: "h2_hpack_broken", says: []string{"no max_response_header is set", "makes it so, and for this request or for each"}, not: []string{"which frame breaks"}},
 		{fault: "h2_headers_without_status", says: []string{"missing status", "makes it so, and for this request or for each"}, not: []string{"which frame breaks"}},
 		{fault: "h3_headers_without_status", says: []string{"breaks the rules of HTTP/3, and Caddy refused", "missing :status field"}, not: []string{"which frame breaks"}},

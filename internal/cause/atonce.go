@@ -291,7 +291,7 @@ func askIt(t *try, likely ...string) string {
 
 // byHand is what looks the same where askIt is advised.
 func byHand(t *try) string {
-	other := "a crash or a rule upon this request"
+	other := "a crash, a rule"
 	if nothingSent(t.Attempt) {
 		other = "a list of allowed addresses"
 	}
@@ -301,7 +301,7 @@ func byHand(t *try) string {
 		protocol = "its HTTP/2"
 	case t.TLS:
 	case len(sentPROXY(t)) > 0:
-		other += ", a PROXY header that it does not expect"
+		other += ", a PROXY header not expected"
 	default:
 		protocol += " or a PROXY header first"
 	}

@@ -491,7 +491,7 @@ func downloadLine(t *try) string {
 // over HTTP/2 it counts for the connection, from the last frame that came, and FastCGI's
 // client sets it once. Over HTTP/1.1 it is set for each read, that Caddy waits for.
 func slowlyTaken(t *try, limit *failure.Limit) finding {
-	if limit == nil || limit.ValueMS == nil || t.Answered == 0 || t.Body.Reading >= limit.ValueMS.Duration()/2 || t.client.Writing < limit.ValueMS.Duration()/2 {
+	if limit == nil || limit.ValueMS == nil || t.Answered == 0 || t.Body.Reading >= limit.ValueMS.Duration()/4*3 || t.client.Writing < limit.ValueMS.Duration()/2 {
 		return nothing
 	}
 	f := found(ResponseStalled, downloadLine(t), "read_timeout also counts while the client is waited for, here").within(limit)

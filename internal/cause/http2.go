@@ -221,13 +221,13 @@ func connectionErrorCause(t *try, code http2.ErrCode, framing failure.Phase) fin
 	if !alone(t.Attempt) {
 		evidence += ", upon what came for this request or for another on the same connection"
 	}
+	f := framingCause(t, evidence).at(framing)
 	if code == http2.ErrCodeFrameSize && saidItsSettings(t) {
 		if size := int(t.Connection.Opening[1])<<8 | int(t.Connection.Opening[2]); size%6 != 0 {
-			evidence += fmt.Sprintf(": its first one, SETTINGS, has %d bytes, which is no multiple of 6", size)
+			f.evidence = append(f.evidence, fmt.Sprintf("its first frame, SETTINGS, has %d bytes, which is no multiple of 6", size))
 			known = true
 		}
 	}
-	f := framingCause(t, evidence).at(framing)
 	if known {
 		f = f.leavesOpen(openMaker)
 	}
