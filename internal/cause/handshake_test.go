@@ -2,6 +2,7 @@ package cause
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
@@ -39,5 +40,14 @@ func TestClearMessages(t *testing.T) {
 	}
 	if clearMessages(&listen.Attempt{}) != nil {
 		t.Error("nothing was heard")
+	}
+}
+
+// What answers where TLS belongs is quoted as any answer is: without its credentials.
+func TestNotTLSTellsNoSecret(t *testing.T) {
+	a := &listen.Attempt{Address: "10.0.0.7:443", TLS: true, Dialing: &listen.Dialing{Carried: &listen.Carried{Head: []byte("HELLO token: abc123\r\nmore")}}}
+	told := strings.Join(notTLS(&try{Attempt: a}, "HELLO").evidence, "\n")
+	if !strings.Contains(told, `the first line that came back: "HELLO token`) || strings.Contains(told, "abc123") {
+		t.Error(told)
 	}
 }

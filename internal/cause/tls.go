@@ -141,7 +141,7 @@ func notTLS(t *try, head string) finding {
 	f := found(TLSNotSpoken, "the first bytes that came back: "+quote([]byte(head)))
 	if c := t.Dialing.Carried; c != nil && !throughProxy(t.Attempt) && len(c.Head) > len(head) && strings.HasPrefix(string(c.Head), head) {
 		line, _, _ := strings.Cut(string(c.Head), "\r\n")
-		f.evidence = append(f.evidence, "the first line that came back: "+quote([]byte(line)))
+		f.evidence = append(f.evidence, "the first line that came back: "+said(line))
 	}
 	if other := otherProtocol(head, ""); other.summary != "" {
 		f.summary, f.advice = strings.Replace(other.summary, "speak HTTP", "speak TLS", 1), other.advice
