@@ -1,6 +1,7 @@
 package faultlab
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -78,7 +79,7 @@ func forwardProxyFaults() []Fault {
 			// It closes with bytes unread, so that a reset may cut its answer.
 			Name: "proxy_protocol_unexpected", Number: "42", OrCause: "response_truncated",
 			Cause: "upstream_status", Phase: "headers", Side: "proxy", Outcome: "upstream_answered", Status: http.StatusBadRequest,
-			Start: overHTTP1(transport("proxy_protocol v1")),
+			Start: startRefusesPROXY,
 		},
 		{
 			Name: "proxy_protocol_closes", Number: "42",
@@ -170,6 +171,56 @@ func closesAtPROXY(c *conn) {
 		return
 	}
 	_, _ = c.request() // so that nothing is left unread
+}
+
+// startRefusesPROXY makes Go's own server, which takes a PROXY header for a request and
+// refuses it. It is shown the header with what follows: an answer to the header alone
+// may come before the request is written, which Go's transport takes for one that
+// nothing asked for, and the visitor gets a 502.
+func startRefusesPROXY() (*Upstream, error) {
+	l, err := listenTCP()
+	if err != nil {
+		return nil, err
+	}
+	u := newUpstream(transport("proxy_protocol v1"))
+	u.To = l.Addr().String()
+	u.serveHTTP(withholdingListener{l}, goodHandler())
+	return u, nil
+}
+
+// A withholdingListener's connections show nothing before a whole header has come.
+type withholdingListener struct{ net.Listener }
+
+func (l withholdingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &withholdingConn{Conn: c}, nil
+}
+
+type withholdingConn struct {
+	net.Conn
+
+	shown []byte
+	whole bool
+}
+
+func (c *withholdingConn) Read(b []byte) (int, error) {
+	for !c.whole {
+		n, err := c.Conn.Read(b)
+		c.shown = append(c.shown, b[:n]...)
+		if err != nil {
+			return 0, err
+		}
+		c.whole = bytes.Contains(c.shown, []byte("\r\n\r\n"))
+	}
+	if len(c.shown) == 0 {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.shown)
+	c.shown = c.shown[n:]
+	return n, nil
 }
 
 // wantsPROXY closes where no PROXY header comes first.
