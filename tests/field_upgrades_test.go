@@ -115,3 +115,38 @@ func resetsConn(conn net.Conn) {
 	}
 	conn.Close()
 }
+
+// A wish to switch protocols that the config takes away is told with who took it.
+func TestUpgradeTakenAway(t *testing.T) {
+	address := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusUpgradeRequired)
+		}
+	})
+	for _, test := range []struct{ name, handler, block, evidence, advice string }{
+		{"by header_up", "", "header_up -Upgrade", "header_up took it away, no handler before", "Remove what header_up does"},
+		{"by request_header", "request_header -Upgrade", "", `what came to reverse_proxy had Upgrade: "", Connection: "Upgrade": a handler in front of it took it away`, "Remove what request_header does"},
+		{"by request_header, Connection alone", "request_header -Connection", "", `what came to reverse_proxy had Upgrade: "websocket", Connection: ""`, "Remove what request_header does"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.Start(t, "upstream_diagnostics\n"+test.handler+"\nreverse_proxy "+address+" {\n"+test.block+"\n}")
+			req, err := http.NewRequest(http.MethodGet, c.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Connection", "Upgrade")
+			req.Header.Set("Upgrade", "websocket")
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			f := newest(c, "upstream_status")
+			if !strings.Contains(strings.Join(f.Evidence, "\n"), test.evidence) || !strings.HasPrefix(f.Advice, test.advice) || f.Side != failure.SideProxy || res.StatusCode != http.StatusUpgradeRequired {
+				t.Errorf("%d, side %s: %q\n%s", res.StatusCode, f.Side, f.Advice, strings.Join(f.Evidence, "\n"))
+			}
+		})
+	}
+}

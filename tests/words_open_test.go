@@ -114,7 +114,9 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "upgrade_to_other", says: []string{`the client had asked for "websocket", and what was sent asked for it, too`, "it may switch only to what it was asked for"}, not: []string{"what header_up does"}},
 		{fault: "upgrade_unasked", says: []string{"the client had asked for no upgrade, and header_up set none", "may not switch to what nobody asked for"}, not: []string{"what header_up does"}},
 		{fault: "upgrade_without_connection", says: []string{"and what was sent asked for it, too"}},
-		{fault: "upgrade_not_passed_on", says: []string{"what is in the config took it away"}},
+		{fault: "h2c_to_http1", says: []string{"or HTTP/2 is off there and is meant to be on", "turn that on there instead"}},
+		{fault: "h2_read_timeout", says: []string{"hands HTTP/2 to what speaks none"}},
+		{fault: "upgrade_not_passed_on", says: []string{"header_up took it away, no handler before"}},
 
 		// What a resolver's answer says of it.
 		{fault: "dns_servfail", says: []string{"answered SERVFAIL: it runs, and could not find out"}, not: []string{"REFUSED", "does not serve"}},

@@ -89,7 +89,7 @@ func TestAnUpgradeThatNobodyAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := Diagnose(heard(func(h *listen.Heard) { h.Response.Status = 426 }, answered200(func(a *listen.Attempt) {
 				a.Status = 426
-				a.Header = http.Header{"Upgrade": {"websocket"}, ":upgrade": {"websocket"}, ":connection": test.connection}
+				a.Header = http.Header{"Upgrade": {"websocket"}, ":upgrade": {"websocket"}, ":connection": {strings.Join(test.connection, ", ")}}
 			})))
 			if f == nil {
 				t.Fatal("nothing was found")

@@ -27,7 +27,7 @@ func interimLine(t *try) string {
 	if t.Interim == http.StatusContinue {
 		has = "the request's header"
 	}
-	return "the interim answer " + interimWords(t.Interim) + " came, which is no final one: the upstream speaks HTTP, and its server has " + has
+	return "the interim answer " + interimWords(int(t.Interim)) + " came, which is no final one: the upstream speaks HTTP, and its server has " + has
 }
 
 // endedAfterInterim is for a connection that was ended after an interim answer: only who
@@ -40,7 +40,7 @@ func endedAfterInterim(t *try, f finding) finding {
 	case t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF): // see streamUnanswered
 		ended = "ended the request's stream"
 	}
-	f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " without a final one."
+	f.summary = "{upstream} sent the interim answer " + interimWords(int(t.Interim)) + ", and then " + ended + " without a final one."
 	if took := elapsed(sent(t), t.end); took >= time.Second {
 		known := *t
 		known.Attempt = new(*t.Attempt)
@@ -57,10 +57,10 @@ func endedAfterInterim(t *try, f finding) finding {
 	}
 	if t.protocol == protocolHTTP3 && t.is(io.EOF, io.ErrUnexpectedEOF) {
 		f = streamUnanswered(f)
-		f.summary = "{upstream} sent the interim answer " + interimWords(t.Interim) + ", and then " + ended + " without a final one."
+		f.summary = "{upstream} sent the interim answer " + interimWords(int(t.Interim)) + ", and then " + ended + " without a final one."
 		return f
 	}
-	return f.advise("Look at the application's log at this time for a crash, a killed worker" + or + ": it had the request, and came no further than " + strconv.Itoa(t.Interim) + ". If nothing of that is there, its code takes " + strconv.Itoa(t.Interim) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, " + limit + between + ", code that takes " + strconv.Itoa(t.Interim) + " for the answer): its log tells")
+	return f.advise("Look at the application's log at this time for a crash, a killed worker" + or + ": it had the request, and came no further than " + strconv.Itoa(int(t.Interim)) + ". If nothing of that is there, its code takes " + strconv.Itoa(int(t.Interim)) + " for the answer, and closes.").leavesOpen("why it ended this can't be told from here (a crash, a killed worker, " + limit + between + ", code that takes " + strconv.Itoa(int(t.Interim)) + " for the answer): its log tells")
 }
 
 // noFinal says of what a line tells that did not come that it is of a final answer, where

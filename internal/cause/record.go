@@ -522,8 +522,13 @@ func (v verdict) undecided() string {
 	if f.decided || f.undecided == "" && f.side != "" && f.side != f.row.Side {
 		return ""
 	}
-	if f.undecided == "" && f.row.Undecided == undecidedWait && v.attempt != nil && spokeHTTP(v.attempt) {
-		return undecidedSpoken
+	if f.undecided == "" && f.row.Undecided == undecidedWait && v.attempt != nil {
+		switch a := v.attempt; {
+		case a.Protocol == protocolH2 && a.TLS && (a.Before == nil || a.Before.Answers == 0) && a.Interim == 0 && a.FirstByte == 0:
+			return undecidedAgreed
+		case spokeHTTP(a):
+			return undecidedSpoken
+		}
 	}
 	return orText(f.undecided, f.row.Undecided)
 }

@@ -339,6 +339,8 @@ const (
 	undecidedEnd    = "why it ended this can't be told from here (a crash, a killed worker, a limit of its own for time, size or requests, a refusal, a server in between): its log tells"
 	undecidedWait   = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a port that waits for something else, a server in between that waits for one slow or gone, a limit too short for this): the application tells"
 	undecidedSpoken = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a server in between that waits for one behind it, a limit too short for this): the application tells"
+	// Over TLS nobody hears whether HTTP/2's settings had come.
+	undecidedAgreed = "why it takes longer can't be told from here (a slow query, a lock, a queue, a process that hangs, a limit too short for this, a server in between that waits or hands HTTP/2 to what speaks none): the application and curl -vk --http2 tell"
 	undecidedPort   = "whether the scheme or the address (host or port) is the wrong one can't be told from here: what is meant to be there tells"
 	adviceLookAtLog = "Look at the application's log at this time for a crash, a killed worker or a time limit of its own."
 )

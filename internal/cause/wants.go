@@ -209,6 +209,7 @@ const (
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
 
 	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
+	adviceKeepUpgrade = "Remove what request_header does to Upgrade and Connection: the client asked to switch protocols, and reverse_proxy was not told."
 	adviceNameUpgrade = "Let the client, or what stands in front of Caddy (a balancer, a CDN), send Connection: Upgrade beside its Upgrade field: without it that is no wish to switch, and Caddy passes none on."
 	adviceNoPROXY     = "Remove proxy_protocol from the transport, or let {upstream} expect the PROXY header on this port."
 	adviceWebSocket   = "Give uvicorn a library for WebSocket: pip install 'uvicorn[standard]'; and take --ws none away, if it is set."
@@ -286,7 +287,7 @@ func onlyHTTP1(t *try, evidence string) finding {
 	if t.TLS {
 		return f
 	}
-	return f.leavesOpen("whether the version, the scheme (TLS ports answer so, too, whose own words were not found in it), or the port is the wrong one can't be told from here: what this port is for tells")
+	return f.leavesOpen("whether Caddy's version, the scheme (TLS ports answer so, too, whose own words were not found in it) or the port is the wrong one, or HTTP/2 is off there and is meant to be on, can't be told from here: what this port is for tells")
 }
 
 // adviceOnlyHTTP1 is for an upstream that answered HTTP/2 in HTTP/1.
@@ -294,7 +295,7 @@ func adviceOnlyHTTP1(a *listen.Attempt) string {
 	if a.TLS {
 		return "Set versions 1.1 in the transport: {upstream} answers in HTTP/1."
 	}
-	return "Write http:// in front of {upstream} instead of h2c://, or take h2c out of versions in the transport: it answers in HTTP/1."
+	return "Write http:// in front of {upstream} instead of h2c://, or take h2c out of versions in the transport: it answers in HTTP/1. If it is meant to speak HTTP/2 (gRPC), turn that on there instead."
 }
 
 // wantsVersion says which version was refused.
@@ -345,7 +346,11 @@ func wantsUpgrade(a *listen.Attempt, f finding) finding {
 			// By RFC 9110 section 7.8 it is none then, and Caddy drops it.
 			return f.advise(adviceNameUpgrade)
 		}
-		f.evidence = append(f.evidence, "reverse_proxy passes such a wish on by itself: what is in the config took it away")
+		if upgrade, connection, changed := a.Passed(); changed {
+			f.evidence = append(f.evidence, "what came to reverse_proxy had Upgrade: "+said(upgrade)+", Connection: "+said(connection)+": a handler in front of it took it away")
+			return f.advise(adviceKeepUpgrade)
+		}
+		f.evidence = append(f.evidence, "it still stood in the request that came to reverse_proxy, which passes such a wish on by itself: header_up took it away, no handler before")
 		return f.advise(advicePassUpgrade)
 	}
 	return nothing

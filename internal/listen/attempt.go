@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -124,8 +123,8 @@ func (a *Attempt) passOverInterim() {
 	if a.FirstByte == 0 || a.Answered > 0 {
 		return
 	}
-	interim, only := a.Connection.Carried.onlyInterim(a.Interim)
-	if a.Interim = interim; only {
+	interim, only := a.Connection.Carried.onlyInterim(int(a.Interim))
+	if a.Interim = int32(interim); only {
 		a.FirstByte = 0
 	}
 }
@@ -501,9 +500,13 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 	}
 	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" || a.asksOtherwise(res) {
 		a.Header = received(res.Header)
-		if upgrade := a.l.request.Header.Get("Upgrade"); upgrade != "" {
-			a.Header[clientUpgrade] = []string{upgrade}
-			a.Header[clientConnection] = slices.Clone(a.l.request.Header.Values("Connection"))
+		if wish := a.l.wish; wish != nil {
+			a.Header[clientUpgrade] = []string{wish.upgrade}
+			a.Header[clientConnection] = []string{wish.connection}
+			if came := wishOf(a.l.request); came != *wish {
+				a.Header[passedUpgrade] = []string{came.upgrade}
+				a.Header[passedConnection] = []string{came.connection}
+			}
 		}
 		if res.Close {
 			a.Header[closes] = nil

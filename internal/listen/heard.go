@@ -3,7 +3,6 @@ package listen
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -170,6 +169,10 @@ type Attempt struct {
 	// handled says that the owner's own routes make something of the answer; wanting that
 	// it may be one to how the upstream was asked.
 	handled, wanting bool
+	// Interim is the status of the last interim answer that came before the final one, 0
+	// for none: where nothing of a final one came, FirstByte is 0. It is small to fill a
+	// gap (see Listener).
+	Interim int32
 
 	// Request is the request as it went out, nil where it didn't: to be read only, and not
 	// its body.
@@ -196,11 +199,8 @@ type Attempt struct {
 	Wrote    time.Duration
 	WriteErr error
 	// FirstByte is when the first byte of an answer came, Answered when the
-	// whole of its headers had. Interim is the status of the last interim answer that
-	// came before the final one, 0 for none: where nothing of a final one came, FirstByte
-	// is 0.
+	// whole of its headers had.
 	FirstByte, Answered time.Duration
-	Interim             int
 
 	// Err is the round trip's exact error.
 	Err error
@@ -223,7 +223,11 @@ type Attempt struct {
 }
 
 // Header has what else is known of an answer under names that no field has.
-const clientUpgrade, clientConnection, closes = ":upgrade", ":connection", ":close"
+const (
+	clientUpgrade, clientConnection = ":upgrade", ":connection"
+	passedUpgrade, passedConnection = ":passed-upgrade", ":passed-connection"
+	closes                          = ":close"
+)
 
 // Closes says that its answer is the connection's last, as far as its header is kept.
 func (a *Attempt) Closes() bool {
@@ -233,15 +237,24 @@ func (a *Attempt) Closes() bool {
 
 // ClientUpgrade is the protocol that the client asked to switch to, where the answer may
 // be about that; "" for none.
-func (a *Attempt) ClientUpgrade() string {
-	if values := a.Header[clientUpgrade]; len(values) > 0 {
-		return values[0]
-	}
-	return ""
-}
+func (a *Attempt) ClientUpgrade() string { return first(a.Header[clientUpgrade]) }
 
 // ClientConnection is the client's Connection field, where it asked to switch protocols.
-func (a *Attempt) ClientConnection() string { return strings.Join(a.Header[clientConnection], ", ") }
+func (a *Attempt) ClientConnection() string { return first(a.Header[clientConnection]) }
+
+// Passed is what came of both to reverse_proxy, where handlers in front of it changed
+// them.
+func (a *Attempt) Passed() (upgrade, connection string, changed bool) {
+	_, changed = a.Header[passedUpgrade]
+	return first(a.Header[passedUpgrade]), first(a.Header[passedConnection]), changed
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
 
 // CarriesRequest says that what was sent is the client's request, and no question that
 // the owner's config has about it.

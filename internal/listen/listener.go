@@ -11,6 +11,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Listener struct {
 
 	request    *http.Request
 	method     string        // the client's, which a handler behind us may change
+	wish       *upgradeWish  // as well; nil for none
 	start      time.Duration // since the process began
 	intercepts func(status int) bool
 
@@ -97,11 +99,22 @@ func To(w http.ResponseWriter, r *http.Request, intercepts func(status int) bool
 		l.body, r.Body = &with.body, &with.body
 	}
 	l.ResponseWriter, l.request, l.method, l.intercepts = w, r, r.Method, intercepts
+	if len(r.Header["Upgrade"]) > 0 {
+		wish := wishOf(r)
+		l.wish = &wish
+	}
 	l.start, l.ctx, l.remote = time.Since(began), r.Context(), r.RemoteAddr
 	if intercepts != nil {
 		l.before = w.Header().Clone()
 	}
 	return l
+}
+
+// An upgradeWish is what a request says of another protocol; "" for none.
+type upgradeWish struct{ upgrade, connection string }
+
+func wishOf(r *http.Request) upgradeWish {
+	return upgradeWish{r.Header.Get("Upgrade"), strings.Join(r.Header.Values("Connection"), ", ")}
 }
 
 // Answers says that whoever began to listen answers for an upstream whose answer can't

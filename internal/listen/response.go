@@ -39,7 +39,7 @@ func (l *Listener) interim(status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if a := l.current; a != nil && !l.sealed.Load() && a.FirstByte > 0 && a.Answered == 0 {
-		a.Interim = status
+		a.Interim = int32(status)
 	}
 }
 
