@@ -43,7 +43,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 
 		// What this machine knows of an address of its own.
 		{fault: "fastcgi_client_leaves_while_dialling", says: []string{"1 connection waits to be accepted at 127.0.0.1:", "restart one that hangs", "Limit         dial_timeout 3 s", "a backlog that is too short for it"}, not: []string{"has room", "nft list ruleset", "read_timeout"}},
-		{fault: "connect_unanswered", says: []string{"somebody listens there, on ", "with no network on the way, and has room: 0 connections wait", "nft list ruleset", "or whether the queue was full only when the connect began"}, not: []string{"a machine that is down"}},
+		{fault: "connect_unanswered", says: []string{"somebody listens there, on ", "with no router on the way, and has room: 0 connections wait", "nft list ruleset", "or whether the queue was full only when the connect began"}, not: []string{"a machine that is down"}},
 		{fault: "forward_proxy_refused", says: []string{"nobody listened on the forward proxy's port of "}, not: []string{"a firewall refuses"}},
 		{fault: "h3_port_closed", says: []string{"nobody had port ", " of UDP on ", ", nor that of TCP", "Side         upstream"}, not: []string{"firewall"}},
 		{fault: "backlog_full", says: []string{"a backlog that is too short look the same from here"}},
@@ -76,7 +76,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "client_leaves_while_waiting", says: []string{"a port that waits for something else, a server in between, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here"}},
 		{fault: "h2_client_leaves_while_waiting", says: []string{"a visitor who went away (or half-closed) look the same from here"}, not: []string{"a port that waits for something else"}},
 		{fault: "header_name_invalid", says: []string{"no client can send such a name", "which line sets it can't be told from here"}},
-		{fault: "connection_set_over_h2", says: []string{"out of what clients send"}},
+		{fault: "connection_set_over_h2", says: []string{"Caddy takes out (but for an upgrade"}},
 		{fault: "h2_header_list_limited", says: []string{"whether the application's server or one in front of it says so"}},
 		{fault: "h2_headers_far_too_large", says: []string{"the application's or a server's in front of it, can't be told"}},
 
@@ -123,11 +123,22 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "dns_refused", says: []string{"neither SERVFAIL nor NXDOMAIN (REFUSED or the like): it runs", "does not serve this client or this name"}, not: []string{"DNSSEC"}},
 		{fault: "dns_lame", says: []string{"it runs, has no such zone of its own, and offers to ask nobody else"}, not: []string{"does not run"}},
 		{fault: "dns_nxdomain", says: []string{"another resolver should be asked can't be told", "leave resolvers out for them"}, not: []string{"both containers"}},
-		{fault: "dns_label_too_long", says: []string{"a part of it is too long", "no name has so long a part"}, not: []string{"dig", "create the name"}},
+		{fault: "dns_label_too_long", says: []string{"a part of its name is too long", "no name has so long a part"}, not: []string{"dig", "create the name"}},
 		{fault: "dynamic_lookup_server_failed", says: []string{"answered SERVFAIL"}},
 
+		// What this process and its config tell of themselves.
+		{fault: "descriptors_exhausted", says: []string{" sockets and ", " files of other kinds", "so neither visitors nor upstreams", "whether they leak"}, not: []string{"so many visitors or such slow"}},
+		{fault: "dynamic_source_empty", says: []string{"no source is named in it", "Name a source in dynamic multi"}, not: []string{"passes over"}},
+		{fault: "forward_proxy_wants_ntlm", says: []string{"in a way that Caddy does not have", "it wants them by Negotiate or NTLM", "Let the forward proxy take Basic"}, not: []string{"Write the user"}},
+		{fault: "forward_proxy_wants_password", says: []string{"it wants them by Basic", "no user is written in the forward proxy's URL", "or ought to take"}},
+		{fault: "tls_protocol_not_common", says: []string{"takes neither of the protocols that Caddy offers in TLS", "or a box in between takes no HTTP there", "set tls_server_name to one of its names"}},
+
+		// How an answer over FastCGI ended.
+		{fault: "fastcgi_body_reset", says: []string{"which comes also where a script has only counted its length wrong, had not come"}, not: []string{"a wrong length", "compare its Content-Length"}},
+		{fault: "fastcgi_body_slow", says: []string{"did not send the whole of its answer within read_timeout 400 ms", "read_timeout counts for the whole answer"}, not: []string{"stopped sending", "had not come"}},
+
 		// Who is out, and for how much.
-		{fault: "unhealthy_after_failures", says: []string{"(connection_refused)", "whether who is out would work by now can't be told from here"}},
+		{fault: "unhealthy_after_failures", says: []string{"(connection_refused)", "nobody listens at 127.0.0.1:", "Start the application at 127.0.0.1:", "why nobody listens there"}, not: []string{"would work by now"}},
 		{fault: "unhealthy_by_check", says: []string{"(the application, or a server in front of it)"}},
 		{fault: "all_slots_taken", says: []string{"unhealthy_request_count 1: one request under way is enough", "requests that stay open"}},
 
@@ -155,7 +166,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "keepalive_race_get", says: []string{"asked again, the same address answered this request with 200"}, not: []string{"upon this very request", "a rule against"}},
 		{fault: "closed_at_accept", says: []string{"what listens there, and its log, tell"}, not: []string{"had read all"}}, // a race decides whether it was asked before
 		{fault: "closed_unanswered", says: []string{"it had read what had come by then", "another protocol or a PROXY header first"}, not: []string{"had read all"}},
-		{fault: "fastcgi_reset_unanswered", says: []string{"ended the request without an answer", "closed or reset the connection", "a script without any output, and a port that speaks no FastCGI look the same"}, not: []string{"closed the connection without an answer"}},
+		{fault: "fastcgi_reset_unanswered", says: []string{"ended the request, or its connection, without an answer", "closed or reset the connection", "a script without any output, and a port that speaks no FastCGI look the same"}, not: []string{"closed the connection without an answer"}},
 		{fault: "h3_connection_closed", says: []string{"H3_NO_ERROR says that the server itself ended the connection", "had not answered anything before this request", "agreed on in the handshake (ALPN)"}, not: []string{"a crash", "a killed worker", "time limit"}},
 		{fault: "h3_closed_on_reused", says: []string{"an idle timeout that crossed with the request"}, not: []string{"a crash", "a killed worker"}},
 		{fault: "h3_upload_connection_closed", says: []string{"a panic, an exception or a handler that was aborted", "what failed in its HTTP/3"}, not: []string{"a killed worker", "time limit"}},
@@ -173,7 +184,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "body_cut_in_chunk", says: []string{"it came in chunks, and ended in the middle of one", "an application that counts a chunk wrong"}, not: []string{"the last is missing", "leaves out the last"}},
 		{fault: "fastcgi_body_cut", says: []string{"ended its answer, or the connection, before", "a script that ended early", "log of php-fpm"}, not: []string{"closed the connection"}},
 		{fault: "fastcgi_body_shorter_than_said", says: []string{"ended its answer, or the connection, before", "a wrong length"}, not: []string{"closed the connection"}},
-		{fault: "fastcgi_body_stalled", says: []string{"no end of the request came", "a pause that is meant"}, not: []string{"a length larger"}},
+		{fault: "fastcgi_body_stalled", says: []string{"which comes when a script has no more to send, had not come", "nothing of it had come for ", "a pause that is meant"}, not: []string{"a length larger"}},
 		{fault: "h2_body_stalled", says: []string{"its stream was not ended", "a pause that is meant"}, not: []string{"a length larger"}},
 		{fault: "body_stalled", says: []string{"a length larger than what is sent"}, not: []string{"lost packets"}},
 		{fault: "length_too_long", says: []string{"whether the length is wrong, what sends the rest was ended unnoticed, or it waited for something until its worker died", "a server in between"}, not: []string{"no more to say"}},

@@ -118,7 +118,11 @@ func brokenBody(t *try) finding {
 		if f := slowlyTaken(t, limitFor(failure.ReadTimeout, t.Limits, t.Attempt)); f.is() {
 			return f
 		}
-		return wrongLength(t, stalled(t), ", the limit").within(limitFor(failure.ReadTimeout, t.Limits, t.Attempt))
+		limit := limitFor(failure.ReadTimeout, t.Limits, t.Attempt)
+		if f := slowlySent(t, limit); f.is() {
+			return f
+		}
+		return wrongLength(t, stalled(t), ", the limit").within(limit)
 	case text == textConnectionLost:
 		return found(ConnectionLost)
 	}
@@ -214,11 +218,29 @@ func stalled(t *try) finding {
 	case isHTTP2(t), t.protocol == protocolHTTP3:
 		f.evidence = append(f.evidence, "its stream was not ended, which an application ends that has no more to send")
 	case t.protocol == protocolFastCGI:
-		f.evidence = append(f.evidence, "no end of the request came, which comes when a script has no more to send")
+		f.evidence = append(f.evidence, "the end of the request (END_REQUEST), which comes when a script has no more to send, had not come")
+		if t.Body.Last > 0 {
+			f.evidence = append(f.evidence, "nothing of it had come for "+ms(elapsed(t.Body.Last, t.end)))
+		}
 	case t.Body.Expected > 0, t.Body.Uncompressed: // which hides the length
 		length = "a length larger than what is sent, "
 	}
 	return f.leavesOpen("why it pauses can't be told from here (a pause that is meant, a lock, a process that hangs, " + length + "a server in between" + lostOnTheWay(t) + "): the log there tells")
+}
+
+// slowlySent is for an answer of FastCGI that was under way when the limit ended it, which
+// Caddy sets once for all of an answer (fastcgi/client.go, SetReadTimeout).
+func slowlySent(t *try, limit *failure.Limit) finding {
+	if t.protocol != protocolFastCGI || limit == nil || limit.ValueMS == nil || t.Body.Last == 0 {
+		return nothing
+	}
+	if silent := elapsed(t.Body.Last, t.end); silent < limit.ValueMS.Duration()/2 {
+		f := found(ResponseStalled, "some of it came as late as "+ms(silent)+" before the limit ended it: over FastCGI read_timeout counts for the whole answer").within(limit)
+		f.summary = "{upstream} did not send the whole of its answer within {limit}."
+		return f.advise("Look at the application's log for why the whole of this answer takes so long; if it may, raise read_timeout in transport fastcgi.").
+			leavesOpen("why it takes longer can't be told from here (much to send, a slow query, a lock, a server in between): the log there tells")
+	}
+	return nothing
 }
 
 // lostOnTheWay names lost packets where there is a way on which they may be: an address of

@@ -487,9 +487,9 @@ var FileDescriptorsExhausted = &Row{
 	Summary:      "This process may not open another socket to reach {upstream}.",
 	Advice:       "Raise the limit of open files (LimitNOFILE in systemd, ulimit -n), and look for what holds them.",
 	Meaning:      "Caddy, or the whole machine, has as many files and sockets open as it may, so that no new connection could be made.",
-	RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit.",
+	RecognisedBy: "socket said EMFILE (this process) or ENFILE (the machine); also where a lookup's error ends so. The evidence has this process's limit, and how many of its open files are sockets (Linux).",
 	Witnesses:    []Witness{WitnessKernel},
-	Undecided:    "whether the limit is too low for so many visitors or such slow upstreams, or something leaks, can't be told from one failure: lsof -p, some time apart, tells",
+	Undecided:    "whether the limit is too low for so many visitors or such slow upstreams, or sockets leak, can't be told from one failure: lsof -p, some time apart, tells",
 	UsualReasons: []string{
 		"a low limit (ulimit -n, LimitNOFILE) for many visitors at once: each needs two",
 		"slow upstreams that hold connections open",

@@ -424,3 +424,32 @@ func TestATimeoutIsALimitThatRanOut(t *testing.T) {
 		}
 	}
 }
+
+// A source of several gives nobody for other reasons where it has none to ask.
+func TestNoneOfSeveral(t *testing.T) {
+	for name, test := range map[string]struct {
+		within       []string
+		evidence     string
+		says, denies []string
+	}{
+		"not known": {nil, "it passes over a source of its own that fails", []string{"whether it has no source"}, nil},
+		"none":      {[]string{}, "no source is named in it", []string{"Name a source"}, []string{"lookups failed"}},
+		"two":       {[]string{"srv _http._tcp.app", "a app:8080"}, "it asks srv _http._tcp.app, a app:8080, and passes over one that fails", []string{"whether their lookups failed"}, []string{"has no source"}},
+		"five":      {[]string{"a a:1", "a b:1", "a c:1", "a d:1", "a e:1"}, "it asks a a:1, a b:1, a c:1 and 2 more, and passes", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := noneOfSeveral(&listen.Selection{Source: "multi", Within: test.within})
+			all := strings.Join(append(f.evidence, f.advice, f.undecided), "\n")
+			for _, want := range append(test.says, test.evidence) {
+				if !strings.Contains(all, want) {
+					t.Errorf("lacks %q:\n%s", want, all)
+				}
+			}
+			for _, not := range test.denies {
+				if strings.Contains(all, not) {
+					t.Errorf("has %q:\n%s", not, all)
+				}
+			}
+		})
+	}
+}

@@ -81,12 +81,13 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 
 // longLabel is for a name that can be nobody's: no resolver has to be asked.
 func longLabel(a *listen.Attempt) finding {
-	f := found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 letters")
+	f := found(DNSNameNotFound, "no resolver was asked: a part of a name has at most 63 characters")
 	f = f.advise("Correct the host in reverse_proxy: no name has so long a part.").decides()
 	if strings.Contains(a.Upstream, "{") {
 		f = f.advise("Look at what sets the placeholder in the upstream's address in reverse_proxy, and refuse requests for which it gives no name: none has so long a part.")
 	}
-	f.summary = "There can be no name such as that of {upstream}: a part of it is too long."
+	f.side = failure.SideProxy
+	f.summary = "The host of {upstream} can be nobody's: a part of its name is too long."
 	return f
 }
 

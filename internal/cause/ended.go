@@ -517,7 +517,7 @@ func slowDownload(t *try, f finding) finding {
 var UploadCutByEarlyResponse = &Row{
 	Name: "upload_cut_by_early_response", Category: failure.CategoryInterrupted, ProxyError: "proxy_internal_error",
 	Phase: failure.PhaseBody, Side: failure.SideProxy,
-	Summary:      "Caddy stopped reading the client's upload when {upstream} began to answer, and closed that connection itself.",
+	Summary:      "Caddy stopped reading the client's upload when it passed on the answer of {upstream}, which had begun before the upload ended, and closed the connection to it.",
 	Advice:       "Set enable_full_duplex in the global option servers, let clients use HTTP/2, or set request_buffers so that the upload ends before the answer begins. If the application did not mean to answer so early, its log at this time says why it did.",
 	Meaning:      "The upstream answered while the request's body was still being sent to it. Over HTTP/1.1 Go's server stops reading a body once the answer begins; the rest could not be sent, and Caddy's transport closed the connection over which the answer came. The client has a part of it.",
 	RecognisedBy: "The connection was closed by this side while the answer came, because the request's body could not be read any more, and the client was still there. The evidence says how much of the upload had been read.",

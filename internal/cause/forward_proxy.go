@@ -81,6 +81,14 @@ func proxyStopped(t *try, err error) finding {
 	case status == http.StatusProxyAuthRequired, slices.Contains(textsSOCKSUser, text):
 		f.proxyError = "proxy_configuration_error" // we have not said who we are, or said it wrong
 		f = f.advise("Write the user and the password that the forward proxy knows into the URL of network_proxy.")
+		if wants := proxySchemes(t); len(wants) > 0 {
+			f.evidence = append(f.evidence, "it wants them by "+strings.Join(wants, " or "))
+			if !slices.ContainsFunc(wants, func(scheme string) bool { return strings.EqualFold(scheme, "Basic") }) {
+				f.summary = "The forward proxy at {address} wants a user and a password in a way that Caddy does not have."
+				return f.advise("Let the forward proxy take Basic, which is the one way that Caddy has, or let it take " + thisMachine + " by its address; or go there without it (network_proxy none in the transport).").
+					leavesOpen("whether this forward proxy is meant for this upstream can't be told from here: what network_proxy is set for tells")
+			}
+		}
 		switch {
 		case t.ForwardProxy == "":
 			f.summary = "The forward proxy at {address} wants another user and password, or any."
@@ -90,7 +98,8 @@ func proxyStopped(t *try, err error) finding {
 			return f.leavesOpen("whether the user or the password is wrong, it wants to be told them in another way than Caddy does (Basic), or none is meant for this upstream can't be told from here: its log tells")
 		}
 		f.summary = "The forward proxy at {address} wants a user and a password, and Caddy has none for it."
-		return f.leavesOpen("whether this forward proxy is meant for this upstream can't be told from here: what network_proxy is set for tells")
+		f.evidence = append(f.evidence, "no user is written in the forward proxy's URL")
+		return f.leavesOpen("whether this forward proxy is meant for this upstream, or ought to take " + thisMachine + " by its address, can't be told from here: what network_proxy is set for, and its rules, tell")
 	case code == socksForbidden, status != 0 && status < http.StatusInternalServerError:
 		f.proxyError = "proxy_configuration_error" // we may not
 		f.summary = "The forward proxy at {address} refused to connect to {upstream}."
@@ -168,6 +177,28 @@ func proxySaid(t *try) string {
 	}
 	return said(line)
 }
+
+// proxySchemes are the ways in which a forward proxy wants to be told who asks, as far as
+// its answer's beginning has them (RFC 9110 section 11.7.1).
+func proxySchemes(t *try) (schemes []string) {
+	if proxySaid(t) == "" {
+		return nil
+	}
+	for line := range strings.Lines(string(t.Dialing.Carried.Head)) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		if !strings.EqualFold(name, "Proxy-Authenticate") || !strings.HasSuffix(line, "\n") {
+			continue
+		}
+		scheme, _, _ := strings.Cut(strings.TrimSpace(value), " ")
+		if scheme = cut(failure.Visible(scheme), maxScheme); scheme != "" && !slices.Contains(schemes, scheme) && len(schemes) < maxTold {
+			schemes = append(schemes, scheme)
+		}
+	}
+	return schemes
+}
+
+// maxScheme is longer than any that is registered.
+const maxScheme = 24
 
 // Steps in which a SOCKS proxy is asked.
 const (

@@ -289,6 +289,9 @@ func malformedAs(t *try, text string) finding {
 			return noStatusLine(t, f)
 		}
 		if text == textMalformedStatus {
+			if _, status, _ := strings.Cut(t.head(), " "); status == "" || status[0] < '0' || status[0] > '9' {
+				return f.advise(adviceStatusDigits)
+			}
 			return f.advise(adviceStatus)
 		}
 		return f
@@ -562,6 +565,9 @@ func greeted(t *try) bool {
 }
 
 func isHTTP2(t *try) bool { return t.protocol == protocolH2 || t.protocol == protocolH2C }
+
+// adviceStatusDigits is for a status that can't be read as one.
+const adviceStatusDigits = "Look at what the application writes as status: a number of three digits belongs there (200 to 599)."
 
 // adviceStatus is for a status that is none.
 const adviceStatus = "Look at what the application sets as status: it has to be from 200 to 599, not an exception's own code, and not a variable that was never set."

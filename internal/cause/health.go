@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -37,15 +38,50 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 		f = f.advise(adviceCircuit)
 	case count[failure.ReasonFails]:
 		f = f.leavesOpen("whether who is out would work by now can't be told from here, for nobody is asked while out; why it failed, the record of its last failure tells")
+		lines, nobody := outNow(s)
+		f.evidence = append(f.evidence, lines...)
+		if nobody {
+			f = f.leavesOpen("why nobody listens there (not started, ended, another port or address) can't be told from here: the application's log, and ss -ltnp, tell")
+		}
 		switch advice := adviceOnCounted(s, now); {
 		case advice != "":
 			f.side = failure.SideProxy
 			f = f.advise(advice)
 		case len(s.Pool) == 1 && s.Limits != nil:
-			f = f.advise(fmt.Sprintf("Look at the last failure of it in the list; with one upstream leave fail_duration out: it sends visitors away for %s after each failure, though nobody else could serve them.", ms(s.Limits.FailDuration)))
+			look := "Look at the record of its last failure"
+			if nobody {
+				look = "Start the application at " + cut(s.Pool[0].Upstream, maxAddress)
+			}
+			f = f.advise(fmt.Sprintf("%s; with one upstream leave fail_duration out: it sends visitors away for %s after each failure, though nobody else could serve them.", look, ms(s.Limits.FailDuration)))
 		}
 	}
 	return f
+}
+
+// outNow says of upstreams on this machine whether somebody listens there now; nobody that
+// there is none at any upstream of the pool.
+func outNow(s *listen.Selection) (lines []string, nobody bool) {
+	listening := 0
+	for _, c := range s.Pool {
+		at, own := ownAddress(c.Upstream)
+		if !own {
+			listening++ // it isn't known
+			continue
+		}
+		list, known := host.Listeners()
+		if !known {
+			return nil, false
+		}
+		there, words := false, "nobody listens at "
+		if _, there = listenerAt(list, at); there {
+			words = "somebody listens at "
+			listening++
+		}
+		if len(lines) < maxTold {
+			lines = append(lines, words+c.Upstream+" of "+here()+" now")
+		}
+	}
+	return lines, listening == 0
 }
 
 // healthEvidence says what puts the upstreams of a pool out: how many failures are enough

@@ -54,9 +54,7 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 	case RequestWriteTimeout:
 		return finding{evidence: slices.Concat(onTheWay(windowEvidence(a), a, address), waitingEvidence(address), takenEvidence(a, address))}
 	case FileDescriptorsExhausted:
-		if limit := host.OpenFilesLimit(); limit > 0 {
-			return finding{evidence: []string{"this process may have " + strconv.FormatUint(limit, 10) + " files open (ulimit -n)"}}
-		}
+		return openFilesTestimony()
 	}
 	return nothing
 }
@@ -133,6 +131,30 @@ func refusedTestimony(dialled, address string) finding {
 	return f
 }
 
+// openFilesTestimony says what holds the files of this process. Visitors and upstreams
+// hold sockets.
+func openFilesTestimony() finding {
+	limit := host.OpenFilesLimit()
+	if limit == 0 {
+		return nothing
+	}
+	f := finding{evidence: []string{"the limit of this process is " + strconv.FormatUint(limit, 10) + " open files (ulimit -n)"}}
+	open, whole, known := host.OpenNow()
+	if !known {
+		return f
+	}
+	of := "open are "
+	if !whole {
+		of = "of the first 4096 numbers, open are "
+	}
+	f.evidence = append(f.evidence, of+counted(int64(open.Sockets), "socket")+" and "+counted(int64(open.Others), "file")+" of other kinds")
+	if open.Others <= open.Sockets {
+		return f
+	}
+	f.advice = "Look what holds so many files that are no sockets, so neither visitors nor upstreams (lsof -p of Caddy's process): a leak is to be mended there, else raise the limit of open files (LimitNOFILE in systemd, ulimit -n)."
+	return f.leavesOpen("whether they leak, or are as many as Caddy's modules and logs need, can't be told from one failure: lsof -p, some time apart, tells")
+}
+
 // droppedHere is for a connect to this machine itself that nothing answered: there is no
 // network on the way, and a port on which nobody listens refuses. It is nothing where the
 // queue of who listens may be full, which is an answer by itself.
@@ -153,7 +175,7 @@ func droppedHere(at netip.AddrPort) finding {
 	case l.Full() || l.Backlog < 0:
 		return nothing
 	default:
-		f.evidence = []string{"somebody listens there, on " + here() + " itself with no network on the way, and has room: " + queueWords(l)}
+		f.evidence = []string{"somebody listens there, on " + here() + " itself with no router on the way, and has room: " + queueWords(l)}
 		f.advice += ": somebody listens there, and has room for connections that wait."
 		return f.leavesOpen("which firewall, filter or full connection table (conntrack) of " + here() + " drops them, or whether the queue was full only when the connect began, can't be told from here: its rules, and nstat -az TcpExtListenOverflows, tell")
 	}

@@ -240,6 +240,7 @@ const (
 	adviceChunks      = "Look at the application's log at this time for {ends} while it was sending; without one, look whether it writes chunks by itself and leaves out the last one, and at what stands in between."
 	adviceInChunk     = "Look at the application's log at this time for {ends} while it was sending; without one, look at what stands in between, and whether the application writes chunks by itself."
 	adviceScriptCut   = "Look at the log of php-fpm at this time for a crash while it was sending; without one, look in the script's for what ended it early, and compare its Content-Length with what it sends."
+	adviceWorkerCut   = "Look at the log of php-fpm at this time for a crash, a restart, or a worker that was killed; without one, look at what stands in between."
 	adviceEndedStream = "Compare the Content-Length that the application sets with what it sends, in bytes: it ended the answer in good order. Let its server count. Its log at this time says whether it swallowed an error instead, or what stands behind it failed."
 )
 
@@ -331,7 +332,11 @@ func truncatedCause(t *try) finding {
 		f.evidence = append(f.evidence, "the whole connection ended, not the answer's stream alone")
 		return f.advise(adviceCut(t, adviceEnded)).leavesOpen(openEnd(t, ""))
 	}
-	if t.protocol == protocolFastCGI && !wasReset(t) {
+	if t.protocol == protocolFastCGI && wasReset(t) {
+		f.evidence = append(f.evidence, "the end of the request (END_REQUEST), which comes also where a script has only counted its length wrong, had not come")
+		return f.advise(adviceWorkerCut).leavesOpen(openEnd(t, ""))
+	}
+	if t.protocol == protocolFastCGI {
 		return f.advise(adviceScriptCut).leavesOpen(openEnd(t, "a script that ended early, a wrong length, "))
 	}
 	if t.Body.Expected > 0 {

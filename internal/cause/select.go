@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -18,6 +19,33 @@ const (
 	textMakingDialInfo = "making dial info: "
 	textRetryMatch     = "upstream response matched retry_match"
 )
+
+// noneOfSeveral is for a source of several that gave nobody. It writes the error of a
+// source within it to the log, and goes on.
+func noneOfSeveral(s *listen.Selection) finding {
+	f := found(UpstreamsMissing, "dynamic multi returned none")
+	switch {
+	case s.Within == nil:
+		f.evidence = append(f.evidence, "it passes over a source of its own that fails")
+		return f.advise("Look whether dynamic multi has any source in it, then in Caddy's log at this time for errors of its sources, and at what they return.").
+			leavesOpen("whether it has no source, or their lookups failed or gave nobody, can't be told from here: the config and Caddy's log tell")
+	case len(s.Within) == 0:
+		f.evidence = append(f.evidence, "no source is named in it")
+		return f.advise("Name a source in dynamic multi, such as a or srv: it has none to ask.").
+			leavesOpen("whether none was written, or what makes the config gave none, can't be told from here: the config as it runs tells (curl localhost:2019/config/)")
+	}
+	names := make([]string, 0, maxTold)
+	for _, name := range s.Within[:min(len(s.Within), maxTold)] {
+		names = append(names, cut(name, maxAddress))
+	}
+	line := "it asks " + strings.Join(names, ", ")
+	if more := len(s.Within) - len(names); more > 0 {
+		line += " and " + strconv.Itoa(more) + " more"
+	}
+	f.evidence = append(f.evidence, line+", and passes over one that fails")
+	return f.advise("Look in Caddy's log at this time for errors of the sources within dynamic multi, and ask their names by hand (dig).").
+		leavesOpen("whether their lookups failed, or succeeded and gave nobody, can't be told from here: Caddy's log tells")
+}
 
 // selectCause finds why nobody could be chosen.
 func selectCause(h *listen.Heard) finding {
@@ -42,9 +70,7 @@ func selectCause(h *listen.Heard) finding {
 			return server.failed(f, lookup)
 		}
 		if s.Source == "multi" || strings.HasPrefix(s.Source, "multi ") {
-			return found(UpstreamsMissing, "dynamic multi returned none: it passes over a source of its own that fails").
-				advise("Look whether dynamic multi has any source in it, then in Caddy's log at this time for errors of its sources, and at what they return.").
-				leavesOpen("whether it has no source, or their lookups failed or gave nobody, can't be told from here: the config and Caddy's log tell")
+			return noneOfSeveral(s)
 		}
 		if s.Source != "" {
 			return found(UpstreamsMissing, "dynamic "+s.Source+" returned none").advise("Look at what the dynamic source returns: its lookup succeeded, and gave nobody.")

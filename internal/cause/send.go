@@ -107,7 +107,7 @@ func notSendableCause(t *try) finding {
 			f.evidence = append([]string{"HTTP/2 was negotiated, which has no Upgrade field"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceUpgradeH2)
 		case strings.HasPrefix(whole, textConnectionH2), strings.HasPrefix(whole, textCodingH2):
-			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone", "Caddy takes Connection and Transfer-Encoding out of what clients send, and header_up comes after that"}, versionsLine(t.Attempt)...)
+			f.evidence = append([]string{"HTTP/2 was negotiated, which has no field for the connection alone", "what clients send of Connection and Transfer-Encoding Caddy takes out (but for an upgrade, over HTTP/1.1): header_up, which comes after that, set it"}, versionsLine(t.Attempt)...)
 			return f.advise(adviceConnectionH2).leavesOpen("which line sets it can't be told from here: the Caddyfile tells")
 		case strings.HasPrefix(text, textFieldName):
 			f.evidence = []string{"no client can send such a name: Caddy's server refuses it"}
@@ -246,6 +246,9 @@ func sendCause(t *try) finding {
 		return slowUpload(t, found(RequestWriteFailed, "bytes had come that were not read: an upload that is refused unread looks like this (413, 401)").advise(adviceRefusedUnread))
 	case died(err):
 		f := found(RequestWriteFailed, peersEnd(t, err)...)
+		if wasReset(t) {
+			f.summary = "{upstream} reset the connection while the request was being sent."
+		}
 		if !spokeHTTP(t.Attempt) {
 			f = f.leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
 			if t.protocol == protocolFastCGI {

@@ -170,7 +170,7 @@ func closedCause(t *try) finding {
 		f.evidence = append(f.evidence, "it closed in good order, without a reset: it had read all that was sent")
 	}
 	if t.protocol == protocolFastCGI { // whose client tells no reset, nor the end of a request, from a close
-		f.summary = "{upstream} ended the request without an answer."
+		f.summary = "{upstream} ended the request, or its connection, without an answer."
 		f.evidence = append(f.evidence, "it ended the request, or closed or reset the connection, and no byte of an answer had come, "+ms(elapsed(sent(t), t.end))+" after the connect")
 	}
 	return endedUnanswered(t, f)

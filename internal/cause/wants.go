@@ -267,10 +267,19 @@ func inHandshake(a *listen.Attempt, f finding) finding {
 	}
 	f.evidence = append(f.evidence, nameLine(a)...)
 	if a.Limits != nil && slices.Contains(a.Limits.Versions, "1.1") && slices.Contains(a.Limits.Versions, "2") {
-		return f.at(failure.PhaseTLS).advise("Correct the port, or let the server at {upstream} offer HTTP in TLS (ALPN: http/1.1 or h2): Caddy offers both, and in the handshake it says that it takes neither.").
-			leavesOpen("whether the address is the wrong one, or the server lacks HTTP there, for all or for who asks for " + otherName(a) + ", can't be told from here: what is meant to be there tells")
+		f.summary = "{upstream} takes neither of the protocols that Caddy offers in TLS (HTTP/1.1 and HTTP/2)."
+		return f.at(failure.PhaseTLS).advise("Correct the address, or let the server at {upstream} offer HTTP in TLS (ALPN: http/1.1 or h2): in the handshake it says that it takes neither." + tryName(a)).
+			leavesOpen("whether the address is the wrong one, or the server or a box in between takes no HTTP there, for all or for who asks for " + otherName(a) + ", can't be told from here: what is meant to be there tells")
 	}
 	return f.at(failure.PhaseTLS).advise("Set versions in the transport to those that {upstream} offers in TLS (ALPN): in the handshake it says that none of Caddy's is among them.")
+}
+
+// tryName is for a server that may do otherwise for another name.
+func tryName(a *listen.Attempt) string {
+	if noNameSent(a) {
+		return " If it serves by name, set tls_server_name to one of its names: none was sent."
+	}
+	return " If it serves by name, set tls_server_name to another of its names."
 }
 
 // otherName is by what a server may tell those apart whom it serves.

@@ -25,12 +25,16 @@ func dnsFaults() []Fault {
 	return []Fault{
 		failed("dns_nxdomain", "04a", "dns_name_not_found", 502, resolvedBy(nameNotFound)),
 		failed("dns_no_address", "04b", "dns_name_not_found", 502, resolvedBy(noAddress)),
-		failed("dns_label_too_long", "06c", "dns_name_not_found", 502, notListening(strings.Repeat("a", 64)+".test:80")),
 		failed("dns_lame", "04b'", "dns_server_failed", 502, resolvedBy(lame)),
 		failed("dns_servfail", "05a", "dns_server_failed", 502, resolvedBy(serverFailed)),
 		failed("dns_refused", "05b", "dns_server_failed", 502, resolvedBy(serverRefused)),
 		failed("dns_server_closed", "05c", "dns_server_failed", 502, startResolverClosed),
 		failed("dns_silent", "06a", "dns_timeout", 502, resolvedBy(silent, transport("dial_timeout 300ms"))),
+		{
+			Name: "dns_label_too_long", Number: "06c",
+			Cause: "dns_name_not_found", Phase: "dns", Side: "proxy", Outcome: "failed", Status: 502, RequestSent: "no",
+			Start: notListening(strings.Repeat("a", 64) + ".test:80"),
+		},
 		{
 			Name:  "dns_target_unknown_here",
 			Cause: "dns_name_not_found", Phase: "dns", Side: "proxy", Outcome: "failed", Status: 502, RequestSent: "no",

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Types of FastCGI's records (FastCGI specification, section 8).
@@ -93,6 +94,7 @@ func fastCGIFaults() []Fault {
 		truncated("fastcgi_body_reset", "response_truncated", overTCP(responds(resetsOut(part)), fastCGI())),
 		// The script ended in good order, and Caddy does not count.
 		truncated("fastcgi_body_shorter_than_said", "response_truncated", overTCP(responds(saysOut(part)), fastCGI())),
+		truncated("fastcgi_body_slow", "response_stalled", overTCP(responds(tricklesOut(part)), fastCGI("read_timeout 400ms"))),
 		truncated("fastcgi_body_stalled", "response_stalled", overTCP(responds(stallsOut(part)), fastCGI("read_timeout 200ms"))),
 	}
 	for i := range faults {
@@ -189,6 +191,19 @@ func resetsOut(output string) behaviour {
 }
 
 func stallsOut(output string) behaviour { return saysRaw(record(fcgiStdout, output)) }
+
+// tricklesOut sends an answer without a pause that would be long, and not to its end.
+func tricklesOut(output string) behaviour {
+	return func(c *conn) {
+		for {
+			if _, err := io.WriteString(c, record(fcgiStdout, output)); err != nil {
+				return
+			}
+			output = "."
+			c.wait(20 * time.Millisecond)
+		}
+	}
+}
 
 // resetsInStdin resets the connection when the request's body has begun.
 func resetsInStdin(c *conn) {

@@ -289,6 +289,7 @@ var proofs = map[string]check{
 
 	"forward_proxy_forbids":        text("Forbidden"),
 	"forward_proxy_wants_password": text("Proxy Authentication Required"),
+	"forward_proxy_wants_ntlm":     text("Proxy Authentication Required"),
 	"forward_proxy_cannot_reach":   text("Bad Gateway"),
 	"forward_proxy_closes":         is(io.ErrUnexpectedEOF),
 	"forward_proxy_resets":         errno(syscall.ECONNRESET, 10054),

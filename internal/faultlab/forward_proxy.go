@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // forwardProxyFaults are those of a forward proxy on the way to a good upstream, and
@@ -27,6 +28,7 @@ func forwardProxyFaults() []Fault {
 	faults := []Fault{
 		failed("forward_proxy_forbids", "forward_proxy_failed", "connect", "network", over(answers(forbidden))),
 		failed("forward_proxy_wants_password", "forward_proxy_failed", "connect", "network", over(answers(needsAuth))),
+		failed("forward_proxy_wants_ntlm", "forward_proxy_failed", "connect", "network", over(answers(strings.Replace(needsAuth, "Proxy-Authenticate: Basic realm=\"lab\"", "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM", 1)))),
 		failed("forward_proxy_cannot_reach", "forward_proxy_failed", "connect", "network", over(answers(status(502)))),
 		failed("forward_proxy_closes", "forward_proxy_failed", "connect", "network", over(closesUnanswered)),
 		failed("forward_proxy_resets", "forward_proxy_failed", "connect", "network", over(resetsUnanswered)),

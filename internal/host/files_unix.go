@@ -22,7 +22,7 @@ func OwnerOf(info fs.FileInfo) string {
 func WeAre() string { return fmt.Sprintf("Caddy runs as %d:%d", os.Geteuid(), os.Getegid()) }
 
 // OpenFilesLimit is how many files this process may have open, 0 where that isn't
-// known. How many it has can't be counted once none is left to count with.
+// known.
 func OpenFilesLimit() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

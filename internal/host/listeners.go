@@ -62,6 +62,7 @@ var (
 	unixSockets = kept[string]{read: listenedPaths}
 	networks    = kept[netip.Prefix]{read: interfaceNetworks}
 	routing     = kept[route]{read: routes}
+	files       = kept[OpenFiles]{read: openFiles}
 )
 
 // kept is a list that is read at most once in keptFor.

@@ -114,6 +114,9 @@ type Selection struct {
 	// Resolvers are the name servers that the source asks; none where it asks the
 	// system's.
 	Resolvers []string
+	// Within are the sources that the source of several asks, nil for others and where they
+	// can't be told.
+	Within []string
 	// LookupErr is the error of the dynamic source's last lookup, nil if it worked.
 	LookupErr error
 }

@@ -213,16 +213,16 @@ func (l *Listener) selecting(limits *failure.Limits) *Selection {
 	return l.selection
 }
 
-// LookedUp hears how the lookup of a dynamic source ended, which asks these name
-// servers; none stands for the system's.
-func (l *Listener) LookedUp(limits *failure.Limits, source string, resolvers []string, err error) {
+// LookedUp hears how the lookup of a dynamic source ended, which asks these name servers,
+// none standing for the system's, or the sources within it.
+func (l *Listener) LookedUp(limits *failure.Limits, source string, resolvers, within []string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sealed.Load() {
 		return
 	}
 	s := l.selecting(limits)
-	s.Source, s.Resolvers = source, resolvers
+	s.Source, s.Resolvers, s.Within = source, resolvers, within
 	s.LookupErr = err
 	if err != nil {
 		l.troubled = true

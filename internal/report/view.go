@@ -149,6 +149,9 @@ func sent(f *failure.Failure) string {
 		if n := len(f.Attempts); n > 0 && f.Attempts[n-1].Status != 0 {
 			return "no: what answered " + statusOf(f.Attempts[n-1]) + " did not process it, so trying again is safe"
 		}
+		if len(f.Attempts) == 0 {
+			return "no: no upstream was asked, so trying again is safe"
+		}
 		return "no: the upstream did not process it, so trying again is safe"
 	case failure.SentMaybe:
 		if n := len(f.Attempts); n > 0 && f.Attempts[n-1].Status != 0 {
@@ -374,7 +377,7 @@ func details(a failure.Attempt) []string {
 	switch {
 	case a.LocalAddress != "" && a.Address != "":
 		said = append(said, a.LocalAddress+" → "+a.Address)
-	case a.Address != "":
+	case a.Address != "" && a.Address != a.Upstream:
 		said = append(said, a.Address)
 	}
 	if a.Reused != nil {

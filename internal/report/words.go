@@ -82,5 +82,8 @@ func size(n int64) string {
 	if n < 0 {
 		return "?"
 	}
+	if n >= humanize.MiByte { // what is a little less than the whole must not look like it
+		return humanize.IBytesN(uint64(n), 4)
+	}
 	return humanize.IBytes(uint64(n))
 }

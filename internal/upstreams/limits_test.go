@@ -1,7 +1,9 @@
 package upstreams
 
 import (
+	"encoding/json"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +58,35 @@ func TestSourceName(t *testing.T) {
 		if got := sourceName(source); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// What a source of several asks is Caddy's own affair, but for its names.
+func TestSourcesWithin(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: t.Context()})
+	defer cancel()
+	for name, test := range map[string]struct {
+		sources []string
+		want    []string
+	}{
+		"none":    {nil, []string{}},
+		"several": {[]string{`{"source": "srv", "service": "http", "proto": "tcp", "name": "app"}`, `{"source": "a", "name": "app", "port": "8080"}`, `{"source": "multi"}`}, []string{"srv _http._tcp.app", "a app:8080", "multi"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			multi := new(reverseproxy.MultiUpstreams)
+			for _, source := range test.sources {
+				multi.SourcesRaw = append(multi.SourcesRaw, json.RawMessage(source))
+			}
+			if err := multi.Provision(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if got := sourcesWithin(multi); got == nil || !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+	if got := sourcesWithin(new(reverseproxy.AUpstreams)); got != nil {
+		t.Errorf("got %q of a source that is one", got)
 	}
 }
 

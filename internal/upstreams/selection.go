@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,13 +150,15 @@ type source struct {
 	name   string
 	// resolvers are the name servers that it asks; none where it asks the system's.
 	resolvers []string
+	// within are the sources of a source of several.
+	within []string
 }
 
 // GetUpstreams implements reverseproxy.UpstreamSource.
 func (s *source) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	found, err := s.UpstreamSource.GetUpstreams(r)
 	if l := listenerOf(r.Context()); l != nil {
-		l.LookedUp(s.limits, s.name, s.resolvers, err)
+		l.LookedUp(s.limits, s.name, s.resolvers, s.within, err)
 	}
 	return found, err
 }
@@ -170,7 +173,7 @@ type cachingSource struct {
 func (s *cachingSource) ResetCache(r *http.Request) error { return s.caching.ResetCache(r) }
 
 func hearSource(inner reverseproxy.UpstreamSource, limits *failure.Limits, name string) reverseproxy.UpstreamSource {
-	s := source{UpstreamSource: inner, limits: limits, name: name, resolvers: sourceResolvers(inner)}
+	s := source{UpstreamSource: inner, limits: limits, name: name, resolvers: sourceResolvers(inner), within: sourcesWithin(inner)}
 	if caching, ok := inner.(reverseproxy.CachingUpstreamSource); ok {
 		return &cachingSource{source: s, caching: caching}
 	}
@@ -196,6 +199,35 @@ func sourceName(s reverseproxy.UpstreamSource) string {
 		return "dynamic"
 	}
 }
+
+// sourcesWithin names the sources of a source of several; nil where they can't be told.
+// Caddy has them in a field of its own: where that has another name, nothing is told.
+func sourcesWithin(s reverseproxy.UpstreamSource) []string {
+	multi, ok := s.(*reverseproxy.MultiUpstreams)
+	if !ok {
+		return nil
+	}
+	sources := reflect.ValueOf(multi).Elem().FieldByName("sources")
+	if !sources.IsValid() || sources.Kind() != reflect.Slice {
+		return nil
+	}
+	names := make([]string, 0, sources.Len())
+	for i := range sources.Len() {
+		name := "dynamic"
+		switch inner := reflect.Indirect(sources.Index(i).Elem()); inner.Type() {
+		case reflect.TypeFor[reverseproxy.SRVUpstreams]():
+			name = sourceName(&reverseproxy.SRVUpstreams{Service: text(inner, "Service"), Proto: text(inner, "Proto"), Name: text(inner, "Name")})
+		case reflect.TypeFor[reverseproxy.MultiUpstreams]():
+			name = sourceName(new(reverseproxy.MultiUpstreams))
+		case reflect.TypeFor[reverseproxy.AUpstreams]():
+			name = sourceName(&reverseproxy.AUpstreams{Name: text(inner, "Name"), Port: text(inner, "Port")})
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func text(of reflect.Value, field string) string { return of.FieldByName(field).String() }
 
 // sourceResolvers are the name servers that a dynamic source asks. Those of several
 // keep their errors for themselves.
