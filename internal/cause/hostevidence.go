@@ -37,7 +37,7 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 		if a.Network == "unix" {
 			return socketTestimony(row, a.Address)
 		}
-		return refusedTestimony(a.Address, address)
+		return refusedAt(a.Address, address)
 	case SocketNotFound:
 		return socketTestimony(row, a.Address)
 	case SocketPermissionDenied:
@@ -78,6 +78,29 @@ func (f finding) with(known finding) finding {
 	}
 	return f
 }
+
+// refusedAt is refusedTestimony, once for each list of listeners.
+func refusedAt(dialled, address string) finding {
+	list, _ := host.Listeners()
+	key := refusal{dialled: dialled, address: address, machine: here()}
+	if len(list) > 0 {
+		key.list = &list[0]
+	}
+	if f, ok := refusals.get(key); ok {
+		return f
+	}
+	f := refusedTestimony(dialled, address)
+	key.dialled, key.address = strings.Clone(dialled), strings.Clone(address)
+	refusals.put(key, f)
+	return f
+}
+
+type refusal struct {
+	dialled, address, machine string
+	list                      *host.Listener
+}
+
+var refusals memo[refusal, finding]
 
 // refusedTestimony says who listens where a connection was refused by this machine itself:
 // on the port, or next to it. dialled is what was asked to be dialled.

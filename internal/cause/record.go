@@ -674,6 +674,25 @@ const thisMachine = "this machine"
 
 // fill puts in what the placeholders of a row's words stand for.
 func fill(words, upstream, address string, limit *failure.Limit) string {
+	key := filling{words: words, upstream: upstream, address: address, machine: here()}
+	if strings.Contains(words, "{limit}") {
+		key.limit = allowed(limit)
+	}
+	if text, ok := filled.get(key); ok {
+		return text
+	}
+	text := fillIn(words, upstream, address, limit)
+	key.words, key.upstream, key.address = strings.Clone(words), strings.Clone(upstream), strings.Clone(address)
+	filled.put(key, text)
+	return text
+}
+
+// filling is all that filled words are made of.
+type filling struct{ words, upstream, address, limit, machine string }
+
+var filled memo[filling, string]
+
+func fillIn(words, upstream, address string, limit *failure.Limit) string {
 	if words == "" {
 		return ""
 	}

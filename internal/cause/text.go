@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -40,6 +44,9 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 	case a != nil && connectUnanswered(a):
 		return proxyPhrase(err)
 	}
+	if text, ok := dialText(a, err); ok {
+		return text
+	}
 	text := err.Error()
 	if a == nil {
 		text = asked(text, h.Selection.Resolvers, err)
@@ -56,6 +63,39 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 	}
 	return text
 }
+
+// dialText is the text of an error that the system had for a TCP connect. It is made of
+// nothing but what is in its key, so that there is nothing to take out.
+func dialText(a *listen.Attempt, err error) (string, bool) {
+	op, ok := err.(*net.OpError) //nolint:errorlint // what wraps it adds to its text
+	if !ok || a == nil || a.Connection != nil || op.Op != "dial" || op.Source != nil {
+		return "", false
+	}
+	to, isTCP := op.Addr.(*net.TCPAddr)
+	call, isCall := op.Err.(*os.SyscallError) //nolint:errorlint // as above
+	if !isTCP || !isCall {
+		return "", false
+	}
+	errno, isErrno := call.Err.(syscall.Errno) //nolint:errorlint // as above
+	if !isErrno {
+		return "", false
+	}
+	key := dialError{op.Net, call.Syscall, to.AddrPort(), errno}
+	text, ok := dialTexts.get(key)
+	if !ok {
+		text = err.Error()
+		dialTexts.put(key, text)
+	}
+	return text, true
+}
+
+type dialError struct {
+	network, call string // Go's own constants
+	to            netip.AddrPort
+	errno         syscall.Errno
+}
+
+var dialTexts memo[dialError, string]
 
 // textForProgrammers is what Go's transport of HTTP/2 adds for who wrote the program: it
 // leads an operator nowhere.
