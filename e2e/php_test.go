@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -22,6 +23,8 @@ var phpScripts = map[string]string{
 	"maintained.php": `<?php http_response_code(503); header("Retry-After: 120"); echo "back soon";`,
 	"wait.php":       `<?php $to = stream_socket_client("tcp://" . getenv("HOLDER")); fread($to, 1);`,
 	"headers.php":    `<?php header("Status: none"); echo "fine";`,
+	// As joomla-cms#6368 did, for each page while its database was down.
+	"exception.php": `<?php try { throw new RuntimeException("Access denied", 1045); } catch (RuntimeException $e) { http_response_code($e->getCode()); echo $e->getMessage(); }`,
 }
 
 func TestPHP(t *testing.T) {
@@ -224,6 +227,19 @@ handle {
 			// The transport doesn't tell when a byte came: that the answer is malformed does.
 			name: "a status that is no number", visit: visit{path: "/headers.php"},
 			wanted: failed(502, "fastcgi_malformed", failure.PhaseHeaders, failure.SideUpstream, failure.SentYes),
+		},
+		{
+			name: "an exception's code for a status", visit: visit{path: "/exception.php"},
+			wanted: want{
+				status: 502, cause: "response_malformed", phase: failure.PhaseHeaders, side: failure.SideUpstream,
+				outcome: failure.Failed, sent: failure.SentYes, evidence: []string{`answered with the status 1045`},
+				also: func(t *testing.T, f *failure.Failure) {
+					t.Helper()
+					if !strings.Contains(f.Advice, "not an exception's own code") {
+						t.Error(f.Advice)
+					}
+				},
+			},
 		},
 		{
 			// php-fpm reads a header of its own and closes on the rest, without a word.
