@@ -327,6 +327,9 @@ func throughProxy(a *listen.Attempt) bool {
 	if len(tried) == 0 || !strings.HasPrefix(a.Network, "tcp") || a.Protocol == protocolHTTP3 || a.Protocol == protocolFastCGI {
 		return false
 	}
+	if tried[0].Address == a.Address && a.Dialing.Lookup == nil {
+		return false
+	}
 	host, port, err := net.SplitHostPort(a.Address)
 	if err != nil || host == "" {
 		return false
