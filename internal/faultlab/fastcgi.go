@@ -195,11 +195,10 @@ func stallsOut(output string) behaviour { return saysRaw(record(fcgiStdout, outp
 // tricklesOut sends an answer without a pause that would be long, and not to its end.
 func tricklesOut(output string) behaviour {
 	return func(c *conn) {
-		for {
-			if _, err := io.WriteString(c, record(fcgiStdout, output)); err != nil {
+		for next := output; ; next = "." {
+			if _, err := io.WriteString(c, record(fcgiStdout, next)); err != nil {
 				return
 			}
-			output = "."
 			c.wait(20 * time.Millisecond)
 		}
 	}
