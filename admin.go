@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -62,12 +63,33 @@ func (v processView) Overview() failure.Overview {
 	o := v.journal().Overview()
 	if p := currentProcess(); p != nil {
 		o.UpgradesEnded = p.upgrades.Counts()
+		o.OpenIncidents, o.Dropped = p.incidents.Counts()
 	}
 	return o
 }
 
 func (v processView) Query(q failure.Query) failure.FailurePage   { return v.journal().Query(q) }
 func (v processView) Get(id string) (f *failure.Failure, ok bool) { return v.journal().Get(id) }
-func (v processView) Clear()                                      { v.journal().Clear() }
+
+func (processView) Incidents() []failure.Incident {
+	if p := currentProcess(); p != nil {
+		return p.incidents.List(time.Now())
+	}
+	return nil
+}
+
+func (processView) Incident(id string) (i failure.Incident, ok bool) {
+	if p := currentProcess(); p != nil {
+		return p.incidents.Get(id, time.Now())
+	}
+	return i, false
+}
+
+func (v processView) Clear() {
+	v.journal().Clear()
+	if p := currentProcess(); p != nil {
+		p.incidents.Clear()
+	}
+}
 
 var _ operator.View = processView{}

@@ -27,10 +27,12 @@ type App struct {
 
 	process *process
 	checks  *upstreams.Checks // nil without an http app
-	release func() error
-	logger  *zap.Logger
-	stop    chan struct{}
-	stopped chan struct{}
+	// upstreams are those that the config names.
+	upstreams []string
+	release   func() error
+	logger    *zap.Logger
+	stop      chan struct{}
+	stopped   chan struct{}
 	// stopChecks is nil where none are repeated.
 	stopChecks func()
 }
@@ -68,7 +70,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
 	}
-	a.checks = upstreams.Hang(httpApp, &a.process.learnt)
+	a.checks, a.upstreams = upstreams.Hang(httpApp, &a.process.learnt)
 	return nil
 }
 
@@ -100,6 +102,7 @@ func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 		case now := <-ticker.C:
 			a.process.journal.Sweep(now)
 			a.process.sumUp(a.logger, now)
+			a.process.resolveIncidents(a.logger, now)
 		case <-stop:
 			return
 		}

@@ -35,7 +35,16 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Site = h.siteOf(r)
 	f.Request = h.describeRequest(r)
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
-		f.Incident = incidentID(f)
+		f.Incident = incidentID(f.Site, f.Upstream, f.Cause)
+	}
+	for i := range f.Attempts {
+		a := &f.Attempts[i]
+		if row := cause.ByName(a.Cause); row != nil && row.Side != failure.SideClient && f.Blames(a) {
+			a.Incident = f.Incident
+			if a.Upstream != f.Upstream || a.Cause != f.Cause || f.Incident == "" {
+				a.Incident = incidentID(f.Site, a.Upstream, a.Cause)
+			}
+		}
 	}
 	h.learn(heard, f)
 	for i := range f.Unavailable {
@@ -198,10 +207,10 @@ func newID() string {
 }
 
 // incidentID is the same for the same fingerprint, on every machine.
-func incidentID(f *failure.Failure) string {
+func incidentID(site, upstream, cause string) string {
 	var room [256]byte
 	text := room[:0]
-	for _, part := range [...]string{f.Site, f.Upstream, f.Cause} {
+	for _, part := range [...]string{site, upstream, cause} {
 		text = append(append(text, part...), 0)
 	}
 	hash := sha256.Sum256(text)

@@ -187,6 +187,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.takeOutSent(r, sent, heard, f)
 	h.process.journal.Add(f)
 	h.log(f)
+	h.noticeIncidents(heard, f)
 	return f
 }
 

@@ -73,8 +73,15 @@ func TestLogEntry(t *testing.T) {
 			} else {
 				c.Get("/order?token=secret", "Authorization: Bearer secret", "User-Agent: test/1")
 			}
-			entry := l.Wait("", 1)[0] // and nothing else from our logger
+			entry := l.Wait(logMessage, 1)[0]
 			f := c.Failure()
+			incidents := 0
+			if f.Incident != "" {
+				incidents = 1
+			}
+			if n := len(l.Wait(incidentMessage, incidents)); n != incidents || len(l.Entries("")) != 1+n { // and nothing else from our logger
+				t.Errorf("logged: %v", l.Entries(""))
+			}
 
 			if f.Outcome != test.outcome {
 				t.Fatalf("outcome %s", f.Outcome)
@@ -118,7 +125,7 @@ func TestLogSilence(t *testing.T) {
 	for _, path := range []string{"/", "/503", "/404", "/down"} {
 		c.Get(path)
 	}
-	if got := l.Wait("", 1)[0]["cause"]; got != "connection_refused" {
+	if got := l.Wait(logMessage, 1)[0]["cause"]; got != "connection_refused" || len(l.Entries("")) != 2 { // and that of its incident
 		t.Errorf("logged: %v", got)
 	}
 }
@@ -208,7 +215,7 @@ func TestLogClientGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, entry := range l.Entries("") {
-		if entry["msg"] != logMessage {
+		if entry["msg"] != logMessage && entry["msg"] != incidentMessage {
 			t.Fatalf("logged: %v", entry)
 		}
 	}

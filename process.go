@@ -28,6 +28,10 @@ type process struct {
 	journal *journal.Journal
 	learnt  upstreams.Learnt
 	storm   journal.Storm[line]
+	// incidents are what goes wrong; configured are the upstreams that the running configs
+	// name.
+	incidents  journal.Incidents
+	configured atomic.Pointer[map[string]bool]
 	// upgrades are upgraded connections that were ended.
 	upgrades journal.Upgrades
 	// summing says that a timer is set which sums up what was left out of the log.
@@ -114,10 +118,15 @@ func (p *process) apply() {
 	if len(p.running) == 0 {
 		return
 	}
+	configured := make(map[string]bool)
 	keep, keepFor := 0, time.Duration(0)
 	for _, a := range p.running {
 		keep, keepFor = max(keep, a.Keep), max(keepFor, time.Duration(a.KeepFor))
+		for _, upstream := range a.upstreams {
+			configured[upstream] = true
+		}
 	}
+	p.configured.Store(&configured)
 	p.journal.Resize(keep, keepFor)
 	p.setInstance(p.running[len(p.running)-1].Instance)
 }

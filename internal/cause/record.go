@@ -687,6 +687,11 @@ func fill(words, upstream, address string, limit *failure.Limit) string {
 	return text
 }
 
+// Said are this row's own words of an upstream.
+func (r *Row) Said(upstream, address string) (summary, advice string) {
+	return cut(fill(r.Summary, upstream, address, nil), maxError), cut(fill(r.Advice, upstream, address, nil), maxError)
+}
+
 // filling is all that filled words are made of.
 type filling struct{ words, upstream, address, limit, machine string }
 

@@ -71,10 +71,12 @@ type Attempt struct {
 	DurationMS Milliseconds  `json:"duration_ms"`
 	PhasesMS   Phases        `json:"phases_ms,omitzero"`
 	Cause      string        `json:"cause,omitempty"`
-	Error      string        `json:"error,omitempty"`
-	Errno      string        `json:"errno,omitempty"`
-	TLSAlert   *uint8        `json:"tls_alert,omitempty"`
-	Status     int           `json:"status,omitempty"`
+	// Incident is the one that it belongs to; left out where it opens none.
+	Incident string `json:"incident,omitempty"`
+	Error    string `json:"error,omitempty"`
+	Errno    string `json:"errno,omitempty"`
+	TLSAlert *uint8 `json:"tls_alert,omitempty"`
+	Status   int    `json:"status,omitempty"`
 	// RequestBytes are those of the request's body that the transport read.
 	RequestBytes          *int64 `json:"request_bytes,omitempty"`
 	ResponseBytes         *int64 `json:"response_bytes,omitempty"`

@@ -41,7 +41,7 @@ func (f *Failure) texts(found []*string) []*string {
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
-		add(&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Cause, &a.Error, &a.Errno)
+		add(&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Cause, &a.Incident, &a.Error, &a.Errno)
 	}
 	for i := range f.Unavailable {
 		u := &f.Unavailable[i]

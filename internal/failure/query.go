@@ -72,6 +72,10 @@ type Overview struct {
 	Since Timestamp `json:"since"`
 	// Counts has every outcome. It counts on where failures are forgotten.
 	Counts map[Outcome]uint64 `json:"counts"`
+	// OpenIncidents is how many incidents are open.
+	OpenIncidents int `json:"open_incidents"`
+	// Dropped is what was of no incident, because too many were open; left out for none.
+	Dropped uint64 `json:"dropped,omitempty"`
 	// UpgradesEnded says how many upgraded connections an upstream broke off, and how many
 	// a reload closed; left out for none. They are in no count.
 	UpgradesEnded map[string]uint64 `json:"upgrades_ended,omitempty"`

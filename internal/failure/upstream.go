@@ -14,6 +14,11 @@ func (f *Failure) failed(a *Attempt) bool {
 	return a.Cause != "" && (f.Outcome != Abandoned || a.Cause != f.Cause)
 }
 
+// Blames says that an attempt of f's failed, and not by the client's doing.
+func (f *Failure) Blames(a *Attempt) bool {
+	return f.failed(a) && !(a.Cause == f.Cause && f.Side == SideClient)
+}
+
 // FailedUpstreams are the names of the upstreams that failed: of the one that the
 // record is about, and of those of the attempts before.
 func (f *Failure) FailedUpstreams() []string {

@@ -223,6 +223,9 @@ func (j *Journal) Overview() failure.Overview {
 	return o
 }
 
+// KeepFor is for how long a failure is kept; 0 where its age doesn't matter.
+func (j *Journal) KeepFor() time.Duration { return j.ring.Load().keepFor }
+
 // Clear forgets all failures. What was counted stays, and cursors go on.
 func (j *Journal) Clear() {
 	j.mu.Lock()

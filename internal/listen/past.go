@@ -131,6 +131,14 @@ func (p *Past) Overran() {
 // overruns says that this has happened before.
 func (p *Past) overruns() bool { return p != nil && p.overran.Load() }
 
+// LastAnswer is when the last answer came; the zero time for never.
+func (p *Past) LastAnswer() time.Time {
+	if p == nil || p.answers.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, p.answered.Load())
+}
+
 // Before is what an upstream had done before an attempt ended.
 type Before struct {
 	// Answers is how many answers it had given to this process, Last when the last one

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,13 +21,16 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
-// View is all that the operator is shown. A journal is one.
+// View is all that the operator is shown.
 type View interface {
 	Overview() failure.Overview
 	// Query returns the failures that a query asks for, newest first.
 	Query(failure.Query) failure.FailurePage
 	Get(id string) (*failure.Failure, bool)
-	// Clear forgets all failures.
+	// Incidents are all that are kept, open ones first.
+	Incidents() []failure.Incident
+	Incident(id string) (failure.Incident, bool)
+	// Clear forgets all failures and incidents.
 	Clear()
 }
 
@@ -43,8 +47,10 @@ type Operator struct {
 //	GET    /               counts by outcome, and what is kept
 //	GET    /failures       the failures, filtered and paged as failure.ParseQuery says
 //	GET    /failures/{id}  one failure
+//	GET    /incidents      what goes wrong, open ones first
+//	GET    /incidents/{id} one of them
 //	GET    /causes         the catalogue, which is rows
-//	DELETE /failures       forget them; counts stay
+//	DELETE /failures       forget them, and incidents; counts stay
 //
 // HEAD is answered as GET. Answers are JSON, or with `?format=text` or `Accept:
 // text/plain` text for people; errors are JSON always.
@@ -98,7 +104,7 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	get, remove := o.route(r.URL.Path)
 	if get == nil {
-		fail(w, r, &problem{http.StatusNotFound, "no such path: expected /, /failures, /failures/{id} or /causes"})
+		fail(w, r, &problem{http.StatusNotFound, "no such path: expected /, /failures, /failures/{id}, /incidents, /incidents/{id} or /causes"})
 		return
 	}
 	do := get
@@ -150,14 +156,22 @@ func (o *Operator) route(path string) (get, remove action) {
 		return o.overview, nil
 	case "failures":
 		return o.failures, o.clear
+	case "incidents":
+		return o.incidents, nil
 	case "causes":
 		return o.catalogue, nil
 	}
-	id, ok := strings.CutPrefix(path, "failures/")
-	if !ok || strings.Contains(id, "/") {
+	of, id, _ := strings.Cut(path, "/")
+	if id == "" || strings.Contains(id, "/") {
 		return nil, nil
 	}
-	return func(parameters url.Values) (answer, error) { return o.failure(id, parameters) }, nil
+	switch of {
+	case "failures":
+		return func(parameters url.Values) (answer, error) { return o.failure(id, parameters) }, nil
+	case "incidents":
+		return func(parameters url.Values) (answer, error) { return o.incident(id, parameters) }, nil
+	}
+	return nil, nil
 }
 
 func (o *Operator) overview(parameters url.Values) (answer, error) {
@@ -195,6 +209,53 @@ func (o *Operator) failure(id string, parameters url.Values) (answer, error) {
 		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: it may have given way to newer ones", id)}
 	}
 	return answer{f, func(w io.Writer) error { return report.Text(w, f) }}, nil
+}
+
+// incidents answers with those that pass all filters that are named: of one with several
+// values, any of them.
+func (o *Operator) incidents(parameters url.Values) (answer, error) {
+	filters := map[string]func(*failure.Incident) string{
+		"state":    func(i *failure.Incident) string { return string(i.State) },
+		"site":     func(i *failure.Incident) string { return i.Site },
+		"upstream": func(i *failure.Incident) string { return i.Upstream },
+		"cause":    func(i *failure.Incident) string { return i.Cause },
+	}
+	list := o.view.Incidents()
+	for name, given := range parameters {
+		of := filters[name]
+		if of == nil {
+			return answer{}, wrong("unknown parameter %+.64q: expected one of %s, format", name, strings.Join(slices.Sorted(maps.Keys(filters)), ", "))
+		}
+		values := slices.DeleteFunc(strings.Split(strings.Join(given, ","), ","), func(value string) bool { return value == "" })
+		if name == "cause" {
+			if err := o.known(name, values, func(row *cause.Row) string { return row.Name }); err != nil {
+				return answer{}, err
+			}
+		}
+		for _, value := range values {
+			if name == "state" && !slices.Contains(failure.IncidentStates, failure.IncidentState(value)) {
+				return answer{}, wrong("state: expected open or resolved, got %+.64q", value)
+			}
+		}
+		if len(values) > 0 {
+			list = slices.DeleteFunc(list, func(i failure.Incident) bool { return !slices.Contains(values, of(&i)) })
+		}
+	}
+	data := struct {
+		Incidents []failure.Incident `json:"incidents"`
+	}{append([]failure.Incident{}, list...)}
+	return answer{data, func(w io.Writer) error { return writeIncidents(w, data.Incidents) }}, nil
+}
+
+func (o *Operator) incident(id string, parameters url.Values) (answer, error) {
+	if err := none(parameters); err != nil {
+		return answer{}, err
+	}
+	i, ok := o.view.Incident(id)
+	if !ok {
+		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no incident %+.64q is kept", id)}
+	}
+	return answer{i, func(w io.Writer) error { return writeIncident(w, i) }}, nil
 }
 
 func (o *Operator) catalogue(parameters url.Values) (answer, error) {

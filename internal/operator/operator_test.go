@@ -38,6 +38,19 @@ type fakeView struct {
 	page     failure.FailurePage
 	asked    failure.Query
 	cleared  int
+
+	incidents []failure.Incident
+}
+
+func (v *fakeView) Incidents() []failure.Incident { return v.incidents }
+
+func (v *fakeView) Incident(id string) (failure.Incident, bool) {
+	for _, i := range v.incidents {
+		if i.ID == id {
+			return i, true
+		}
+	}
+	return failure.Incident{}, false
 }
 
 func (v *fakeView) Overview() failure.Overview { return v.overview }
@@ -56,6 +69,12 @@ func (v *fakeView) Get(id string) (*failure.Failure, bool) {
 	}
 	return nil, false
 }
+
+// journalView shows a journal, which knows of no incidents.
+type journalView struct{ *journal.Journal }
+
+func (journalView) Incidents() []failure.Incident                 { return nil }
+func (journalView) Incident(string) (i failure.Incident, ok bool) { return i, false }
 
 func record(id string) *failure.Failure {
 	return &failure.Failure{
@@ -128,7 +147,7 @@ func TestOverview(t *testing.T) {
 		w := ask(h, "GET", path)
 		check(t, w, 200, typeJSON)
 		want := `{"since":"2026-11-24T04:11:26.123Z","counts":{"abandoned":1,"failed":3,"rescued":0,"truncated":0,"upstream_answered":0},` +
-			`"kept_count":4,"keep":1000,"keep_for_s":86400,"oldest":"2026-11-24T04:11:26.123Z"}` + "\n"
+			`"open_incidents":0,"kept_count":4,"keep":1000,"keep_for_s":86400,"oldest":"2026-11-24T04:11:26.123Z"}` + "\n"
 		if got := w.Body.String(); got != want {
 			t.Errorf("got  %swant %s", got, want)
 		}
@@ -143,6 +162,8 @@ func TestOverview(t *testing.T) {
   truncated          0
   abandoned          1
   upstream_answered  0
+
+Open incidents: 0
 
 Kept: 4 of at most 1000, each for 24h, the oldest of 2026-11-24T04:11:26.123Z
 `
@@ -398,7 +419,7 @@ func TestClientGone(t *testing.T) {
 // Over a real server, mounted under two paths, with a real journal behind it.
 func TestMounted(t *testing.T) {
 	j := journal.New(100, time.Hour)
-	h := New(j, rows)
+	h := New(journalView{j}, rows)
 	mux := http.NewServeMux()
 	for _, base := range []string{"/upstream_diagnostics", "/ops/deep"} {
 		mux.Handle(base, http.StripPrefix(base, h))
@@ -502,7 +523,7 @@ func TestMounted(t *testing.T) {
 // Clients ask while failures come in.
 func TestReadingWhileWriting(t *testing.T) {
 	j := journal.New(50, time.Hour)
-	h := New(j, rows)
+	h := New(journalView{j}, rows)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

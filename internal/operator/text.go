@@ -27,6 +27,10 @@ func writeOverview(w io.Writer, o failure.Overview) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintf(w, "\nOpen incidents: %d\n", o.OpenIncidents)
+	if o.Dropped > 0 {
+		fmt.Fprintf(w, "Of no incident, because too many were open: %d\n", o.Dropped)
+	}
 	if len(o.UpgradesEnded) > 0 {
 		fmt.Fprint(w, "\nUpgraded connections ended")
 		for i, by := range slices.Sorted(maps.Keys(o.UpgradesEnded)) {
@@ -53,6 +57,56 @@ func writeFailures(w io.Writer, page failure.FailurePage) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(w, "\nOlder ones: before=%s\n", page.Next)
+	return err
+}
+
+func writeIncidents(w io.Writer, list []failure.Incident) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "No incidents.")
+		return err
+	}
+	table := columns(w)
+	fmt.Fprintln(table, "STATE\tFIRST SEEN\tLAST SEEN\tCOUNT\tCAUSE\tUPSTREAM\tSITE\tINCIDENT")
+	for i := range list {
+		one := &list[i]
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", one.State, one.FirstSeen, one.LastSeen, one.Count, one.Cause, dash(one.Upstream), dash(one.Site), one.ID)
+	}
+	return table.Flush()
+}
+
+func writeIncident(w io.Writer, i failure.Incident) error {
+	fmt.Fprintf(w, "%s\n\n", i.Summary)
+	table := columns(w)
+	row := func(name string, value any) { fmt.Fprintf(table, "%s\t%v\n", name, value) }
+	row("State", i.State)
+	row("Cause", i.Cause)
+	row("Upstream", dash(i.Upstream))
+	row("Site", dash(i.Site))
+	row("First seen", i.FirstSeen)
+	row("Last seen", fmt.Sprintf("%s, %s later", i.LastSeen, duration(i.LastSeen.Sub(i.FirstSeen.Time).Round(time.Second))))
+	if i.ResolvedAt != nil {
+		row("Resolved", fmt.Sprintf("%s (%s)", i.ResolvedAt, i.ResolvedBy))
+	}
+	if i.ReopenedCount > 0 {
+		row("Reopened", i.ReopenedCount)
+	}
+	ended := make([]string, 0, len(failure.Outcomes))
+	for _, outcome := range failure.Outcomes {
+		if n := i.Outcomes[outcome]; n > 0 {
+			ended = append(ended, fmt.Sprintf("%d %s", n, outcome))
+		}
+	}
+	row("Requests", fmt.Sprintf("%d: %s", i.Count, strings.Join(ended, ", ")))
+	row("Last hour", fmt.Sprint(i.PerMinute[:]))
+	row("Failures", strings.Join(i.Samples, " "))
+	row("Incident", i.ID)
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if i.Advice == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\nWhat to do\n  %s\n", i.Advice)
 	return err
 }
 

@@ -43,18 +43,33 @@ type Placed interface{ Placed(Place) }
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
 // tells each of our handlers its place. It must be called after the app was
 // provisioned and before it is started: a server that listens already is left alone. What
-// it returns repeats the active health checks, once somebody runs it.
-func Hang(app *caddyhttp.App, learnt *Learnt) *Checks {
-	checks := NewChecks()
+// it returns first repeats the active health checks, once somebody runs it; the second are
+// the upstreams that the config names, as records have them.
+func Hang(app *caddyhttp.App, learnt *Learnt) (checks *Checks, configured []string) {
+	checks = NewChecks()
 	for name, server := range app.Servers {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := newWalk(func(h *reverseproxy.Handler) { hangOn(h, learnt, checks) })
+		w := newWalk(func(h *reverseproxy.Handler) {
+			configured = append(configured, namesOf(h)...)
+			hangOn(h, learnt, checks)
+		})
 		w.walk(server)
 		w.tell(name)
 	}
-	return checks
+	return checks, configured
+}
+
+// namesOf are the upstreams that a reverse_proxy names, as records have them.
+func namesOf(h *reverseproxy.Handler) (names []string) {
+	for _, upstream := range h.Upstreams {
+		names = append(names, upstream.Dial)
+	}
+	if h.DynamicUpstreams != nil {
+		names = append(names, sourceName(h.DynamicUpstreams))
+	}
+	return names
 }
 
 // SiteOf is the site of one of our handlers in a server that was not walked: it

@@ -1,0 +1,105 @@
+package diagnostics
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// noticeIncidents counts a failure for the incidents that its request met, for each once:
+// those of its failed attempts, and its own where no attempt made it.
+func (h *Handler) noticeIncidents(heard *listen.Heard, f *failure.Failure) {
+	at := heard.Start.Add(heard.Duration)
+	own := f.Incident != ""
+	for n := range f.Attempts {
+		a := &f.Attempts[n]
+		if a.Incident == "" || metBefore(f, n) {
+			continue
+		}
+		of := failure.Incident{ID: a.Incident, Site: f.Site, Upstream: a.Upstream, Cause: a.Cause}
+		if row := cause.ByName(a.Cause); row != nil {
+			of.ProxyError, of.Phase, of.Side = row.ProxyError, row.Phase, row.Side
+			if a.Incident != f.Incident {
+				of.Summary, of.Advice = row.Said(a.Upstream, a.Address)
+			}
+		}
+		if a.Incident == f.Incident {
+			own = false
+			of.ProxyError, of.Phase, of.Side, of.Summary, of.Advice = f.ProxyError, f.Phase, f.Side, f.Summary, f.Advice
+		}
+		h.seeIncident(of, f, at, answering(heard.Attempts[n].Past))
+	}
+	if !own {
+		return
+	}
+	h.seeIncident(failure.Incident{
+		ID: f.Incident, Site: f.Site, Upstream: f.Upstream, Cause: f.Cause,
+		ProxyError: f.ProxyError, Phase: f.Phase, Side: f.Side, Summary: f.Summary, Advice: f.Advice,
+	}, f, at, nil)
+	for _, candidate := range heard.Selection.Pool {
+		if by := answering(candidate.Past); by != nil {
+			h.process.incidents.Remember(f.Incident, by)
+		}
+	}
+}
+
+// metBefore says that an attempt before belongs to the same incident.
+func metBefore(f *failure.Failure, n int) bool {
+	for k := range n {
+		if f.Attempts[k].Incident == f.Attempts[n].Incident {
+			return true
+		}
+	}
+	return false
+}
+
+// answering is nil where nobody knows of the upstream's answers.
+func answering(past *listen.Past) journal.Answering {
+	if past == nil {
+		return nil
+	}
+	return past
+}
+
+func (h *Handler) seeIncident(of failure.Incident, f *failure.Failure, at time.Time, by journal.Answering) {
+	opened := h.process.incidents.See(journal.Sighting{
+		Of: of, Outcome: f.Outcome, Failure: f.ID, At: at, By: by, Configured: h.process.names(of.Upstream),
+	})
+	if opened != nil {
+		h.logLine(journal.Fingerprint{Site: of.Site, Upstream: of.Upstream, Cause: incidentMessage}, &ownLine{zapcore.WarnLevel, incidentMessage, incidentFields(opened)}, at)
+	}
+}
+
+// incidentMessage is that of the lines with which an incident opens and is resolved.
+const incidentMessage = "upstream incident"
+
+func incidentFields(i *failure.Incident) []zap.Field {
+	fields := []zap.Field{
+		zap.String("incident", i.ID), zap.String("state", string(i.State)), zap.String("site", i.Site), zap.String("upstream", i.Upstream),
+		zap.String("cause", i.Cause), zap.String("summary", i.Summary), zap.String("advice", i.Advice), zap.Uint64("count", i.Count),
+		zap.Stringer("first_seen", i.FirstSeen), zap.Stringer("last_seen", i.LastSeen), zap.Int("reopened_count", i.ReopenedCount),
+	}
+	if i.ResolvedAt != nil {
+		fields = append(fields, zap.Float64("duration_s", i.DurationS), zap.String("resolved_by", string(i.ResolvedBy)))
+	}
+	return fields
+}
+
+// names says whether a running config names an upstream.
+func (p *process) names(upstream string) bool {
+	configured := p.configured.Load()
+	return configured != nil && (*configured)[upstream]
+}
+
+// resolveIncidents resolves what is over, and tells of each in one line.
+func (p *process) resolveIncidents(logger *zap.Logger, now time.Time) {
+	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), p.names) {
+		logger.Info(incidentMessage, incidentFields(&i)...)
+	}
+}

@@ -1,0 +1,442 @@
+package journal
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// How long it takes until an incident is over, and until it is another one.
+const (
+	// calm is how long an upstream that answers again must not have failed so.
+	calm = 30 * time.Second
+	// silence ends one of which nobody hears any more, good or bad.
+	silence = time.Hour
+	// again is within which a resolved one is reopened.
+	again = 10 * time.Minute
+	// sameAnswer is how much later than a failure an answer may seem to have come that was
+	// the failure itself: a 503, or one that broke off.
+	sameAnswer = time.Millisecond
+	// maxIncidents bounds how many are kept, open and resolved ones.
+	maxIncidents = 1000
+	// maxWords bounds an incident's summary and its advice each, in bytes.
+	maxWords = 1 << 10
+	// maxAnswering bounds how many upstreams behind one name are asked whether they have
+	// answered again, as those of a dynamic source.
+	maxAnswering = 8
+)
+
+// Answering tells when an upstream answered last; the zero time for never.
+type Answering interface{ LastAnswer() time.Time }
+
+// Sighting is that a request met an incident.
+type Sighting struct {
+	// Of has what an incident says of itself: ID, Site, Upstream, Cause, ProxyError, Phase,
+	// Side, Summary and Advice.
+	Of failure.Incident
+	// Outcome is how the request ended, Failure the id of its record, At when it was over.
+	Outcome failure.Outcome
+	Failure string
+	At      time.Time
+	// By is the upstream that failed, nil where it isn't known or was none alone.
+	By Answering
+	// Configured says that a running config names the upstream.
+	Configured bool
+}
+
+// Incidents keeps what goes wrong. Its zero value is ready; any number of goroutines may
+// use it. Who reads it takes no lock that a request waits for.
+type Incidents struct {
+	byID sync.Map // of *incident, by its id
+	// mu is held by what makes, opens, resolves or forgets an incident: not while one is
+	// open and goes on.
+	mu      sync.Mutex
+	kept    int
+	open    atomic.Int64
+	dropped atomic.Uint64
+}
+
+// incident is one of them. What changes while it is open is atomic.
+type incident struct {
+	of    failure.Incident // what never changes
+	words atomic.Pointer[incidentWords]
+	state atomic.Pointer[incidentState]
+
+	count    atomic.Uint64
+	outcomes [outcomes]atomic.Uint64
+	first    atomic.Int64 // in Unix nanoseconds, as last
+	last     atomic.Int64
+	// minutes has the count of the minute m at m % 60, with m in its upper half.
+	minutes [failure.HistoryMinutes]atomic.Uint64
+	// samples are the first ones, then the last ones in a ring.
+	samples [failure.MaxSamples]atomic.Pointer[string]
+	sampled atomic.Uint64
+
+	answering [maxAnswering]atomic.Pointer[Answering]
+}
+
+const outcomes = 5
+
+type incidentWords struct {
+	summary, advice string
+	phase           failure.Phase
+	side            failure.Side
+}
+
+type incidentState struct {
+	open       bool
+	configured bool
+	reopened   int
+	resolvedAt time.Time
+	resolvedBy failure.Resolution
+}
+
+// See counts a sighting. It says whether it opened an incident, or opened one again.
+func (s *Incidents) See(seen Sighting) (opened *failure.Incident) {
+	known, ok := s.byID.Load(seen.Of.ID)
+	if ok {
+		i := known.(*incident)
+		if state := i.state.Load(); state.open {
+			i.see(seen)
+			// Where it was resolved meanwhile, it was a failure too many for that.
+			if i.state.Load() == state {
+				return nil
+			}
+			return s.openFor(seen, i)
+		}
+	}
+	return s.openFor(seen, nil)
+}
+
+// openFor makes an incident, or opens a resolved one again. counted is the one that counts
+// the sighting already, nil for none.
+func (s *Incidents) openFor(seen Sighting, counted *incident) *failure.Incident {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok := s.byID.Load(seen.Of.ID)
+	var i *incident
+	if ok {
+		i = known.(*incident)
+	}
+	switch {
+	case i == nil:
+		if !s.room() {
+			s.dropped.Add(1)
+			return nil
+		}
+		i = newIncident(seen)
+		s.byID.Store(i.of.ID, i)
+		s.kept++
+	case i.state.Load().open: // another goroutine was faster
+		if i != counted {
+			i.see(seen)
+		}
+		return nil
+	case seen.At.Sub(i.state.Load().resolvedAt) <= again:
+		i.state.Store(&incidentState{open: true, configured: seen.Configured, reopened: i.state.Load().reopened + 1})
+		if i != counted {
+			i.see(seen)
+		}
+	default: // it is another one, of the same fingerprint
+		i = newIncident(seen)
+		s.byID.Store(i.of.ID, i)
+	}
+	s.open.Add(1)
+	told := i.tell(seen.At)
+	return &told
+}
+
+// room makes room for one more: for it the one that was resolved first is forgotten.
+// The caller holds mu.
+func (s *Incidents) room() bool {
+	if s.kept < maxIncidents {
+		return true
+	}
+	var oldest *incident
+	s.byID.Range(func(_, value any) bool {
+		i := value.(*incident)
+		if state := i.state.Load(); !state.open && (oldest == nil || state.resolvedAt.Before(oldest.state.Load().resolvedAt)) {
+			oldest = i
+		}
+		return true
+	})
+	if oldest == nil {
+		return false
+	}
+	s.byID.Delete(oldest.of.ID)
+	s.kept--
+	return true
+}
+
+// newIncident begins one. What it keeps is its own: a record's texts are of one piece.
+func newIncident(seen Sighting) *incident {
+	i := &incident{of: failure.Incident{
+		ID: strings.Clone(seen.Of.ID), Site: strings.Clone(seen.Of.Site), Upstream: strings.Clone(seen.Of.Upstream),
+		Cause: strings.Clone(seen.Of.Cause), ProxyError: strings.Clone(seen.Of.ProxyError),
+	}}
+	i.state.Store(&incidentState{open: true, configured: seen.Configured})
+	i.first.Store(seen.At.UnixNano())
+	i.see(seen)
+	return i
+}
+
+// see counts a sighting of an incident that is open.
+func (i *incident) see(seen Sighting) {
+	i.count.Add(1)
+	if n := slices.Index(failure.Outcomes, seen.Outcome); n >= 0 {
+		i.outcomes[n].Add(1)
+	}
+	raise(&i.last, seen.At.UnixNano())
+	i.countMinute(minuteOf(seen.At))
+	i.sample(strings.Clone(seen.Failure))
+	i.say(seen.Of)
+	i.remember(seen.By)
+}
+
+// raise stores what is more.
+func raise(to *atomic.Int64, value int64) {
+	for known := to.Load(); value > known && !to.CompareAndSwap(known, value); known = to.Load() {
+	}
+}
+
+const countBits = 32
+
+func minuteOf(at time.Time) int64 { return at.UnixMilli() / time.Minute.Milliseconds() }
+
+func (i *incident) countMinute(minute int64) {
+	slot := &i.minutes[minute%failure.HistoryMinutes]
+	for {
+		known := slot.Load()
+		next := known + 1
+		if int64(known>>countBits) < minute {
+			next = uint64(minute)<<countBits | 1
+		}
+		if int64(known>>countBits) > minute || slot.CompareAndSwap(known, next) {
+			return
+		}
+	}
+}
+
+// sample keeps the ids of the first failures and of the last ones.
+func (i *incident) sample(id string) {
+	const half = failure.MaxSamples / 2
+	n := i.sampled.Add(1) - 1
+	if n >= half {
+		n = half + (n-half)%half
+	}
+	i.samples[n].Store(&id)
+}
+
+// say keeps the words of the last failure, where they are others: mostly they are the
+// same as before.
+func (i *incident) say(of failure.Incident) {
+	if of.Summary == "" {
+		return
+	}
+	known := i.words.Load()
+	words := incidentWords{shorten(of.Summary), shorten(of.Advice), of.Phase, of.Side}
+	if known != nil && *known == words {
+		return
+	}
+	words.summary, words.advice = strings.Clone(words.summary), strings.Clone(words.advice)
+	i.words.Store(&words)
+}
+
+func shorten(words string) string {
+	if len(words) <= maxWords {
+		return words
+	}
+	cut := maxWords
+	for cut > 0 && words[cut]>>6 == 0b10 { // not within a letter
+		cut--
+	}
+	return words[:cut]
+}
+
+// remember keeps who failed, to be asked whether it answers again.
+func (i *incident) remember(by Answering) {
+	if by == nil {
+		return
+	}
+	for n := range i.answering {
+		known := i.answering[n].Load()
+		if known != nil && *known == by {
+			return
+		}
+		if known == nil && i.answering[n].CompareAndSwap(nil, &by) {
+			return
+		}
+	}
+}
+
+// answeredSince says that one of those that failed has answered after a time.
+func (i *incident) answeredSince(since time.Time) bool {
+	for n := range i.answering {
+		known := i.answering[n].Load()
+		if known == nil {
+			return false
+		}
+		if (*known).LastAnswer().After(since.Add(sameAnswer)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Remember adds one that may answer again to an incident of several.
+func (s *Incidents) Remember(id string, by Answering) {
+	if known, ok := s.byID.Load(id); ok {
+		known.(*incident).remember(by)
+	}
+}
+
+// Sweep resolves what is over, and gives it. configured says whether a running config
+// names an upstream. What was resolved more than keepFor ago is forgotten; with 0 nothing
+// is.
+func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(upstream string) bool) (resolved []failure.Incident) {
+	s.byID.Range(func(_, value any) bool {
+		i := value.(*incident)
+		if state := i.state.Load(); !state.open {
+			if keepFor > 0 && now.Sub(state.resolvedAt) > keepFor {
+				s.forget(i)
+			}
+			return true
+		}
+		if told, over := s.resolve(i, now, configured); over {
+			resolved = append(resolved, told)
+		}
+		return true
+	})
+	slices.SortFunc(resolved, byFirstSeen)
+	return resolved
+}
+
+func (s *Incidents) forget(i *incident) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !i.state.Load().open && s.byID.CompareAndDelete(i.of.ID, i) {
+		s.kept--
+	}
+}
+
+// resolve resolves an incident that is over.
+func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) bool) (told failure.Incident, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := i.state.Load()
+	last := time.Unix(0, i.last.Load())
+	by := failure.Resolution("")
+	switch {
+	case !state.open:
+	case state.configured && !configured(i.of.Upstream):
+		by = failure.ResolvedByConfig
+	case now.Sub(last) >= calm && i.answeredSince(last):
+		by = failure.ResolvedByAnswer
+	case now.Sub(last) >= silence:
+		by = failure.ResolvedBySilence
+	}
+	if by == "" {
+		return told, false
+	}
+	i.state.Store(&incidentState{configured: state.configured, reopened: state.reopened, resolvedAt: now, resolvedBy: by})
+	if i.last.Load() != last.UnixNano() { // it was seen meanwhile
+		i.state.Store(state)
+		return told, false
+	}
+	s.open.Add(-1)
+	return i.tell(now), true
+}
+
+// tell is what is said of an incident.
+func (i *incident) tell(now time.Time) failure.Incident {
+	told, state := i.of, i.state.Load()
+	if words := i.words.Load(); words != nil {
+		told.Summary, told.Advice, told.Phase, told.Side = words.summary, words.advice, words.phase, words.side
+	}
+	told.State, told.ReopenedCount = failure.IncidentOpen, state.reopened
+	if !state.open {
+		at := failure.At(state.resolvedAt)
+		told.State, told.ResolvedAt, told.ResolvedBy = failure.IncidentResolved, &at, state.resolvedBy
+	}
+	told.Count = i.count.Load()
+	told.Outcomes = make(map[failure.Outcome]uint64, outcomes)
+	for n, outcome := range failure.Outcomes {
+		told.Outcomes[outcome] = i.outcomes[n].Load()
+	}
+	first, last := time.Unix(0, i.first.Load()), time.Unix(0, i.last.Load())
+	told.FirstSeen, told.LastSeen = failure.At(first), failure.At(last)
+	told.DurationS = max(0, last.Sub(first).Seconds())
+	minute := minuteOf(now)
+	for n := range i.minutes {
+		known := i.minutes[n].Load()
+		if ago := minute - int64(known>>countBits); ago >= 0 && ago < failure.HistoryMinutes {
+			told.PerMinute[failure.HistoryMinutes-1-ago] = uint32(known) //nolint:gosec // the lower half
+		}
+	}
+	told.Samples = i.sampleIDs()
+	return told
+}
+
+func (i *incident) sampleIDs() []string {
+	const half = failure.MaxSamples / 2
+	ids := make([]string, 0, failure.MaxSamples)
+	add := func(n uint64) {
+		if id := i.samples[n].Load(); id != nil {
+			ids = append(ids, *id)
+		}
+	}
+	n := i.sampled.Load()
+	for k := range min(n, half) {
+		add(k)
+	}
+	for k := max(n, 2*half) - half; k < n; k++ { // oldest first
+		add(half + (k-half)%half)
+	}
+	return ids
+}
+
+// List gives all incidents: open ones first, of each kind those first that began last.
+func (s *Incidents) List(now time.Time) []failure.Incident {
+	list := []failure.Incident{}
+	s.byID.Range(func(_, value any) bool {
+		list = append(list, value.(*incident).tell(now))
+		return true
+	})
+	slices.SortFunc(list, func(a, b failure.Incident) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), byFirstSeen(b, a))
+	})
+	return list
+}
+
+func byFirstSeen(a, b failure.Incident) int {
+	return cmp.Or(a.FirstSeen.Compare(b.FirstSeen.Time), cmp.Compare(a.ID, b.ID))
+}
+
+// Get gives one incident.
+func (s *Incidents) Get(id string, now time.Time) (failure.Incident, bool) {
+	known, ok := s.byID.Load(id)
+	if !ok {
+		return failure.Incident{}, false
+	}
+	return known.(*incident).tell(now), true
+}
+
+// Counts says how many incidents are open, and how many sightings were of none because too
+// many were open.
+func (s *Incidents) Counts() (open int, dropped uint64) {
+	return int(s.open.Load()), s.dropped.Load()
+}
+
+// Clear forgets all incidents.
+func (s *Incidents) Clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID.Clear()
+	s.kept = 0
+	s.open.Store(0)
+}

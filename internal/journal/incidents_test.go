@@ -1,0 +1,253 @@
+package journal
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+)
+
+// answering is an upstream that answers when a test says so.
+type answering struct{ last atomic.Int64 }
+
+func (a *answering) LastAnswer() time.Time {
+	if n := a.last.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (a *answering) answers(at time.Time) { a.last.Store(at.UnixNano()) }
+
+var incidentsStart = time.Date(2026, 11, 24, 4, 0, 30, 0, time.UTC)
+
+func sighting(cause, id string, at time.Time, by Answering) Sighting {
+	return Sighting{
+		Of:      failure.Incident{ID: "of " + cause, Site: "shop", Upstream: "app:8080", Cause: cause, Summary: cause + " it is", Side: failure.SideUpstream},
+		Outcome: failure.Failed, Failure: id, At: at, By: by, Configured: true,
+	}
+}
+
+func everybody(string) bool { return true }
+
+// A day of one upstream: it refuses, then is slow, recovers, flaps, and is left alone.
+func TestIncidentsOfADay(t *testing.T) {
+	var s Incidents
+	app := new(answering)
+	now := incidentsStart
+	after := func(d time.Duration) time.Time { now = now.Add(d); return now }
+	see := func(cause, id string) *failure.Incident { return s.See(sighting(cause, id, now, app)) }
+	resolved := func(want ...failure.Resolution) []failure.Incident {
+		t.Helper()
+		list := s.Sweep(now, 0, everybody)
+		var got []failure.Resolution
+		for _, i := range list {
+			got = append(got, i.ResolvedBy)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("at %s resolved %v, want %v", now.Sub(incidentsStart), got, want)
+		}
+		return list
+	}
+
+	// It was well, then refuses: one incident, opened once.
+	app.answers(now)
+	after(time.Minute)
+	if i := see("refused", "a"); i == nil || i.State != failure.IncidentOpen || i.Count != 1 || i.ReopenedCount != 0 {
+		t.Fatalf("%+v", i)
+	}
+	for _, id := range []string{"b", "c", "d", "e", "f", "g", "h"} {
+		after(10 * time.Second)
+		if see("refused", id) != nil {
+			t.Fatalf("%s opened it again", id)
+		}
+	}
+	after(time.Minute)
+	resolved() // nobody has answered yet
+	i, _ := s.Get("of refused", now)
+	if i.Count != 8 || i.Outcomes[failure.Failed] != 8 || !slices.Equal(i.Samples, []string{"a", "b", "c", "f", "g", "h"}) || i.DurationS != 70 {
+		t.Errorf("%+v", i)
+	}
+	if got := i.PerMinute[failure.HistoryMinutes-4:]; !reflect.DeepEqual(got, []uint32{0, 3, 5, 0}) {
+		t.Errorf("per minute %v", got)
+	}
+
+	// Another cause is another incident; the first one goes on until an answer comes.
+	if see("slow", "s") == nil {
+		t.Error("the second was not opened")
+	}
+	app.answers(after(time.Second))
+	over := resolved(failure.ResolvedByAnswer)
+	if over[0].Cause != "refused" || over[0].State != failure.IncidentResolved || over[0].ResolvedAt == nil || over[0].DurationS != 70 {
+		t.Errorf("%+v", over[0])
+	}
+	after(28 * time.Second)
+	resolved() // not 30 s yet
+	after(time.Second)
+	resolved(failure.ResolvedByAnswer)
+
+	// It flaps: within ten minutes it is the same one, opened again.
+	after(9 * time.Minute)
+	if i := see("refused", "x"); i == nil || i.ReopenedCount != 1 || i.Count != 9 || !i.FirstSeen.Equal(incidentsStart.Add(time.Minute)) {
+		t.Fatalf("%+v", i)
+	}
+	app.answers(after(31 * time.Second))
+	resolved(failure.ResolvedByAnswer)
+	// Later it is another one.
+	after(11 * time.Minute)
+	if i := see("refused", "y"); i == nil || i.ReopenedCount != 0 || i.Count != 1 || !slices.Equal(i.Samples, []string{"y"}) {
+		t.Fatalf("%+v", i)
+	}
+	after(59 * time.Minute)
+	resolved()
+	after(time.Minute)
+	resolved(failure.ResolvedBySilence)
+	if open, dropped := s.Counts(); open != 0 || dropped != 0 {
+		t.Errorf("%d open, %d dropped", open, dropped)
+	}
+	if list := s.List(now); len(list) != 2 || list[0].Cause != "refused" || list[1].Cause != "slow" {
+		t.Errorf("%+v", list)
+	}
+	s.Clear()
+	if list := s.List(now); len(list) != 0 || list == nil {
+		t.Errorf("%+v", list)
+	}
+}
+
+// The answer that is the failure itself ends nothing.
+func TestAnErrorIsNoGoodAnswer(t *testing.T) {
+	var s Incidents
+	app := new(answering)
+	s.See(sighting("answers_503", "a", incidentsStart, app))
+	app.answers(incidentsStart.Add(200 * time.Microsecond))
+	if over := s.Sweep(incidentsStart.Add(time.Minute), 0, everybody); len(over) != 0 {
+		t.Errorf("%+v", over)
+	}
+	app.answers(incidentsStart.Add(20 * time.Millisecond))
+	if over := s.Sweep(incidentsStart.Add(time.Minute), 0, everybody); len(over) != 1 {
+		t.Errorf("%+v", over)
+	}
+}
+
+// An upstream that no config names any more has no open incident; one that none ever
+// named goes on.
+func TestIncidentsLeaveWithTheConfig(t *testing.T) {
+	var s Incidents
+	unknown := sighting("unknown_here", "b", incidentsStart, nil)
+	unknown.Configured = false
+	s.See(sighting("refused", "a", incidentsStart, nil))
+	s.See(unknown)
+	over := s.Sweep(incidentsStart.Add(time.Second), 0, func(string) bool { return false })
+	if len(over) != 1 || over[0].Cause != "refused" || over[0].ResolvedBy != failure.ResolvedByConfig {
+		t.Errorf("%+v", over)
+	}
+	// What was resolved long ago is forgotten.
+	s.Sweep(incidentsStart.Add(25*time.Hour), 24*time.Hour, everybody)
+	if list := s.List(incidentsStart); len(list) != 1 || list[0].Cause != "unknown_here" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// As many as are bounded: resolved ones give way, and what is beyond is counted.
+func TestIncidentsAreBounded(t *testing.T) {
+	var s Incidents
+	see := func(n int, at time.Time) { s.See(sighting(fmt.Sprint(n), "a", at, nil)) }
+	for n := range maxIncidents {
+		see(n, incidentsStart)
+	}
+	see(maxIncidents, incidentsStart)
+	if open, dropped := s.Counts(); open != maxIncidents || dropped != 1 {
+		t.Errorf("%d open, %d dropped", open, dropped)
+	}
+	later := incidentsStart.Add(silence)
+	if over := s.Sweep(later, 0, everybody); len(over) != maxIncidents {
+		t.Errorf("%d resolved", len(over))
+	}
+	for n := range 3 {
+		see(maxIncidents+n, later)
+	}
+	if open, dropped := s.Counts(); open != 3 || dropped != 1 || len(s.List(later)) != maxIncidents {
+		t.Errorf("%d open, %d dropped, %d kept", open, dropped, len(s.List(later)))
+	}
+}
+
+// Many at once are counted exactly, while others read and resolve.
+func TestIncidentsAtOnce(t *testing.T) {
+	var s Incidents
+	const each, goroutines = 2000, 8
+	var opened atomic.Int64
+	var running, reading sync.WaitGroup
+	stop := make(chan struct{})
+	reading.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				s.List(incidentsStart)
+				s.Sweep(incidentsStart.Add(silence), 0, everybody)
+			}
+		}
+	})
+	for g := range goroutines {
+		running.Go(func() {
+			for n := range each {
+				if s.See(sighting([]string{"a", "b", "c"}[n%3], fmt.Sprint(g), incidentsStart, nil)) != nil {
+					opened.Add(1)
+				}
+			}
+		})
+	}
+	running.Wait()
+	close(stop)
+	reading.Wait()
+	total := uint64(0)
+	for _, i := range s.List(incidentsStart) {
+		total += i.Count
+		if i.Outcomes[failure.Failed] != i.Count || len(i.Samples) != failure.MaxSamples {
+			t.Errorf("%+v", i)
+		}
+	}
+	if total != each*goroutines || opened.Load() < 3 {
+		t.Errorf("counted %d, opened %d", total, opened.Load())
+	}
+	s.Sweep(incidentsStart.Add(silence), 0, everybody)
+	if open, _ := s.Counts(); open != 0 {
+		t.Errorf("%d are open", open)
+	}
+}
+
+// Nothing of a record stays alive with an incident, and its words are bounded.
+func TestAnIncidentIsSmall(t *testing.T) {
+	var s Incidents
+	long := sighting("refused", "a", incidentsStart, nil)
+	long.Of.Summary, long.Of.Advice = strings.Repeat("ä", 4000), strings.Repeat("b", 4000)
+	s.See(long)
+	i, _ := s.Get("of refused", incidentsStart)
+	if len(i.Summary) > maxWords || len(i.Advice) > maxWords || !strings.HasSuffix(i.Summary, "ä") {
+		t.Errorf("%d and %d bytes of words", len(i.Summary), len(i.Advice))
+	}
+	if size := int(reflect.TypeFor[incident]().Size()) + 2*maxWords; size > 4<<10 {
+		t.Errorf("%d bytes", size)
+	}
+	if len(failure.Outcomes) != outcomes {
+		t.Errorf("%d outcomes are counted", outcomes)
+	}
+}
+
+// What a failed attempt costs that meets an incident which is open.
+func BenchmarkSee(b *testing.B) {
+	var s Incidents
+	app := new(answering)
+	seen := sighting("refused", "abcdefghi", incidentsStart, app)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.See(seen)
+	}
+}
