@@ -39,7 +39,10 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
-		if row := cause.ByName(a.Cause); row != nil && row.Side != failure.SideClient && f.Blames(a) {
+		if !f.Blames(a) {
+			continue
+		}
+		if row := cause.ByName(a.Cause); row != nil && row.Side != failure.SideClient {
 			a.Incident = f.Incident
 			if a.Upstream != f.Upstream || a.Cause != f.Cause || f.Incident == "" {
 				a.Incident = incidentID(f.Site, a.Upstream, a.Cause)

@@ -16,32 +16,28 @@ import (
 // those of its failed attempts, and its own where no attempt made it.
 func (h *Handler) noticeIncidents(heard *listen.Heard, f *failure.Failure) {
 	at := heard.Start.Add(heard.Duration)
-	own := f.Incident != ""
+	own := failure.Incident{
+		ID: f.Incident, Site: f.Site, Upstream: f.Upstream, Cause: f.Cause,
+		ProxyError: f.ProxyError, Phase: f.Phase, Side: f.Side, Summary: f.Summary, Advice: f.Advice,
+	}
+	met := own.ID == ""
 	for n := range f.Attempts {
 		a := &f.Attempts[n]
 		if a.Incident == "" || metBefore(f, n) {
 			continue
 		}
-		of := failure.Incident{ID: a.Incident, Site: f.Site, Upstream: a.Upstream, Cause: a.Cause}
-		if row := cause.ByName(a.Cause); row != nil {
-			of.ProxyError, of.Phase, of.Side = row.ProxyError, row.Phase, row.Side
-			if a.Incident != f.Incident {
-				of.Summary, of.Advice = row.Said(a.Upstream, a.Address)
-			}
-		}
-		if a.Incident == f.Incident {
-			own = false
-			of.ProxyError, of.Phase, of.Side, of.Summary, of.Advice = f.ProxyError, f.Phase, f.Side, f.Summary, f.Advice
+		of := own
+		if met = met || a.Incident == own.ID; a.Incident != own.ID {
+			row := cause.ByName(a.Cause) // there is one: see describe
+			of = failure.Incident{ID: a.Incident, Site: f.Site, Upstream: a.Upstream, Cause: a.Cause, ProxyError: row.ProxyError, Phase: row.Phase, Side: row.Side}
+			of.Summary, of.Advice = row.Said(a.Upstream, a.Address)
 		}
 		h.seeIncident(of, f, at, answering(heard.Attempts[n].Past))
 	}
-	if !own {
+	if met {
 		return
 	}
-	h.seeIncident(failure.Incident{
-		ID: f.Incident, Site: f.Site, Upstream: f.Upstream, Cause: f.Cause,
-		ProxyError: f.ProxyError, Phase: f.Phase, Side: f.Side, Summary: f.Summary, Advice: f.Advice,
-	}, f, at, nil)
+	h.seeIncident(own, f, at, nil)
 	for _, candidate := range heard.Selection.Pool {
 		if by := answering(candidate.Past); by != nil {
 			h.process.incidents.Remember(f.Incident, by)

@@ -15,17 +15,17 @@ func TestWordsOfAContainer(t *testing.T) {
 		here = func() string { return place }
 		for r := range Rows() {
 			for _, words := range []string{r.Summary, r.Advice} {
-				filled := strings.ToLower(fill(words, "app:8080", "10.0.0.7:8080", nil))
+				filled := strings.ToLower(fillIn(words, "app:8080", "10.0.0.7:8080", nil))
 				if other := strings.Contains(filled, "this machine") && place == "this container"; other {
 					t.Errorf("%s in a container: %s", r.Name, filled)
 				}
 			}
 		}
-		if got := fill(PortsExhausted.Summary, "app:8080", "", nil); !strings.HasPrefix(strings.ToLower(got), place+" has no free") {
+		if got := fillIn(PortsExhausted.Summary, "app:8080", "", nil); !strings.HasPrefix(strings.ToLower(got), place+" has no free") {
 			t.Errorf("%s: %s", place, got)
 		}
 	}
-	if got := fill(ConnectionRefused.Summary, "this machine:80", "", nil); !strings.Contains(got, "this machine:80") {
+	if got := fillIn(ConnectionRefused.Summary, "this machine:80", "", nil); !strings.Contains(got, "this machine:80") {
 		t.Errorf("an upstream's name was changed: %s", got)
 	}
 }

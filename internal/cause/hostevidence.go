@@ -37,7 +37,10 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 		if a.Network == "unix" {
 			return socketTestimony(row, a.Address)
 		}
-		return refusedAt(a.Address, address)
+		if asConfigured(a) {
+			return refusedAt(a.Address, address)
+		}
+		return refusedTestimony(a.Address, address)
 	case SocketNotFound:
 		return socketTestimony(row, a.Address)
 	case SocketPermissionDenied:

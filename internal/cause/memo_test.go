@@ -47,18 +47,18 @@ func TestFilledAgain(t *testing.T) {
 	for range 2 {
 		for want, got := range map[string]func() string{
 			"app:8080 waited dial_timeout 1 s at 10.0.0.7:8080": func() string {
-				return fill("{upstream} waited {limit} at {address}", "app:8080", "10.0.0.7:8080", limited(1000))
+				return fillOnce("{upstream} waited {limit} at {address}", "app:8080", "10.0.0.7:8080", limited(1000))
 			},
 			"app:8080 waited dial_timeout 2 s at 10.0.0.7:8080": func() string {
-				return fill("{upstream} waited {limit} at {address}", "app:8080", "10.0.0.7:8080", limited(2000))
+				return fillOnce("{upstream} waited {limit} at {address}", "app:8080", "10.0.0.7:8080", limited(2000))
 			},
 			"on this machine": func() string {
 				here = func() string { return "this machine" }
-				return fill("on this machine", "a", "b", nil)
+				return fillOnce("on this machine", "a", "b", nil)
 			},
 			"on this container": func() string {
 				here = func() string { return "this container" }
-				return fill("on this machine", "a", "b", nil)
+				return fillOnce("on this machine", "a", "b", nil)
 			},
 		} {
 			if text := got(); text != want {

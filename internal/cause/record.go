@@ -62,6 +62,10 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	}
 	f.Evidence = evidence(h, v, t)
 	upstream := nameOf(h, f.Upstream, address)
+	fill := fillIn
+	if asConfigured(a) {
+		fill = fillOnce
+	}
 	f.Summary = fill(v.summary(), upstream, address, f.Limit)
 	if p, ok := poolOf(h, v, f); ok && row.namesOne() {
 		f.Summary = p.summary(f.Summary)
@@ -672,31 +676,7 @@ func nameOf(h *listen.Heard, upstream, address string) string {
 // thisMachine is where this process runs, as the rows have it: it may be a container.
 const thisMachine = "this machine"
 
-// fill puts in what the placeholders of a row's words stand for.
-func fill(words, upstream, address string, limit *failure.Limit) string {
-	key := filling{words: words, upstream: upstream, address: address, machine: here()}
-	if strings.Contains(words, "{limit}") {
-		key.limit = allowed(limit)
-	}
-	if text, ok := filled.get(key); ok {
-		return text
-	}
-	text := fillIn(words, upstream, address, limit)
-	key.words, key.upstream, key.address = strings.Clone(words), strings.Clone(upstream), strings.Clone(address)
-	filled.put(key, text)
-	return text
-}
-
-// Said are this row's own words of an upstream.
-func (r *Row) Said(upstream, address string) (summary, advice string) {
-	return cut(fill(r.Summary, upstream, address, nil), maxError), cut(fill(r.Advice, upstream, address, nil), maxError)
-}
-
-// filling is all that filled words are made of.
-type filling struct{ words, upstream, address, limit, machine string }
-
-var filled memo[filling, string]
-
+// fillIn puts in what the placeholders of a row's words stand for.
 func fillIn(words, upstream, address string, limit *failure.Limit) string {
 	if words == "" {
 		return ""
@@ -739,6 +719,31 @@ func fillIn(words, upstream, address string, limit *failure.Limit) string {
 	}
 	return filled
 }
+
+// fillOnce is fillIn, once for the same words of the same upstream.
+func fillOnce(words, upstream, address string, limit *failure.Limit) string {
+	key := filling{words: words, upstream: upstream, address: address, machine: here()}
+	if strings.Contains(words, "{limit}") {
+		key.limit = allowed(limit)
+	}
+	if text, ok := filled.get(key); ok {
+		return text
+	}
+	text := fillIn(words, upstream, address, limit)
+	key.words, key.upstream, key.address = strings.Clone(words), strings.Clone(upstream), strings.Clone(address)
+	filled.put(key, text)
+	return text
+}
+
+// Said are this row's own words of an upstream.
+func (r *Row) Said(upstream, address string) (summary, advice string) {
+	return cut(fillIn(r.Summary, upstream, address, nil), maxError), cut(fillIn(r.Advice, upstream, address, nil), maxError)
+}
+
+// filling is all that filled words are made of.
+type filling struct{ words, upstream, address, limit, machine string }
+
+var filled memo[filling, string]
 
 // allowed is the limit that a row's words speak of.
 func allowed(limit *failure.Limit) string {

@@ -135,7 +135,7 @@ func TestEveryRowHasItsWords(t *testing.T) {
 						t.Errorf("%s has the placeholder %s, which nothing fills", what, p)
 					}
 				}
-				if filled := fill(words, "app:8080", "10.0.0.7:8080", nil); strings.ContainsAny(filled, "{}") {
+				if filled := fillIn(words, "app:8080", "10.0.0.7:8080", nil); strings.ContainsAny(filled, "{}") {
 					t.Errorf("%s is left unfilled: %q", what, filled)
 				}
 			}

@@ -68,7 +68,7 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 // nothing but what is in its key, so that there is nothing to take out.
 func dialText(a *listen.Attempt, err error) (string, bool) {
 	op, ok := err.(*net.OpError) //nolint:errorlint // what wraps it adds to its text
-	if !ok || a == nil || a.Connection != nil || op.Op != "dial" || op.Source != nil {
+	if !ok || !asConfigured(a) || a.Connection != nil || op.Op != "dial" || op.Source != nil {
 		return "", false
 	}
 	to, isTCP := op.Addr.(*net.TCPAddr)

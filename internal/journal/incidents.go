@@ -157,6 +157,9 @@ func (s *Incidents) room() bool {
 	if s.kept < maxIncidents {
 		return true
 	}
+	if int(s.open.Load()) >= s.kept { // nobody looks through them in vain, in a storm
+		return false
+	}
 	var oldest *incident
 	s.byID.Range(func(_, value any) bool {
 		i := value.(*incident)
@@ -268,8 +271,10 @@ func (i *incident) remember(by Answering) {
 		if known != nil && *known == by {
 			return
 		}
-		if known == nil && i.answering[n].CompareAndSwap(nil, &by) {
-			return
+		if known == nil {
+			if kept := by; i.answering[n].CompareAndSwap(nil, &kept) { // allocated here alone
+				return
+			}
 		}
 	}
 }
@@ -331,8 +336,8 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) 
 	state := i.state.Load()
 	last := time.Unix(0, i.last.Load())
 	by := failure.Resolution("")
-	switch {
-	case !state.open:
+	switch kept, _ := s.byID.Load(i.of.ID); {
+	case !state.open, kept != any(i): // or Clear was faster
 	case state.configured && !configured(i.of.Upstream):
 		by = failure.ResolvedByConfig
 	case now.Sub(last) >= calm && i.answeredSince(last):

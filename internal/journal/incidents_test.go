@@ -177,6 +177,20 @@ func TestIncidentsAreBounded(t *testing.T) {
 	}
 }
 
+// What was forgotten while somebody swept is not resolved as well.
+func TestIncidentsForgottenWhileSwept(t *testing.T) {
+	var s Incidents
+	s.See(sighting("refused", "a", incidentsStart, nil))
+	swept, _ := s.byID.Load("of refused")
+	s.Clear()
+	if _, over := s.resolve(swept.(*incident), incidentsStart.Add(silence), everybody); over {
+		t.Error("it was resolved")
+	}
+	if open, _ := s.Counts(); open != 0 {
+		t.Errorf("%d are open", open)
+	}
+}
+
 // Many at once are counted exactly, while others read and resolve.
 func TestIncidentsAtOnce(t *testing.T) {
 	var s Incidents
