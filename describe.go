@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
@@ -35,7 +38,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Site = h.siteOf(r)
 	f.Request = h.describeRequest(r)
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
-		f.Incident = incidentID(f.Site, f.Upstream, f.Cause)
+		f.Incident = h.incidentOf(f.Site, f.Upstream, f.Cause)
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
@@ -45,7 +48,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 		if row := cause.ByName(a.Cause); row != nil && row.Side != failure.SideClient {
 			a.Incident = f.Incident
 			if a.Upstream != f.Upstream || a.Cause != f.Cause || f.Incident == "" {
-				a.Incident = incidentID(f.Site, a.Upstream, a.Cause)
+				a.Incident = h.incidentOf(f.Site, a.Upstream, a.Cause)
 			}
 		}
 	}
@@ -208,6 +211,32 @@ func newID() string {
 	}
 	return string(id[:])
 }
+
+// incidentOf is incidentID. It is kept of upstreams that a config names: in a storm the
+// same ones fail again and again.
+func (h *Handler) incidentOf(site, upstream, cause string) string {
+	if !h.process.names(upstream) {
+		return incidentID(site, upstream, cause)
+	}
+	of := journal.Fingerprint{Site: site, Upstream: upstream, Cause: cause}
+	place := &h.known[maphash.Comparable(knownSeed, of)%uint64(len(h.known))]
+	if known := place.Load(); known != nil && known.of == of {
+		return known.id
+	}
+	id := incidentID(site, upstream, cause)
+	place.Store(&knownIncident{of, id})
+	return id
+}
+
+// knownIncidents has a place for each fingerprint; the last that came to it stays.
+type knownIncidents [16]atomic.Pointer[knownIncident]
+
+type knownIncident struct {
+	of journal.Fingerprint
+	id string
+}
+
+var knownSeed = maphash.MakeSeed()
 
 // incidentID is the same for the same fingerprint, on every machine.
 func incidentID(site, upstream, cause string) string {

@@ -78,6 +78,7 @@ type Handler struct {
 	place          upstreams.Place
 	serving        *listen.Serving
 	site           *site
+	known          *knownIncidents
 	unreached      *sync.Once
 	unload         *unloading
 	process        *process
@@ -297,7 +298,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.site, h.unreached, h.serving, h.abandonedAfter = new(site), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
+	h.site, h.known, h.unreached, h.serving, h.abandonedAfter = new(site), new(knownIncidents), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
 	h.unload = unloadingOf(ctx)
 	h.process, h.release, err = acquireProcess()
 	return err

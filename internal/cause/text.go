@@ -68,6 +68,13 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 // nothing but what is in its key, so that there is nothing to take out.
 func dialText(a *listen.Attempt, err error) (string, bool) {
 	op, ok := err.(*net.OpError) //nolint:errorlint // what wraps it adds to its text
+	if !ok && a != nil && a.DialErr {
+		// Caddy's own wrapper adds nothing, and hides what it wraps: of a dial that made one
+		// connect, that one's error.
+		if tried := connects(a); len(tried) == 1 {
+			op, ok = tried[0].Err.(*net.OpError) //nolint:errorlint // as above
+		}
+	}
 	if !ok || !asConfigured(a) || a.Connection != nil || op.Op != "dial" || op.Source != nil {
 		return "", false
 	}

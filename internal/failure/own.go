@@ -21,8 +21,9 @@ func (f *Failure) Own() {
 	}
 }
 
-// texts adds to found every string of f that is not empty and no constant of this
-// package's types. The keys of Request.Headers are the config's.
+// texts adds to found every string of f that is not empty and may be a part of something
+// larger. The program's own words aren't: the types of this package, causes, the instance,
+// ids of incidents. Nor are the keys of Request.Headers, which are the config's.
 func (f *Failure) texts(found []*string) []*string {
 	add := func(texts ...*string) {
 		for _, text := range texts {
@@ -31,7 +32,7 @@ func (f *Failure) texts(found []*string) []*string {
 			}
 		}
 	}
-	add(&f.ID, &f.Instance, &f.Site, &f.Upstream, &f.Cause, &f.ProxyError, &f.Summary, &f.Advice, &f.Error, &f.Incident, &f.TraceID,
+	add(&f.ID, &f.Site, &f.Upstream, &f.Summary, &f.Advice, &f.Error, &f.TraceID,
 		&f.Request.Method, &f.Request.Host, &f.Request.URI, &f.Request.Proto, &f.Request.RemoteIP, &f.Request.ClientIP)
 	for i := range f.Evidence {
 		add(&f.Evidence[i])
@@ -41,11 +42,11 @@ func (f *Failure) texts(found []*string) []*string {
 	}
 	for i := range f.Attempts {
 		a := &f.Attempts[i]
-		add(&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Cause, &a.Incident, &a.Error, &a.Errno)
+		add(&a.Upstream, &a.Address, &a.LocalAddress, &a.Protocol, &a.Error, &a.Errno)
 	}
 	for i := range f.Unavailable {
 		u := &f.Unavailable[i]
-		add(&u.Upstream, &u.LastFailure, &u.LastCause, &u.Check)
+		add(&u.Upstream, &u.LastFailure, &u.Check)
 	}
 	if r := f.Received; r != nil {
 		add(&r.Server, &r.Via, &r.RetryAfter, &r.ProxyStatus, &r.GRPCStatus, &r.GRPCMessage)

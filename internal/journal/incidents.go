@@ -74,7 +74,7 @@ type incident struct {
 	// minutes has the count of the minute m at m % 60, with m in its upper half.
 	minutes [failure.HistoryMinutes]atomic.Uint64
 	// samples are the first ones, then the last ones in a ring.
-	samples [failure.MaxSamples]atomic.Pointer[string]
+	samples [failure.MaxSamples]atomic.Pointer[sampleID]
 	sampled atomic.Uint64
 
 	answering [maxAnswering]atomic.Pointer[Answering]
@@ -196,7 +196,7 @@ func (i *incident) see(seen Sighting) {
 	}
 	raise(&i.last, seen.At.UnixNano())
 	i.countMinute(minuteOf(seen.At))
-	i.sample(strings.Clone(seen.Failure))
+	i.sample(seen.Failure)
 	i.say(seen.Of)
 	i.remember(seen.By)
 }
@@ -232,7 +232,31 @@ func (i *incident) sample(id string) {
 	if n >= half {
 		n = half + (n-half)%half
 	}
-	i.samples[n].Store(&id)
+	i.samples[n].Store(newSampleID(id))
+}
+
+// sampleID is a failure's id, in one piece of memory where it is one of ours or Caddy's:
+// their nine letters. It is kept for each failure of a storm.
+type sampleID struct {
+	letters [9]byte
+	other   string
+}
+
+func newSampleID(id string) *sampleID {
+	s := new(sampleID)
+	if len(id) == len(s.letters) {
+		copy(s.letters[:], id)
+	} else {
+		s.other = strings.Clone(id)
+	}
+	return s
+}
+
+func (s *sampleID) String() string {
+	if s.letters[0] == 0 {
+		return s.other
+	}
+	return string(s.letters[:])
 }
 
 // say keeps the words of the last failure, where they are others: mostly they are the
@@ -392,7 +416,7 @@ func (i *incident) sampleIDs() []string {
 	ids := make([]string, 0, failure.MaxSamples)
 	add := func(n uint64) {
 		if id := i.samples[n].Load(); id != nil {
-			ids = append(ids, *id)
+			ids = append(ids, id.String())
 		}
 	}
 	n := i.sampled.Load()
