@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -31,14 +32,21 @@ type App struct {
 	upstreams []string
 	release   func() error
 	logger    *zap.Logger
-	stop      chan struct{}
-	stopped   chan struct{}
+	// events is where ctx's events go, from when allStarted is closed on; wake has the
+	// goroutine that emits them look for some.
+	events     *caddyevents.App
+	ctx        caddy.Context
+	allStarted chan struct{}
+	wake       chan struct{}
+	stop       chan struct{}
+	stopped    chan struct{}
 	// stopChecks is nil where none are repeated.
 	stopChecks func()
 }
 
-// CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+// CaddyModule returns the Caddy module information. Of a pointer, because the events app asks
+// while the App changes.
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "upstream_diagnostics",
 		New: func() caddy.Module { return new(App) },
@@ -58,6 +66,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	if a.KeepFor == 0 {
 		a.KeepFor = caddy.Duration(defaultKeepFor)
+	}
+	if err := a.provisionEvents(ctx); err != nil {
+		return err
 	}
 
 	// No http app, or one that fails to load: the latter Caddy reports itself when
@@ -79,6 +90,7 @@ func (a *App) Start() error {
 	a.process.started(a)
 	a.stop, a.stopped = make(chan struct{}), make(chan struct{})
 	go a.run(a.stop, a.stopped)
+	go a.emitEvents(a.stop)
 	if a.checks != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		ended := make(chan struct{})
@@ -91,8 +103,8 @@ func (a *App) Start() error {
 // sweepInterval is how often what is over is looked for.
 const sweepInterval = 10 * time.Second
 
-// run is one goroutine from Start to Stop; the other one repeats checks, which takes its
-// time.
+// run is one goroutine from Start to Stop. Others repeat checks and emit events: both may
+// take their time.
 func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
 	ticker := time.NewTicker(sweepInterval)

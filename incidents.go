@@ -69,6 +69,7 @@ func (h *Handler) seeIncident(of failure.Incident, f *failure.Failure, at time.T
 	})
 	if opened != nil {
 		h.logLine(journal.Fingerprint{Site: of.Site, Upstream: of.Upstream, Cause: incidentMessage}, &ownLine{zapcore.WarnLevel, incidentMessage, incidentFields(opened)}, at)
+		h.process.emit(eventIncidentOpened, opened)
 	}
 }
 
@@ -97,5 +98,6 @@ func (p *process) names(upstream string) bool {
 func (p *process) resolveIncidents(logger *zap.Logger, now time.Time) {
 	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), p.names) {
 		logger.Info(incidentMessage, incidentFields(&i)...)
+		p.emit(eventIncidentResolved, i)
 	}
 }

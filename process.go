@@ -43,6 +43,9 @@ type process struct {
 	// running are the Apps that were started and not yet stopped, in this order.
 	// During a reload there are two.
 	running []*App
+	// events wait to be emitted, eventsDropped is how many of them were too many.
+	events        []event
+	eventsDropped uint64
 	// warned is the server that a warning was last about: servers are provisioned one
 	// after the other, so it tells whether this one was warned about already.
 	warned weak.Pointer[caddyhttp.Server]
@@ -101,7 +104,12 @@ func (p *process) stopped(a *App) (last bool) {
 	defer p.mu.Unlock()
 	p.running = slices.DeleteFunc(p.running, func(other *App) bool { return other == a })
 	p.apply()
-	return len(p.running) == 0
+	if len(p.running) == 0 {
+		p.events = nil
+		return true
+	}
+	p.running[len(p.running)-1].wakeUp() // it may have become the newest again
+	return false
 }
 
 // attended says whether an App is there to do what is to be done later.

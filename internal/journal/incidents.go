@@ -399,7 +399,7 @@ func (i *incident) tell(now time.Time) failure.Incident {
 	}
 	first, last := time.Unix(0, i.first.Load()), time.Unix(0, i.last.Load())
 	told.FirstSeen, told.LastSeen = failure.At(first), failure.At(last)
-	told.DurationS = max(0, last.Sub(first).Seconds())
+	told.DurationS = max(0, last.Sub(first).Round(time.Millisecond).Seconds())
 	minute := minuteOf(now)
 	for n := range i.minutes {
 		known := i.minutes[n].Load()
