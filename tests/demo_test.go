@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -33,8 +34,8 @@ func TestDemo(t *testing.T) {
 	c := testcaddy.New(t)
 	c.URL = "http://localhost:" + strconv.Itoa(c.Port)
 	c.Admin = "http://127.0.0.1:" + strconv.Itoa(c.AdminPort)
-	ports := []string{":8080", ":" + strconv.Itoa(c.Port)}
-	for _, port := range []string{":8081", ":8091", ":8443", ":8444"} {
+	ports := []string{":8080", ":" + strconv.Itoa(c.Port), ":2019", ":" + strconv.Itoa(c.AdminPort)}
+	for _, port := range []string{":8081", ":8091", ":8092", ":8443", ":8444"} {
 		ports = append(ports, port, ":"+strconv.Itoa(testcaddy.FreePort(t)))
 	}
 	demo := strings.NewReplacer(ports...).Replace(string(source))
@@ -49,6 +50,11 @@ func TestDemo(t *testing.T) {
 		}
 	})
 
+	t.Run("day", func(t *testing.T) {
+		c.T = t
+		followDemoDay(c, ports[slices.Index(ports, ":8092")+1])
+	})
+	c.T = t
 	rows := demoRow.FindAllStringSubmatch(c.Get("/").Body, -1)
 	if len(rows) < 12 {
 		t.Fatalf("the index has %d links, fewer than a dozen", len(rows))
@@ -60,6 +66,35 @@ func TestDemo(t *testing.T) {
 				c.T = t
 				followDemoLink(c, link, row[3])
 			})
+		}
+	}
+}
+
+// The links of the demo's day, and the one to what is broken.
+var (
+	demoHour      = regexp.MustCompile(`<li><a href="([^"]+)">`)
+	demoIncidents = regexp.MustCompile(`http://localhost:[0-9]+/incidents`)
+)
+
+// followDemoDay follows the day's links, each of which leaves so many incidents of the
+// upstream at that port open.
+func followDemoDay(c *testcaddy.Caddy, port string) {
+	index := c.Get("/").Body
+	hours := demoHour.FindAllStringSubmatch(index, -1)
+	if len(hours) != 5 {
+		c.T.Fatalf("the day has %d links", len(hours))
+	}
+	for n, open := range []int{0, 1, 2, 2, 2} {
+		c.Get(strings.TrimPrefix(hours[n][1], c.URL))
+		c.Idle()
+		res, err := testcaddy.Client.Get(demoIncidents.FindString(index))
+		if err != nil {
+			c.T.Fatal(err)
+		}
+		shown, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if got := strings.Count(string(shown), port); err != nil || res.StatusCode != http.StatusOK || got != open {
+			c.T.Errorf("%s: %d incidents of it, want %d in\n%s", hours[n][1], got, open, shown)
 		}
 	}
 }
