@@ -17,7 +17,8 @@ import (
 // App is what one config says for the whole process. It is there at every load,
 // named in the config or not, and hangs the ears on the reverse_proxy handlers.
 type App struct {
-	// How many failures are kept in memory. Default: 1000. At most 100000.
+	// How many failures are kept in memory, of each site, upstream and cause a fair
+	// share. Default: 1000. At most 100000.
 	Keep int `json:"keep,omitempty"`
 
 	// How long a failure is kept. Default: 24h. From 1m to 8760h.

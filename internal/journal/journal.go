@@ -2,6 +2,8 @@
 package journal
 
 import (
+	"iter"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,39 +12,23 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// Journal keeps the newest failures. Any number of goroutines may use it; who
-// reads the list never holds up who adds to it.
+// Journal keeps the newest failures, of each fingerprint a fair share. Any number of
+// goroutines may use it; who reads the list never holds up who adds to it.
 type Journal struct {
 	since time.Time
 	// counts has one for each of failure.Outcomes.
 	counts []atomic.Uint64
-	// ring is swapped as a whole by Clear and Resize.
-	ring atomic.Pointer[ring]
+	// keep is how many are kept, keepFor for how long; 0 where their age doesn't matter.
+	keep    atomic.Int64
+	keepFor atomic.Int64
+	entries entries
 
-	// mu is held for a moment by who changes a ring or uses last. The list is read
+	// mu is held for a moment by who changes entries or uses last. The list is read
 	// without it.
 	mu sync.Mutex
-	// last is the newest entry kept for each upstream that failed: so it is as bounded
-	// as the ring.
+	// last is the newest entry of each upstream that failed, if it is kept: so it is as
+	// bounded as they are.
 	last map[string]*entry
-}
-
-// ring holds the entry with sequence number n in slots[n % len(slots)], until a
-// later one takes its place.
-type ring struct {
-	slots []atomic.Pointer[entry]
-	// newest is the sequence number given last. It is stored after the entry: an
-	// entry up to newest that isn't found is gone, not yet to come. So a cursor
-	// never skips one.
-	newest  atomic.Uint64
-	keepFor time.Duration
-}
-
-type entry struct {
-	sequence uint64
-	failure  *failure.Failure
-	// names are those of which the failure is the last, as many as its attempts have.
-	names []string
 }
 
 // New makes a journal that keeps that many failures, and each for that long; with
@@ -56,14 +42,9 @@ func New(keep int, keepFor time.Duration) *Journal {
 	}
 	// Sequence numbers begin at the time in microseconds, so that a cursor of an
 	// earlier process lies before all of this one's, and who polls loses none.
-	j.ring.Store(newRing(keep, keepFor, uint64(max(1, now.UnixMicro()))))
+	j.entries.newest.Store(uint64(max(1, now.UnixMicro())))
+	j.Resize(keep, keepFor)
 	return j
-}
-
-func newRing(keep int, keepFor time.Duration, newest uint64) *ring {
-	r := &ring{slots: make([]atomic.Pointer[entry], max(0, keep)), keepFor: keepFor}
-	r.newest.Store(newest)
-	return r
 }
 
 // Add records f, which nobody may change any more.
@@ -73,10 +54,14 @@ func (j *Journal) Add(f *failure.Failure) {
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	r := j.ring.Load()
-	e.sequence = r.newest.Load() + 1
-	j.put(r, e)
-	r.newest.Store(e.sequence)
+	keep := int(j.keep.Load())
+	if keep == 0 {
+		return
+	}
+	j.forget(j.entries.add(e, keep))
+	for _, name := range e.names {
+		j.last[name] = e
+	}
 }
 
 // Count counts an outcome of which nothing is kept.
@@ -86,18 +71,7 @@ func (j *Journal) Count(outcome failure.Outcome) {
 	}
 }
 
-// put gives e its slot in r. The caller holds mu.
-func (j *Journal) put(r *ring, e *entry) {
-	if len(r.slots) == 0 {
-		return
-	}
-	j.forget(r.slot(e.sequence).Swap(e))
-	for _, name := range e.names {
-		j.last[name] = e
-	}
-}
-
-// forget drops what leads to e besides its slot. The caller holds mu.
+// forget drops what leads to e, which is kept no more. The caller holds mu.
 func (j *Journal) forget(e *entry) {
 	if e == nil {
 		return
@@ -114,83 +88,86 @@ func (j *Journal) Query(q failure.Query) failure.FailurePage {
 	if q.Limit <= 0 {
 		q.Limit = failure.DefaultLimit
 	}
-	r := j.ring.Load()
-	newest := r.newest.Load()
+	newest := j.entries.newest.Load()
 	if q.After == 0 || q.Before != 0 {
-		return r.older(q, newest)
+		return j.older(q, newest)
 	}
 	// A cursor of ours never lies beyond the newest: that one is of a process whose
 	// clock ran ahead, and all that is here is new to its owner.
 	if uint64(q.After) > newest {
 		q.After = 0
 	}
-	return r.newer(q, newest)
+	return j.newer(q, newest)
 }
 
-// older walks back in time, from q.Before where it is given.
-func (r *ring) older(q failure.Query, newest uint64) failure.FailurePage {
+// older gives the newest ones, of those before q.Before where it is given.
+func (j *Journal) older(q failure.Query, newest uint64) failure.FailurePage {
 	page := failure.FailurePage{Failures: []*failure.Failure{}}
-	from := newest
+	until := newest
 	if q.Before == 0 {
 		page.Newest = failure.Cursor(newest).String()
 	} else {
-		from = min(newest, uint64(q.Before)-1)
+		until = min(newest, uint64(q.Before)-1)
 	}
 	now := time.Now()
 	var oldestShown uint64
-	for n := from; n >= r.oldest(newest) && n > uint64(q.After); n-- {
-		f := r.get(n, now)
-		if f == nil || !q.Match(f) {
+	for e := range j.entries.between(uint64(q.After), until) {
+		if j.expired(e.failure, now) || !q.Match(e.failure) {
 			continue
 		}
 		if len(page.Failures) == q.Limit {
 			page.Next = failure.Cursor(oldestShown).String()
 			break
 		}
-		page.Failures = append(page.Failures, f)
-		oldestShown = n
+		page.Failures = append(page.Failures, e.failure)
+		oldestShown = e.sequence
 	}
 	return page
 }
 
-// newer walks forward in time from q.After, and shows what it finds newest first.
-func (r *ring) newer(q failure.Query, newest uint64) failure.FailurePage {
+// newer gives the oldest ones of those after q.After.
+func (j *Journal) newer(q failure.Query, newest uint64) failure.FailurePage {
 	page := failure.FailurePage{Failures: []*failure.Failure{}, Newest: failure.Cursor(newest).String()}
 	now := time.Now()
-	for n := max(uint64(q.After)+1, r.oldest(newest)); n <= newest; n++ {
-		f := r.get(n, now)
-		if f == nil || !q.Match(f) {
+	var found []*entry
+	for e := range j.entries.between(uint64(q.After), newest) {
+		if j.expired(e.failure, now) || !q.Match(e.failure) {
 			continue
 		}
-		page.Failures = append(page.Failures, f)
-		if len(page.Failures) == q.Limit {
-			page.Newest = failure.Cursor(n).String()
-			break
+		if len(found) == 2*q.Limit { // half of them are too new
+			found = append(found[:0], found[q.Limit:]...)
 		}
+		found = append(found, e)
 	}
-	slices.Reverse(page.Failures)
+	if len(found) >= q.Limit { // there may be more
+		found = found[len(found)-q.Limit:]
+		page.Newest = failure.Cursor(found[0].sequence).String()
+	}
+	for _, e := range found {
+		page.Failures = append(page.Failures, e.failure)
+	}
 	return page
 }
 
 // Get returns the failure with that id, if it is kept.
 func (j *Journal) Get(id string) (*failure.Failure, bool) {
-	r := j.ring.Load()
-	now, newest := time.Now(), r.newest.Load()
-	for n := newest; n >= r.oldest(newest); n-- {
-		if f := r.get(n, now); f != nil && f.ID == id {
-			return f, true
+	now := time.Now()
+	for e := range j.kept() {
+		if e.failure.ID == id && !j.expired(e.failure, now) {
+			return e.failure, true
 		}
 	}
 	return nil, false
 }
 
-// Last returns the last failure recorded for that upstream or address, nil where none is
-// kept. It takes one look at a map: requests ask it, in a storm all of them.
+// Last returns the last failure recorded for that upstream or address, nil where it isn't
+// kept: an earlier one that is was not the last. It takes one look at a map: requests ask
+// it, in a storm all of them.
 func (j *Journal) Last(upstream string) *failure.Failure {
 	j.mu.Lock()
 	e := j.last[upstream]
 	j.mu.Unlock()
-	if e == nil || j.ring.Load().expired(e.failure, time.Now()) {
+	if e == nil || j.expired(e.failure, time.Now()) {
 		return nil
 	}
 	return e.failure
@@ -198,108 +175,90 @@ func (j *Journal) Last(upstream string) *failure.Failure {
 
 // Overview sums up what was recorded, and what is kept of it.
 func (j *Journal) Overview() failure.Overview {
-	r := j.ring.Load()
 	o := failure.Overview{
 		Since:    failure.At(j.since),
 		Counts:   make(map[failure.Outcome]uint64, len(failure.Outcomes)),
-		Keep:     len(r.slots),
-		KeepForS: r.keepFor.Seconds(),
+		KeepForS: j.KeepFor().Seconds(),
 	}
 	for i, outcome := range failure.Outcomes {
 		o.Counts[outcome] = j.counts[i].Load()
 	}
-	now, newest := time.Now(), r.newest.Load()
-	for n := r.oldest(newest); n <= newest; n++ {
-		f := r.get(n, now)
-		if f == nil {
+	now := time.Now()
+	var oldest *failure.Failure
+	for e := range j.kept() {
+		if j.expired(e.failure, now) {
 			continue
 		}
 		o.KeptCount++
-		if o.Oldest == nil || f.Time.Before(o.Oldest.Time) {
-			oldest := f.Time
-			o.Oldest = &oldest
+		if oldest == nil || e.failure.Time.Before(oldest.Time.Time) {
+			oldest = e.failure
 		}
 	}
+	if oldest != nil {
+		at := oldest.Time
+		o.Oldest = &at
+	}
+	o.Keep = int(j.keep.Load())
+	o.KeptCount = min(o.KeptCount, o.Keep) // it may have become smaller meanwhile
 	return o
 }
 
+// kept gives all entries, the newest one first.
+func (j *Journal) kept() iter.Seq[*entry] { return j.entries.between(0, math.MaxUint64) }
+
 // KeepFor is for how long a failure is kept; 0 where its age doesn't matter.
-func (j *Journal) KeepFor() time.Duration { return j.ring.Load().keepFor }
+func (j *Journal) KeepFor() time.Duration { return time.Duration(j.keepFor.Load()) }
+
+func (j *Journal) expired(f *failure.Failure, now time.Time) bool {
+	keepFor := j.KeepFor()
+	return keepFor > 0 && now.Sub(f.Time.Time) > keepFor
+}
 
 // Clear forgets all failures. What was counted stays, and cursors go on.
 func (j *Journal) Clear() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	r := j.ring.Load()
+	j.entries.clear()
 	clear(j.last)
-	j.ring.Store(newRing(len(r.slots), r.keepFor, r.newest.Load()))
 }
 
-// Resize changes how many failures are kept and for how long. The newest stay, and
-// cursors go on.
+// Resize changes how many failures are kept and for how long. The newest of each
+// fingerprint stay, and cursors go on.
 func (j *Journal) Resize(keep int, keepFor time.Duration) {
+	j.keepFor.Store(int64(keepFor))
+	j.keep.Store(int64(max(0, keep)))
+	for j.shrink() {
+	}
+}
+
+// shrink forgets one of those that are too many. It is done for each alone, so that no
+// request waits for the whole walk.
+func (j *Journal) shrink() (more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	old := j.ring.Load()
-	newest := old.newest.Load()
-	fresh := newRing(keep, keepFor, newest)
-	clear(j.last)
-	for n := max(old.oldest(newest), fresh.oldest(newest)); n <= newest; n++ {
-		if e := old.entry(n); e != nil {
-			j.put(fresh, e)
-		}
+	if j.entries.count <= int(j.keep.Load()) {
+		return false
 	}
-	j.ring.Store(fresh)
+	j.forget(j.entries.giveWay())
+	return true
 }
 
 // Sweep frees the failures that are too old to be shown. It is worth a call every
 // few minutes: where nothing fails any more, nothing else frees them.
 func (j *Journal) Sweep(now time.Time) {
-	r := j.ring.Load()
-	for i := range r.slots {
-		e := r.slots[i].Load()
-		if e == nil || !r.expired(e.failure, now) {
-			continue
+	for e := range j.kept() {
+		if j.expired(e.failure, now) {
+			j.remove(e)
 		}
-		// For each alone, so that no request waits for the whole walk. Where another
-		// entry took the place meanwhile, put has forgotten this one.
-		j.mu.Lock()
-		if r.slots[i].CompareAndSwap(e, nil) {
-			j.forget(e)
-		}
-		j.mu.Unlock()
 	}
 }
 
-// oldest is the lowest sequence number that r may still hold.
-func (r *ring) oldest(newest uint64) uint64 {
-	return newest + 1 - min(newest, uint64(len(r.slots)))
-}
-
-func (r *ring) slot(n uint64) *atomic.Pointer[entry] {
-	return &r.slots[n%uint64(len(r.slots))]
-}
-
-// entry returns the entry with that sequence number, or nil where another took its
-// place or it was swept away.
-func (r *ring) entry(n uint64) *entry {
-	e := r.slot(n).Load()
-	if e == nil || e.sequence != n {
-		return nil
+// remove forgets e, if it is still kept: for each alone, as shrink.
+func (j *Journal) remove(e *entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.entries.have(e) {
+		j.entries.remove(e)
+		j.forget(e)
 	}
-	return e
-}
-
-// get returns the failure with that sequence number, or nil where it isn't kept or
-// is too old.
-func (r *ring) get(n uint64, now time.Time) *failure.Failure {
-	e := r.entry(n)
-	if e == nil || r.expired(e.failure, now) {
-		return nil
-	}
-	return e.failure
-}
-
-func (r *ring) expired(f *failure.Failure, now time.Time) bool {
-	return r.keepFor > 0 && now.Sub(f.Time.Time) > r.keepFor
 }

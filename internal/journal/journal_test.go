@@ -6,8 +6,10 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,7 +120,7 @@ func TestPagingBack(t *testing.T) {
 		if page.Next == "" {
 			break
 		}
-		j.Add(numbered(100 + len(pages))) // moves the ring on under the reader
+		j.Add(numbered(9 + len(pages))) // moves the ring on under the reader
 		page = j.Query(failure.Query{Limit: 4, Before: cursor(t, page.Next)})
 		if page.Newest != "" {
 			t.Errorf("newest is %q while paging back", page.Newest)
@@ -244,16 +246,15 @@ func TestPollingAcrossARestart(t *testing.T) {
 // Who reads while the ring moves on misses what gave way, and takes nothing newer for it.
 func TestOverwrittenWhileReading(t *testing.T) {
 	j := filled(5, 5)
-	r := j.ring.Load()
-	newest := r.newest.Load() // a reader has come so far: f4
+	newest := j.entries.newest.Load() // a reader has come so far: f4
 	for n := 5; n < 8; n++ {
 		j.Add(numbered(n))
 	}
 	all := failure.Query{Limit: 10}
-	if got, want := ids(r.older(all, newest)), "f4 f3"; got != want {
+	if got, want := ids(j.older(all, newest)), "f4 f3"; got != want {
 		t.Errorf("walking back: got %q, want %q", got, want)
 	}
-	if got, want := ids(r.newer(all, newest)), "f4 f3"; got != want {
+	if got, want := ids(j.newer(all, newest)), "f4 f3"; got != want {
 		t.Errorf("walking forward: got %q, want %q", got, want)
 	}
 }
@@ -350,10 +351,46 @@ func TestLast(t *testing.T) {
 	nobody.Upstream = ""
 	j.Add(nobody)
 	want("", "")
-	j.Add(nobody)
-	want("u1", "") // gave way
+	j.Add(numbered(6)) // f1 is the oldest of those that are alone of their kind, and f3 of the largest share
+	want("u1", "f1")
 	want("u2", "f2")
-	want("u0", "f3")
+	want("u0", "f6")
+	j.Add(numbered(7))
+	j.Add(numbered(10))
+	want("u1", "f10") // f1 and f7 gave way, each to its own kind
+	for n := range 4 {
+		other := numbered(20 + n)
+		other.Upstream = fmt.Sprint("other", n)
+		j.Add(other)
+	}
+	for n := range 3 {
+		want(fmt.Sprint("u", n), "") // gave way
+	}
+}
+
+// Where the last failure of an upstream gave way, an earlier one that is still kept is not
+// taken for the last.
+func TestLastIsNoEarlierOne(t *testing.T) {
+	j := New(4, 0)
+	j.Add(numbered(0))
+	both := numbered(1) // u1's record, in which u0 failed as well
+	both.Attempts = []failure.Attempt{{Upstream: "u0", Cause: "dns_timeout"}}
+	j.Add(both)
+	if id, _ := lastID(j, "u0"); id != "f1" {
+		t.Fatalf("the last failure of u0 is %q", id)
+	}
+	for n := range 4 {
+		j.Add(numbered(4 + 3*n)) // of u1
+	}
+	if got, want := ids(j.Query(failure.Query{})), "f13 f10 f7 f0"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for _, keep := range []int{4, 3} {
+		j.Resize(keep, 0)
+		if id, ok := lastID(j, "u0"); ok {
+			t.Errorf("with keep %d the last failure of u0 is %q", keep, id)
+		}
+	}
 }
 
 // The map behind Last is as bounded as the ring, whatever the upstreams are called.
@@ -422,11 +459,8 @@ func TestSweep(t *testing.T) {
 		j.Sweep(time.Now())
 
 		held := 0
-		r := j.ring.Load()
-		for i := range r.slots {
-			if r.slots[i].Load() != nil {
-				held++
-			}
+		for range j.kept() {
+			held++
 		}
 		if held != 1 || len(j.last) != 1 {
 			t.Errorf("%d entries and %d upstreams are held, want 1 each", held, len(j.last))
@@ -498,14 +532,14 @@ func TestReadersTakeNoLock(t *testing.T) {
 
 const writers = 8
 
-// write adds that many failures from each of the writers, and closes the channel
-// that it returns when all are done.
-func write(j *Journal, each int) <-chan struct{} {
+// write has each of the writers add that many failures, and closes the channel that it
+// returns when all are done.
+func write(each int, add func(writer, n int)) <-chan struct{} {
 	var group sync.WaitGroup
 	for w := range writers {
 		group.Go(func() {
 			for n := range each {
-				j.Add(numbered(w*each + n))
+				add(w, n)
 			}
 		})
 	}
@@ -525,10 +559,10 @@ func closed(c <-chan struct{}) bool {
 
 // Who polls while others write sees each failure, and sees it once.
 func TestPollingWhileWriting(t *testing.T) {
-	const each = 5000
+	const each = 1000
 	j := New(writers*each, 0)
 	after := cursor(t, j.Query(failure.Query{}).Newest)
-	done := write(j, each)
+	done := write(each, func(w, n int) { j.Add(numbered(w*each + n)) })
 	seen := map[string]int{}
 	for last := false; !last; {
 		last = closed(done)
@@ -555,7 +589,7 @@ func TestPollingWhileWriting(t *testing.T) {
 func TestPagingBackWhileWriting(t *testing.T) {
 	const each = 1000
 	j := New(writers*each/4, 0)
-	done := write(j, each)
+	done := write(each, func(w, n int) { j.Add(numbered(w*each + n)) })
 	for last := false; !last; {
 		last = closed(done)
 		seen := map[string]bool{}
@@ -592,7 +626,7 @@ func TestPagingBackWhileWriting(t *testing.T) {
 func TestEverythingAtOnce(t *testing.T) {
 	const each = 500
 	j := New(100, time.Hour)
-	done := write(j, each)
+	done := write(each, func(w, n int) { j.Add(numbered(w*each + n)) })
 	var group sync.WaitGroup
 	for _, act := range []func(){
 		func() { j.Resize(rand.IntN(300), time.Hour) },
@@ -728,15 +762,25 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Adding in a storm of so many fingerprints: it is done within each failing request.
 func BenchmarkAdd(b *testing.B) {
-	j := New(1000, 24*time.Hour)
-	f := numbered(1)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			j.Add(f)
-		}
-	})
+	for _, fingerprints := range []int{1, 5, 1000, 5000} {
+		b.Run(strconv.Itoa(fingerprints), func(b *testing.B) {
+			j := New(1000, 24*time.Hour)
+			storm := make([]*failure.Failure, fingerprints)
+			for n := range storm {
+				storm[n] = numbered(n)
+				storm[n].Upstream = fmt.Sprint("app", n, ":8080")
+			}
+			var next atomic.Int64
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					j.Add(storm[int(next.Add(1))%fingerprints])
+				}
+			})
+		})
+	}
 }
 
 // Adding while an operator reads all the time.
@@ -760,17 +804,35 @@ func BenchmarkAddWhileReading(b *testing.B) {
 	group.Wait()
 }
 
-func BenchmarkQuery(b *testing.B) {
-	j := filled(1000, 1000)
-	b.ReportAllocs()
-	for b.Loop() {
-		j.Query(failure.Query{Cause: []string{"none"}})
+// What an operator asks of a full ring.
+func BenchmarkRead(b *testing.B) {
+	for _, keep := range []int{1000, 100000} {
+		j := filled(keep, 3*keep)
+		for _, read := range []struct {
+			name string
+			do   func()
+		}{
+			{"none", func() { j.Query(failure.Query{Cause: []string{"none"}}) }},
+			{"newest50", func() { j.Query(failure.Query{}) }},
+			{"newest1000", func() { j.Query(failure.Query{Limit: failure.MaxLimit}) }},
+			{"oldest1000", func() { j.Query(failure.Query{Limit: failure.MaxLimit, After: 1}) }},
+			{"get", func() { j.Get("none") }},
+			{"overview", func() { j.Overview() }},
+		} {
+			b.Run(fmt.Sprint(keep, "/", read.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					read.do()
+				}
+			})
+		}
 	}
 }
 
 func BenchmarkLast(b *testing.B) {
 	j := filled(100000, 100000)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			j.Last("u1")
