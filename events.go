@@ -110,7 +110,10 @@ func (a *App) emitEvent(e event) {
 		a.logger.Error("making an event", zap.String("event", e.name), zap.Error(err))
 		return
 	}
-	a.events.Emit(a.ctx, e.name, data)
+	// A reload ends neither the telling nor a command that a handler runs for it.
+	ctx := a.ctx
+	ctx.Context = context.WithoutCancel(a.ctx.Context)
+	a.events.Emit(ctx, e.name, data)
 }
 
 // fieldsAsJSON are the fields of a struct by their names in JSON. What an upstream has named
