@@ -54,7 +54,16 @@ type Limits struct {
 	// UnhealthyLatency is the time after which an answer does, 0 for none.
 	UnhealthyStatus  []int
 	UnhealthyLatency time.Duration
+	// Near are the times from which a phase is near its limit, computed once from Settings.
+	Near Near
 }
+
+// Near are the times from which a phase of an attempt is near its limit: after four fifths
+// of it. One without a limit is 0.
+type Near struct{ Connect, Handshake, Response time.Duration }
+
+// NearOf are four fifths of a limit.
+func NearOf[T ~int | ~int64 | ~uint64](limit T) T { return limit - limit/5 }
 
 // TLSSettings are a transport's.
 type TLSSettings struct {
@@ -122,6 +131,17 @@ const (
 	ReadBody              = "read_body" // this and the next are of the server's timeouts
 	ReadBodyIdle          = "read_body_idle"
 )
+
+// ResponseLimit is the setting that ends the wait for an answer's header first: the time
+// allowed for that, or for reading; ok is false where there is none.
+func (l *Limits) ResponseLimit() (limit Setting, ok bool) {
+	for _, name := range [...]string{ResponseHeaderTimeout, ReadTimeout} {
+		if s, _ := l.Setting(name); s.Value > 0 && (!ok || s.Value < limit.Value) {
+			limit, ok = s, true
+		}
+	}
+	return limit, ok
+}
 
 // Limit returns the setting of that name as a record has it, or nil where it
 // isn't known.

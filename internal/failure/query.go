@@ -76,6 +76,8 @@ type Overview struct {
 	OpenIncidents int `json:"open_incidents"`
 	// Dropped is what was of no incident, because too many were open; left out for none.
 	Dropped uint64 `json:"dropped,omitempty"`
+	// Warnings is how many warnings there are, of upstreams and of this process.
+	Warnings int `json:"warnings"`
 	// UpgradesEnded says how many upgraded connections an upstream broke off, and how many
 	// a reload closed; left out for none. They are in no count.
 	UpgradesEnded map[string]uint64 `json:"upgrades_ended,omitempty"`

@@ -73,6 +73,19 @@ func (a *LiveAttempt) KeepCopied(answer http.Header) {
 // live says whether a is what l listens to. The caller holds the lock.
 func (a *LiveAttempt) live() bool { return a.l.current == a && !a.l.sealed.Load() }
 
+// succeeded hears that the attempt is over, with an answer of that status, and tells the
+// upstream's past where it was whole and no error of a server. The caller holds the lock.
+func (a *LiveAttempt) succeeded(status int) {
+	if status < http.StatusSwitchingProtocols || status >= http.StatusInternalServerError || a.Body.Err != nil || status == StatusClientClosedRequest && a.Status == 0 {
+		return
+	}
+	over := max(a.End, a.Answered)
+	if over == 0 {
+		over = a.l.now()
+	}
+	a.Past.Succeeded(a.l.start + over)
+}
+
 // freeze gives what is known of a, which is not live from here on: late hooks change
 // nothing of it. The caller holds the lock.
 func (a *LiveAttempt) freeze() Attempt {
@@ -308,12 +321,15 @@ func (a *LiveAttempt) gotFirstResponseByte() {
 	}
 }
 
-func (a *LiveAttempt) tlsHandshakeDone(_ tls.ConnectionState, err error) {
+func (a *LiveAttempt) tlsHandshakeDone(state tls.ConnectionState, err error) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
-	if a.live() {
-		d := a.dialing()
-		d.TLSDone, d.TLSErr = a.l.now(), err
+	if !a.live() {
+		return
+	}
+	d := a.dialing()
+	if d.TLSDone, d.TLSErr = a.l.now(), err; err == nil {
+		a.hearHandshake(d, &state)
 	}
 }
 
@@ -448,6 +464,9 @@ func (a *LiveAttempt) connectDone(network, address string, err error) {
 	if d.resolving() {
 		return
 	}
+	if err == nil {
+		a.hearConnected(d)
+	}
 	for i := range d.Connects {
 		c := &d.Connects[i]
 		if c.End == 0 && c.Network == network && c.Address == address {
@@ -462,20 +481,22 @@ func (a *LiveAttempt) connectDone(network, address string, err error) {
 
 // Ended hears how the round trip ended: with an answer, whose body is listened
 // to from here on, or with the transport's exact error. dialErr says that the
-// transport calls it a dial error.
-func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
+// transport calls it a dial error. It gives what nearly went wrong until then, nil for
+// nothing.
+func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) (near *Near) {
 	a.l.mu.Lock()
 	defer a.l.mu.Unlock()
 	if !a.live() {
-		return
+		return nil
 	}
 	if err != nil {
 		a.End = a.l.now()
 		a.Err, a.DialErr = err, dialErr
 		a.l.troubled = true
-		return
+		return a.nearMisses()
 	}
 	a.Answered = a.l.now()
+	near = a.nearMisses()
 	a.Status = res.StatusCode
 	a.Past.Answered(a.conn.IdleTime)
 	if wire, _ := wireOf(a.conn.Conn); wire != nil && res.StatusCode != http.StatusSwitchingProtocols {
@@ -522,6 +543,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) {
 		a.responseBody.ReadCloser, a.responseBody.a = res.Body, a
 		res.Body = &a.responseBody
 	}
+	return near
 }
 
 // unannounced says that an answer of FastCGI has no length, which Caddy's transport calls

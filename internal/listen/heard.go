@@ -304,6 +304,8 @@ type Dialing struct {
 	Link    *Link
 	// wire is that connection.
 	wire *Wire
+	// near is nil until something nearly went wrong.
+	near *Near
 }
 
 // connected says that a network connection came about.

@@ -267,6 +267,9 @@ func (l *Listener) finish(next *failure.Limits) {
 	if a.Limits != next && a.Status >= http.StatusBadRequest && a.RequestBytes > 0 {
 		l.troubled = true // another is asked instead, and the request's body is used up
 	}
+	if a.Limits != next {
+		a.succeeded(a.Status)
+	}
 	l.keep(a.freeze())
 	l.current = nil
 }
@@ -300,6 +303,13 @@ func (l *Listener) WentWell() bool {
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
 		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && !a.wanting && a.Body.Err == nil &&
 			a.Body.Beyond == nil && (a.ForwardProxy == "" || a.TLS)
+		status := a.Status
+		if !a.Exact && status == 0 && a.Err == nil { // no ear heard its answer, which was passed on
+			status = l.response.Status
+		}
+		if !upgradeFailed && a.Body.Beyond == nil {
+			a.succeeded(status)
+		}
 	}
 	if l.response.Status == StatusClientClosedRequest {
 		// Caddy's own, for a client that left, unless it is the upstream's.

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,23 +11,29 @@ import (
 // bytes at most. Its zero value is ready; a nil one hears nothing and knows nothing. Any
 // number of goroutines may use it.
 type Past struct {
-	// answers counts those of HTTP or FastCGI, answered is when the last one came, in Unix
-	// nanoseconds.
-	answers, answered atomic.Int64
+	// answers counts those of HTTP or FastCGI; its highest bit says that more came of one
+	// than its length allows.
+	answers atomic.Uint64
+	// answered is when the last answer came, in Unix nanoseconds; succeeded when the last
+	// one was over that was whole and no error of a server, since the process began.
+	answered, succeeded atomic.Int64
 	// worked is the longest that a connection had been idle which then served a request.
 	worked atomic.Int64
 	// counted is the last answer that counted as a failure (see Counted).
 	counted atomic.Uint64
+	// ends is when the certificate ends that it showed last, in Unix seconds; 0 for none.
+	ends atomic.Uint32
 
-	mu sync.Mutex // guards what follows
 	// deaths counts connections that the upstream ended while they were idle, after about
-	// the same time; died is the shortest of these times.
-	deaths int32
-	// overran says that more came of an answer than its length allows.
-	overran atomic.Bool
-	died    time.Duration
-	moment  time.Duration // of the last one that counted, since the process began
+	// the same time; died is the shortest of these times, moment that of the last one that
+	// counted, both in milliseconds: a moment comes again after 49 days, which harms nobody.
+	mu           sync.Mutex
+	deaths       int32
+	died, moment uint32
 }
+
+// overran is a bit of Past.answers.
+const overran = 1 << 63
 
 // began is when the process did: what is kept for long is a time since then.
 var began = time.Now()
@@ -56,20 +63,22 @@ func (p *Past) IdleDied(idle time.Duration) {
 	if p == nil || idle < LeastIdle {
 		return
 	}
-	now := time.Since(began)
+	now, after := uint32(time.Since(began).Milliseconds()), uint32(min(idle.Milliseconds(), math.MaxUint32)) //nolint:gosec // see moment
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.deaths == 0, !alike(p.died, idle):
+	case p.deaths == 0, !alike(p.diedAfter(), idle):
 		// Not after the same time as the one before: one of the two was no timeout.
-		p.deaths, p.died, p.moment = 1, idle, now
+		p.deaths, p.died, p.moment = 1, after, now
 		return
-	case now-p.moment >= sameMoment:
+	case now-p.moment >= uint32(sameMoment.Milliseconds()):
 		p.deaths++
 		p.moment = now
 	}
-	p.died = min(p.died, idle)
+	p.died = min(p.died, after)
 }
+
+func (p *Past) diedAfter() time.Duration { return time.Duration(p.died) * time.Millisecond }
 
 // alike says that both are the same timeout, give or take.
 func alike(a, b time.Duration) bool {
@@ -84,7 +93,7 @@ func (p *Past) Idle() (worked, died time.Duration, deaths int) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return time.Duration(p.worked.Load()), p.died, int(p.deaths)
+	return time.Duration(p.worked.Load()), p.diedAfter(), int(p.deaths)
 }
 
 // Counted is an answer that counted as a failure against an upstream's health.
@@ -124,19 +133,57 @@ func (p *Past) LastCounted() *Counted {
 // Overran hears that more came of an answer than its length allows.
 func (p *Past) Overran() {
 	if p != nil {
-		p.overran.Store(true)
+		p.answers.Or(overran)
 	}
 }
 
 // overruns says that this has happened before.
-func (p *Past) overruns() bool { return p != nil && p.overran.Load() }
+func (p *Past) overruns() bool { return p != nil && p.answers.Load()&overran != 0 }
 
-// LastAnswer is when the last answer came; the zero time for never.
-func (p *Past) LastAnswer() time.Time {
-	if p == nil || p.answers.Load() == 0 {
+// count is how many answers came.
+func (p *Past) count() int64 { return int64(p.answers.Load() &^ overran) } //nolint:gosec // its highest bit is another's
+
+// Succeeded hears that an answer was whole and no error of a server, and when it was over,
+// since the process began.
+func (p *Past) Succeeded(over time.Duration) {
+	if p != nil {
+		p.succeeded.Store(int64(over))
+	}
+}
+
+// LastSuccess is when the last such answer was over; the zero time for never.
+func (p *Past) LastSuccess() time.Time {
+	if p == nil || p.succeeded.Load() == 0 {
 		return time.Time{}
 	}
+	return time.Now().Add(time.Duration(p.succeeded.Load()) - time.Since(began)) // by the clock as it is now
+}
+
+// LastAnswer is when the last answer came; the zero time for never. Where none of the ears
+// hears an answer's header it is known by its end.
+func (p *Past) LastAnswer() time.Time {
+	if p == nil {
+		return time.Time{}
+	}
+	if p.count() == 0 {
+		return p.LastSuccess()
+	}
 	return time.Unix(0, p.answered.Load())
+}
+
+// CertificateEnds hears when the certificate ends that the upstream has shown.
+func (p *Past) CertificateEnds(at time.Time) {
+	if p != nil {
+		p.ends.Store(uint32(min(max(at.Unix(), 1), math.MaxUint32))) //nolint:gosec // it is in these bounds
+	}
+}
+
+// CertificateEnd is when the certificate ends that it showed last; the zero time for none.
+func (p *Past) CertificateEnd() time.Time {
+	if p == nil || p.ends.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(p.ends.Load()), 0)
 }
 
 // Before is what an upstream had done before an attempt ended.
@@ -156,7 +203,7 @@ func (p *Past) before(elapsed time.Duration) *Before {
 	if p == nil {
 		return nil
 	}
-	b := &Before{Answers: p.answers.Load(), Worked: time.Duration(p.worked.Load())}
+	b := &Before{Answers: p.count(), Worked: time.Duration(p.worked.Load())}
 	if b.Answers > 0 {
 		b.Last = elapsed - time.Since(time.Unix(0, p.answered.Load()))
 	}
