@@ -12,25 +12,28 @@ import (
 // with EADDRNOTAVAIL that is the proof. The counters are cheap to read, a list of
 // all sockets wouldn't be.
 func LocalPortsUsedUp() (proof string, ok bool) {
-	bounds, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
-	if err != nil {
-		return "", false
-	}
-	fields := strings.Fields(string(bounds))
-	if len(fields) != 2 {
-		return "", false
-	}
-	first, err1 := strconv.Atoi(fields[0])
-	last, err2 := strconv.Atoi(fields[1])
-	if err1 != nil || err2 != nil || last < first {
-		return "", false
-	}
+	first, last, ok := localPortRange()
 	ports := last - first + 1
-	used := socketsInUse("/proc/net/sockstat", "TCP:") + socketsInUse("/proc/net/sockstat6", "TCP6:")
-	if used < ports {
+	used := socketsCounted()
+	if !ok || used < ports {
 		return "", false
 	}
 	return fmt.Sprintf("%d TCP sockets in use or waiting, %d local ports (%d to %d)", used, ports, first, last), true
+}
+
+// localPortRange are the first and the last of the ports that connections get.
+func localPortRange() (first, last int, ok bool) {
+	bounds, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	if err != nil {
+		return 0, 0, false
+	}
+	fields := strings.Fields(string(bounds))
+	if len(fields) != 2 {
+		return 0, 0, false
+	}
+	first, err1 := strconv.Atoi(fields[0])
+	last, err2 := strconv.Atoi(fields[1])
+	return first, last, err1 == nil && err2 == nil && last >= first
 }
 
 // socketsInUse adds up the counters inuse and tw of one line of file, 0 where it
