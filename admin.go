@@ -64,6 +64,7 @@ func (v processView) Overview() failure.Overview {
 	if p := currentProcess(); p != nil {
 		o.UpgradesEnded = p.upgrades.Counts()
 		o.OpenIncidents, o.Dropped = p.incidents.Counts()
+		o.Warnings, _ = p.warnings.Kept()
 	}
 	return o
 }
@@ -83,6 +84,13 @@ func (processView) Incident(id string) (i failure.Incident, ok bool) {
 		return p.incidents.Get(id, time.Now())
 	}
 	return i, false
+}
+
+func (processView) Upstreams() failure.Board {
+	if p := currentProcess(); p != nil {
+		return p.boardNow(time.Now())
+	}
+	return failure.Board{Upstreams: []failure.UpstreamState{}, Warnings: []failure.Warning{}}
 }
 
 func (v processView) Clear() {

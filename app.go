@@ -28,11 +28,11 @@ type App struct {
 	Instance string `json:"instance,omitempty"`
 
 	process *process
-	checks  *upstreams.Checks // nil without an http app
-	// upstreams are those that the config names.
-	upstreams []string
-	release   func() error
-	logger    *zap.Logger
+	checks  *upstreams.Checks // nil without an http app, as board
+	// board knows the upstreams that the config names.
+	board   *upstreams.Board
+	release func() error
+	logger  *zap.Logger
 	// events is where ctx's events go, from when allStarted is closed on; wake has the
 	// goroutine that emits them look for some.
 	events     *caddyevents.App
@@ -82,7 +82,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
 	}
-	a.checks, a.upstreams = upstreams.Hang(httpApp, &a.process.learnt)
+	a.checks, a.board = upstreams.Hang(httpApp, &a.process.learnt, a.hearNear)
 	return nil
 }
 
@@ -116,6 +116,7 @@ func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 			a.process.journal.Sweep(now)
 			a.process.sumUp(a.logger, now)
 			a.process.resolveIncidents(a.logger, now)
+			a.process.sweepWarnings(a.logger, now, thisMachine)
 		case <-stop:
 			return
 		}

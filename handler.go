@@ -189,6 +189,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.process.journal.Add(f)
 	h.log(f)
 	h.noticeIncidents(heard, f)
+	h.noticeRescued(f)
 	return f
 }
 

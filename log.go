@@ -33,14 +33,18 @@ func (h *Handler) say(level zapcore.Level, message string, fields ...zap.Field) 
 // logLine writes a line, unless a storm of its kind is summed up: nothing that a
 // request can cause is logged without a bound.
 func (h *Handler) logLine(kind journal.Fingerprint, l line, now time.Time) {
-	passes, ended := h.process.storm.Passes(kind, l, now)
+	h.process.logLine(h.logger, kind, l, now)
+}
+
+func (p *process) logLine(logger *zap.Logger, kind journal.Fingerprint, l line, now time.Time) {
+	passes, ended := p.storm.Passes(kind, l, now)
 	if ended != nil {
-		logSum(h.logger, ended)
+		logSum(logger, ended)
 	}
 	if passes {
-		l.write(h.logger)
+		l.write(logger)
 	} else {
-		h.process.sumUpLater(h.logger)
+		p.sumUpLater(logger)
 	}
 }
 

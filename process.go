@@ -32,6 +32,8 @@ type process struct {
 	// name.
 	incidents  journal.Incidents
 	configured atomic.Pointer[map[string]bool]
+	// warnings are what nearly goes wrong.
+	warnings journal.Warnings
 	// upgrades are upgraded connections that were ended.
 	upgrades journal.Upgrades
 	// summing says that a timer is set which sums up what was left out of the log.
@@ -130,7 +132,10 @@ func (p *process) apply() {
 	keep, keepFor := 0, time.Duration(0)
 	for _, a := range p.running {
 		keep, keepFor = max(keep, a.Keep), max(keepFor, time.Duration(a.KeepFor))
-		for _, upstream := range a.upstreams {
+		if a.board == nil {
+			continue
+		}
+		for _, upstream := range a.board.Names() {
 			configured[upstream] = true
 		}
 	}

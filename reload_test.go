@@ -424,7 +424,7 @@ func (secondWalk) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	upstreams.Hang(app.(*caddyhttp.App), new(upstreams.Learnt))
+	upstreams.Hang(app.(*caddyhttp.App), new(upstreams.Learnt), nil)
 	return nil
 }
 
@@ -469,7 +469,7 @@ func TestHangLeavesStartedServersAlone(t *testing.T) {
 	proxy, ours := c1.proxies[0], c1.ours[0]
 	transport, policy, place := proxy.Transport, proxy.LoadBalancing.SelectionPolicy, ours.place
 
-	upstreams.Hang(c1.app, new(upstreams.Learnt))
+	upstreams.Hang(c1.app, new(upstreams.Learnt), nil)
 	if proxy.Transport != transport || proxy.LoadBalancing.SelectionPolicy != policy || ours.place != place {
 		t.Error("a started server was written to")
 	}

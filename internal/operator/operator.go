@@ -30,6 +30,8 @@ type View interface {
 	// Incidents are all that are kept, open ones first.
 	Incidents() []failure.Incident
 	Incident(id string) (failure.Incident, bool)
+	// Upstreams is how the upstreams of the running configs are.
+	Upstreams() failure.Board
 	// Clear forgets all failures and incidents.
 	Clear()
 }
@@ -49,6 +51,7 @@ type Operator struct {
 //	GET    /failures/{id}  one failure
 //	GET    /incidents      what goes wrong, open ones first
 //	GET    /incidents/{id} one of them
+//	GET    /upstreams      how each upstream is, those that get no requests first
 //	GET    /causes         the catalogue, which is rows
 //	DELETE /failures       forget them, and incidents; counts stay
 //
@@ -104,7 +107,7 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	get, remove := o.route(r.URL.Path)
 	if get == nil {
-		fail(w, r, &problem{http.StatusNotFound, "no such path: expected /, /failures, /failures/{id}, /incidents, /incidents/{id} or /causes"})
+		fail(w, r, &problem{http.StatusNotFound, "no such path: expected /, /failures, /failures/{id}, /incidents, /incidents/{id}, /upstreams or /causes"})
 		return
 	}
 	do := get
@@ -158,6 +161,8 @@ func (o *Operator) route(path string) (get, remove action) {
 		return o.failures, o.clear
 	case "incidents":
 		return o.incidents, nil
+	case "upstreams":
+		return o.upstreams, nil
 	case "causes":
 		return o.catalogue, nil
 	}

@@ -40,6 +40,13 @@ type fakeView struct {
 	cleared  int
 
 	incidents []failure.Incident
+	board     failure.Board
+}
+
+func (v *fakeView) Upstreams() failure.Board {
+	board := v.board
+	board.Upstreams = slices.Clone(board.Upstreams)
+	return board
 }
 
 func (v *fakeView) Incidents() []failure.Incident { return v.incidents }
@@ -73,6 +80,7 @@ func (v *fakeView) Get(id string) (*failure.Failure, bool) {
 // journalView shows a journal, which knows of no incidents.
 type journalView struct{ *journal.Journal }
 
+func (journalView) Upstreams() (b failure.Board)                  { return b }
 func (journalView) Incidents() []failure.Incident                 { return nil }
 func (journalView) Incident(string) (i failure.Incident, ok bool) { return i, false }
 
@@ -147,7 +155,7 @@ func TestOverview(t *testing.T) {
 		w := ask(h, "GET", path)
 		check(t, w, 200, typeJSON)
 		want := `{"since":"2026-11-24T04:11:26.123Z","counts":{"abandoned":1,"failed":3,"rescued":0,"truncated":0,"upstream_answered":0},` +
-			`"open_incidents":0,"kept_count":4,"keep":1000,"keep_for_s":86400,"oldest":"2026-11-24T04:11:26.123Z"}` + "\n"
+			`"open_incidents":0,"warnings":0,"kept_count":4,"keep":1000,"keep_for_s":86400,"oldest":"2026-11-24T04:11:26.123Z"}` + "\n"
 		if got := w.Body.String(); got != want {
 			t.Errorf("got  %swant %s", got, want)
 		}
@@ -164,6 +172,7 @@ func TestOverview(t *testing.T) {
   upstream_answered  0
 
 Open incidents: 0
+Warnings: 0
 
 Kept: 4 of at most 1000, each for 24h, the oldest of 2026-11-24T04:11:26.123Z
 `
@@ -284,7 +293,7 @@ func TestClear(t *testing.T) {
 
 func TestHeadIsGetWithoutBody(t *testing.T) {
 	h := New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}}, rows)
-	for _, target := range []string{"/", "/failures", "/failures/a", "/causes", "/failures?format=text", "/failures/none", "/none", "/failures?limit=x"} {
+	for _, target := range []string{"/", "/failures", "/failures/a", "/causes", "/upstreams", "/failures?format=text", "/failures/none", "/none", "/failures?limit=x"} {
 		get, head := ask(h, "GET", target), ask(h, "HEAD", target)
 		if head.Code != get.Code || head.Body.Len() != 0 || fmt.Sprint(head.Header()) != fmt.Sprint(get.Header()) {
 			t.Errorf("%s: HEAD gave %d, %v and %d bytes; GET %d, %v", target, head.Code, head.Header(), head.Body.Len(), get.Code, get.Header())
@@ -306,6 +315,9 @@ func TestMethodsAndPaths(t *testing.T) {
 		{"PUT", "/failures/a", 405, "GET, HEAD"},
 		{"DELETE", "/failures/a", 405, "GET, HEAD"},
 		{"DELETE", "/causes", 405, "GET, HEAD"},
+		{"POST", "/upstreams", 405, "GET, HEAD"},
+		{"GET", "/upstreams/app:80", 404, ""},
+		{"GET", "/upstreams/", 200, ""},
 		{"OPTIONS", "/failures", 405, "GET, HEAD, DELETE"},
 		{"get", "/failures", 405, "GET, HEAD, DELETE"},
 		{"GET", "/none", 404, ""},

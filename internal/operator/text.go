@@ -31,6 +31,7 @@ func writeOverview(w io.Writer, o failure.Overview) error {
 	if o.Dropped > 0 {
 		fmt.Fprintf(w, "Of no incident, because too many were open: %d\n", o.Dropped)
 	}
+	fmt.Fprintf(w, "Warnings: %d\n", o.Warnings)
 	if len(o.UpgradesEnded) > 0 {
 		fmt.Fprint(w, "\nUpgraded connections ended")
 		for i, by := range slices.Sorted(maps.Keys(o.UpgradesEnded)) {

@@ -40,7 +40,7 @@ type answered struct {
 // CopiesOf are those of a server that was not walked: it reads the server's routes and
 // changes nothing.
 func CopiesOf(server *caddyhttp.Server) *Copies {
-	w := newWalk(func(*reverseproxy.Handler) {})
+	w := newWalk(func(*reverseproxy.Handler, way) {})
 	w.walk(server)
 	return &w.copies
 }

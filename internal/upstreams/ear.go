@@ -21,6 +21,8 @@ import (
 type ear struct {
 	http.RoundTripper
 	limits *failure.Limits
+	// nearly hears what nearly goes wrong, nil for nobody.
+	nearly Nearly
 	// handles are what handle_response has routes for.
 	handles []caddyhttp.ResponseHandler
 	// copies says that they copy fields of the answer to the client's request.
@@ -71,7 +73,9 @@ func (e *ear) RoundTrip(r *http.Request) (*http.Response, error) {
 			a.Through(chosen.Scheme+"://"+chosen.Host, fromEnvironment, chosen.User != nil) // without its credentials
 		}
 	}
-	a.Ended(res, err, isDialError(err))
+	if near := a.Ended(res, err, isDialError(err)); near != nil && e.nearly != nil {
+		e.hearNear(near, r)
+	}
 	if err == nil && e.handled(res) {
 		a.Handled()
 		if e.copies {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
@@ -43,39 +44,34 @@ type Placed interface{ Placed(Place) }
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
 // tells each of our handlers its place. It must be called after the app was
 // provisioned and before it is started: a server that listens already is left alone. What
-// it returns first repeats the active health checks, once somebody runs it; the second are
-// the upstreams that the config names, as records have them.
-func Hang(app *caddyhttp.App, learnt *Learnt) (checks *Checks, configured []string) {
-	checks = NewChecks()
+// it returns first repeats the active health checks, once somebody runs it; the second
+// knows the upstreams of the config. What nearly goes wrong is told to nearly, by the
+// goroutines of requests, which must not block; nil hears nothing.
+func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, board *Board) {
+	checks, board = NewChecks(), &Board{loaded: failure.At(time.Now()).Time}
 	for name, server := range app.Servers {
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		w := newWalk(func(h *reverseproxy.Handler) {
-			configured = append(configured, namesOf(h)...)
-			hangOn(h, learnt, checks)
+		ways := make(map[*selection]way)
+		w := newWalk(func(h *reverseproxy.Handler, y way) {
+			if s := hangOn(h, learnt, checks, nearly); s != nil {
+				ways[s] = y
+			}
 		})
 		w.walk(server)
 		w.tell(name)
+		for s, y := range ways {
+			board.add(s, name, y.sites())
+		}
 	}
-	return checks, configured
-}
-
-// namesOf are the upstreams that a reverse_proxy names, as records have them.
-func namesOf(h *reverseproxy.Handler) (names []string) {
-	for _, upstream := range h.Upstreams {
-		names = append(names, upstream.Dial)
-	}
-	if h.DynamicUpstreams != nil {
-		names = append(names, sourceName(h.DynamicUpstreams))
-	}
-	return names
+	return checks, board
 }
 
 // SiteOf is the site of one of our handlers in a server that was not walked: it
 // reads the server's routes and changes nothing.
 func SiteOf(server *caddyhttp.Server, handler Placed) string {
-	w := newWalk(func(*reverseproxy.Handler) {})
+	w := newWalk(func(*reverseproxy.Handler, way) {})
 	w.walk(server)
 	for _, m := range w.ours {
 		if m.handler == handler && m.way.site != "" {
@@ -99,8 +95,8 @@ func SiteInProvision(server *caddyhttp.Server) string {
 
 // walk is one server's.
 type walk struct {
-	// hang is done with each reverse_proxy.
-	hang func(*reverseproxy.Handler)
+	// hang is done with each reverse_proxy, to which y leads.
+	hang func(h *reverseproxy.Handler, y way)
 	// ours are our handlers in the order in which they were met, each with how
 	// many unknown handlers had been met before it.
 	ours []met
@@ -122,7 +118,7 @@ type walk struct {
 	named, inNamed bool
 }
 
-func newWalk(hang func(*reverseproxy.Handler)) *walk {
+func newWalk(hang func(*reverseproxy.Handler, way)) *walk {
 	return &walk{hang: hang, invoked: make(map[string][]way)}
 }
 
@@ -133,7 +129,7 @@ type met struct {
 }
 
 func (w *walk) walk(server *caddyhttp.Server) {
-	nothing := way{front: func() bool { return false }, behind: func() reach { return reach{} }}
+	nothing := way{front: func() bool { return false }, behind: func() reach { return reach{} }, sites: func() []string { return nil }}
 	w.routes(server.Routes, nothing)
 	if server.Errors != nil {
 		w.routes(server.Errors.Routes, nothing)
@@ -161,6 +157,15 @@ func (w *walk) invocations(name string) way {
 				behind = behind.or(y.behind())
 			}
 			return behind
+		},
+		sites: func() (sites []string) {
+			if w.named { // a named route may invoke itself
+				return nil
+			}
+			for _, y := range w.invoked[name] {
+				sites = append(sites, y.sites()...)
+			}
+			return sites
 		},
 	}
 }
@@ -194,7 +199,7 @@ func (w *walk) handler(handler any, y way) {
 		w.ours = append(w.ours, met{h, y, w.unknown})
 	case *reverseproxy.Handler:
 		w.expands = w.expands || expands(h) // which the ears would hide
-		w.hang(h)
+		w.hang(h, y)
 		w.copies.learn(h)
 		y.front = func() bool { return true }
 		for i := range h.HandleResponse {
@@ -207,7 +212,7 @@ func (w *walk) handler(handler any, y way) {
 		}
 	case *intercept.Intercept:
 		// Its routes run when what is behind it is over.
-		over := way{site: y.site, behind: func() reach { return reach{} }}
+		over := way{site: y.site, behind: func() reach { return reach{} }, sites: y.sites}
 		over.front = func() bool { return y.behind().sure || y.front() }
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, over)
@@ -257,19 +262,20 @@ func hostOf(sets caddyhttp.MatcherSets) string {
 }
 
 // hangOn hangs the three ears on one reverse_proxy, for which learnt keeps the past of its
-// upstreams, and checks repeats what their checks ask. It never wraps twice.
-func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks) {
+// upstreams, and checks repeats what their checks ask. It never wraps twice, and gives the
+// one that is there; nil for none.
+func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks, nearly Nearly) *selection {
 	if h.LoadBalancing == nil || h.Transport == nil {
-		return // not provisioned
+		return nil // not provisioned
 	}
-	if _, done := h.LoadBalancing.SelectionPolicy.(*selection); done {
-		return
+	if s, done := h.LoadBalancing.SelectionPolicy.(*selection); done {
+		return s
 	}
 	limits := limitsOf(h)
-	s := &selection{Selector: h.LoadBalancing.SelectionPolicy, proxy: h, limits: limits}
+	s := &selection{Selector: h.LoadBalancing.SelectionPolicy, proxy: h, limits: limits, nearly: nearly}
 	if h.DynamicUpstreams != nil {
-		s.source = sourceName(h.DynamicUpstreams)
-		h.DynamicUpstreams = hearSource(h.DynamicUpstreams, limits, s.source)
+		s.source, s.gave = sourceName(h.DynamicUpstreams), newLookups(h.DynamicUpstreams)
+		h.DynamicUpstreams = hearSource(h.DynamicUpstreams, limits, s.source, s.gave)
 	}
 	h.LoadBalancing.SelectionPolicy = s
 	s.learnt = learnt
@@ -277,7 +283,7 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks) {
 		s.checks = checks.of(h)
 	}
 
-	e := &ear{RoundTripper: h.Transport, limits: limits, handles: h.HandleResponse, copies: copies(h)}
+	e := &ear{RoundTripper: h.Transport, limits: limits, nearly: nearly, handles: h.HandleResponse, copies: copies(h)}
 	httpTransport, isHTTP := h.Transport.(*reverseproxy.HTTPTransport)
 	if isHTTP {
 		e.tls = httpTransport.TLS
@@ -304,20 +310,22 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks) {
 		}
 		hearDialer(httpTransport.Transport, hear)
 	}
+	s.protocol, s.tls = e.protocol, e.tls != nil
 	if !limits.ActiveChecks {
 		h.Transport = e
-		return
+		return s
 	}
 	// The health checker's goroutine reads Handler.Transport and dials from
 	// Provision on, so both stay untouched. Our requests reach the ear by a URL
 	// scheme of our own, which the selection sets.
 	if !isHTTP || h3 {
-		s.traces, s.protocol, s.tls = true, e.protocol, e.tls != nil
-		return
+		s.traces = true
+		return s
 	}
 	e.wholeTrace, e.byScheme = true, true
 	httpTransport.Transport.RegisterProtocol(earScheme, e)
 	s.scheme = earScheme
+	return s
 }
 
 // expands says that a placeholder may lead a request.

@@ -21,8 +21,8 @@ type Learnt struct {
 // Past gives what is known of an upstream, and begins to learn; nil where too many are
 // known.
 func (l *Learnt) Past(upstream string) *listen.Past {
-	if known, ok := l.upstreams.Load(upstream); ok {
-		return known.(*listen.Past)
+	if known := l.Known(upstream); known != nil {
+		return known
 	}
 	if upstream == "" || l.count.Load() >= maxLearnt {
 		return nil
@@ -32,6 +32,14 @@ func (l *Learnt) Past(upstream string) *listen.Past {
 		l.count.Add(1)
 	}
 	return known.(*listen.Past)
+}
+
+// Known gives what is known of an upstream; nil for nothing.
+func (l *Learnt) Known(upstream string) *listen.Past {
+	if known, ok := l.upstreams.Load(upstream); ok {
+		return known.(*listen.Past) //nolint:forcetypeassert // see upstreams
+	}
+	return nil
 }
 
 // All gives what is known, by what is spoken to an upstream and its address.

@@ -21,7 +21,8 @@ const (
 	// caddyhttp/app.go sets this one.
 	defaultReadBodyIdle = time.Minute
 	// reverseproxy/healthchecks.go keeps its own to itself.
-	defaultCheckTimeout = 5 * time.Second
+	defaultCheckTimeout  = 5 * time.Second
+	defaultCheckInterval = 30 * time.Second
 )
 
 // ServerLimits are those of the server for what clients send, nil where it isn't known.
@@ -91,7 +92,20 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 			l.UnhealthyStatus, l.UnhealthyLatency = checks.Passive.UnhealthyStatus, time.Duration(checks.Passive.UnhealthyLatency)
 		}
 	}
+	l.Near = nearOf(h, l)
 	return l
+}
+
+// nearOf are the times from which a phase is near its limit. Caddy's transport of HTTP/3
+// has none of these limits.
+func nearOf(h *reverseproxy.Handler, l *failure.Limits) (near failure.Near) {
+	if t, ok := h.Transport.(*reverseproxy.HTTPTransport); ok && protocolOf(t) == "h3" {
+		return near
+	}
+	connect, _ := l.Setting(failure.DialTimeout)
+	handshake, _ := l.Setting(failure.TLSTimeout)
+	response, _ := l.ResponseLimit()
+	return failure.Near{Connect: failure.NearOf(connect.Value), Handshake: failure.NearOf(handshake.Value), Response: failure.NearOf(response.Value)}
 }
 
 func tlsOf(t *reverseproxy.HTTPTransport) *failure.TLSSettings {

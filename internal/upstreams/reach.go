@@ -1,6 +1,8 @@
 package upstreams
 
 import (
+	"cmp"
+
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -29,6 +31,33 @@ type way struct {
 	front func() bool
 	// behind is what it may come to.
 	behind func() reach
+	// sites are the labels of those of ours that it passes nearest to that place, as records
+	// have them, "" for the server's name; where there is none of ours, the site, if there is
+	// one.
+	sites func() []string
+}
+
+// labelled is one of our handlers that may have a label of its own.
+type labelled interface{ Label() string }
+
+// orLabels are the labels of those of ours among handlers that stand at a site, or other's
+// where there are none.
+func orLabels(handlers []caddyhttp.MiddlewareHandler, site string, other func() []string) []string {
+	var labels []string
+	for _, handler := range handlers {
+		if _, ours := handler.(Placed); !ours {
+			continue
+		}
+		label := ""
+		if named, ok := handler.(labelled); ok {
+			label = named.Label()
+		}
+		labels = append(labels, cmp.Or(label, site))
+	}
+	if len(labels) > 0 {
+		return labels
+	}
+	return other()
 }
 
 func (y way) fit() Fit {
@@ -53,10 +82,27 @@ func (y way) through(routes caddyhttp.RouteList, i int) way {
 	if y.site == "" {
 		through.site = hostOf(route.MatcherSets)
 	}
+	passed := func(before *caddyhttp.Route) bool {
+		return !before.Terminal && (before.Group == "" || before.Group != route.Group)
+	}
+	through.sites = func() []string {
+		var before []caddyhttp.MiddlewareHandler
+		for j := range i {
+			if passed(&routes[j]) {
+				before = append(before, routes[j].Handlers...)
+			}
+		}
+		return orLabels(before, y.site, func() []string {
+			if outer := y.sites(); len(outer) > 0 || through.site == "" {
+				return outer
+			}
+			return []string{through.site}
+		})
+	}
 	through.front = func() bool {
 		for j := range i {
 			before := &routes[j]
-			if before.Terminal || before.Group != "" && before.Group == route.Group {
+			if !passed(before) {
 				continue
 			}
 			if reachOfHandlers(before.Handlers, reach{}).sure {
@@ -79,6 +125,7 @@ func (y way) to(handlers []caddyhttp.MiddlewareHandler, i int) way {
 	to := y
 	to.front = func() bool { return reachOfHandlers(handlers[:i], reach{}).sure || y.front() }
 	to.behind = func() reach { return reachOfHandlers(handlers[i+1:], y.behind()) }
+	to.sites = func() []string { return orLabels(handlers[:i], y.site, y.sites) }
 	return to
 }
 

@@ -22,8 +22,11 @@ type selection struct {
 	reverseproxy.Selector
 	proxy  *reverseproxy.Handler
 	limits *failure.Limits
-	// source names the dynamic source, "" for none.
+	// nearly hears what nearly goes wrong, nil for nobody.
+	nearly Nearly
+	// source names the dynamic source, "" for none; gave is what it gave last.
 	source string
+	gave   *lookups
 	// pasts are those of the static pool, learnt has them all, under the way in which
 	// they are spoken to and their address.
 	pasts  map[*reverseproxy.Upstream]*listen.Past
@@ -52,7 +55,11 @@ func (s *selection) Select(pool reverseproxy.UpstreamPool, r *http.Request, w ht
 		l.NobodySelected(s.limits, s.candidates(pool))
 		return nil
 	}
-	a := l.Selected(s.nameOf(upstream), s.pastOf(upstream), s.limits)
+	name := s.nameOf(upstream)
+	a := l.Selected(name, s.pastOf(upstream), s.limits)
+	if upstream.MaxRequests >= leastFull && s.nearly != nil {
+		s.hearFull(name, upstream)
+	}
 	if s.scheme != "" {
 		r.URL.Scheme = s.scheme
 	}
@@ -96,6 +103,14 @@ func (s *selection) pastAt(address string) *listen.Past {
 		return nil
 	}
 	return s.learnt.Past(s.spoken + " " + address)
+}
+
+// learntOf is what is known of an address already; nil for nothing.
+func (s *selection) learntOf(address string) *listen.Past {
+	if s.learnt == nil {
+		return nil
+	}
+	return s.learnt.Known(s.spoken + " " + address)
 }
 
 // nameOf is what is configured for upstream: its address with placeholders
@@ -152,11 +167,13 @@ type source struct {
 	resolvers []string
 	// within are the sources of a source of several.
 	within []string
+	gave   *lookups
 }
 
 // GetUpstreams implements reverseproxy.UpstreamSource.
 func (s *source) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
 	found, err := s.UpstreamSource.GetUpstreams(r)
+	s.gave.hear(found, err)
 	if l := listenerOf(r.Context()); l != nil {
 		l.LookedUp(s.limits, s.name, s.resolvers, s.within, err)
 	}
@@ -172,8 +189,8 @@ type cachingSource struct {
 // ResetCache implements reverseproxy.CachingUpstreamSource.
 func (s *cachingSource) ResetCache(r *http.Request) error { return s.caching.ResetCache(r) }
 
-func hearSource(inner reverseproxy.UpstreamSource, limits *failure.Limits, name string) reverseproxy.UpstreamSource {
-	s := source{UpstreamSource: inner, limits: limits, name: name, resolvers: sourceResolvers(inner), within: sourcesWithin(inner)}
+func hearSource(inner reverseproxy.UpstreamSource, limits *failure.Limits, name string, gave *lookups) reverseproxy.UpstreamSource {
+	s := source{UpstreamSource: inner, limits: limits, name: name, resolvers: sourceResolvers(inner), within: sourcesWithin(inner), gave: gave}
 	if caching, ok := inner.(reverseproxy.CachingUpstreamSource); ok {
 		return &cachingSource{source: s, caching: caching}
 	}

@@ -63,7 +63,7 @@ func WritersIn(server *caddyhttp.Server) []Writer {
 	written.Lock()
 	defer written.Unlock()
 	if key := weak.Make(server); written.server != key {
-		w := newWalk(func(*reverseproxy.Handler) {})
+		w := newWalk(func(*reverseproxy.Handler, way) {})
 		w.walk(server)
 		written.server, written.writers = key, w.writers
 	}

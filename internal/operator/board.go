@@ -1,0 +1,239 @@
+package operator
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+)
+
+// Values of the filter healthy.
+const (
+	healthyTrue    = "true"
+	healthyFalse   = "false"
+	healthyUnknown = "unknown"
+)
+
+// upstreams answers with the upstreams that pass all filters that are named: of one with
+// several values, any of them. The warnings of the process pass all.
+func (o *Operator) upstreams(parameters url.Values) (answer, error) {
+	filters := map[string]func(*failure.UpstreamState) []string{
+		"upstream": namesOf,
+		"site":     func(s *failure.UpstreamState) []string { return s.Sites },
+		"healthy":  func(s *failure.UpstreamState) []string { return []string{healthOf(s)} },
+	}
+	board := o.view.Upstreams()
+	for name, given := range parameters {
+		of := filters[name]
+		if of == nil {
+			return answer{}, wrong("unknown parameter %+.64q: expected one of %s, format", name, strings.Join(slices.Sorted(maps.Keys(filters)), ", "))
+		}
+		values := slices.DeleteFunc(strings.Split(strings.Join(given, ","), ","), func(value string) bool { return value == "" })
+		for _, value := range values {
+			if name == "healthy" && value != healthyTrue && value != healthyFalse && value != healthyUnknown {
+				return answer{}, wrong("healthy: expected true, false or unknown, got %+.64q", value)
+			}
+		}
+		if len(values) > 0 {
+			board.Upstreams = slices.DeleteFunc(board.Upstreams, func(s failure.UpstreamState) bool {
+				return !slices.ContainsFunc(of(&s), func(one string) bool { return slices.Contains(values, one) })
+			})
+		}
+	}
+	return answer{board, func(w io.Writer) error { return writeBoard(w, board) }}, nil
+}
+
+// namesOf are what an upstream is found by.
+func namesOf(s *failure.UpstreamState) []string {
+	names := []string{s.Upstream}
+	if s.Address != "" {
+		names = append(names, s.Address)
+	}
+	if s.Lookup != nil {
+		for _, a := range s.Lookup.Addresses {
+			names = append(names, a.Address)
+		}
+	}
+	return names
+}
+
+func healthOf(s *failure.UpstreamState) string {
+	if s.Healthy == nil {
+		return healthyUnknown
+	}
+	return strconv.FormatBool(*s.Healthy)
+}
+
+// writeBoard draws the board: a line for each upstream, and what there is to say of one
+// alone.
+func writeBoard(w io.Writer, board failure.Board) error {
+	if len(board.Upstreams) == 0 {
+		fmt.Fprintln(w, "No upstreams.")
+	} else {
+		table := columns(w)
+		fmt.Fprintln(table, "STATE\tSINCE\tUPSTREAM\tSITES\tIN FLIGHT\tLAST SUCCESS\tLAST FAILURE\tWHY")
+		for i := range board.Upstreams {
+			s := &board.Upstreams[i]
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", stateOf(s), when(s.FailingSince), report.Printable(s.Upstream), dash(report.Printable(strings.Join(s.Sites, ", "))),
+				inFlight(s), when(s.LastSuccess), failureOf(s.LastFailure), dash(report.Printable(whyOf(s))))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(board.Upstreams) == 1 {
+		if err := writeUpstream(w, &board.Upstreams[0]); err != nil {
+			return err
+		}
+	}
+	warnings := slices.Clone(board.Warnings)
+	for i := range board.Upstreams {
+		for _, warning := range board.Upstreams[i].Warnings {
+			told := func(before failure.Warning) bool {
+				return before.Kind == warning.Kind && before.Upstream == warning.Upstream
+			}
+			if !slices.ContainsFunc(warnings, told) { // an upstream that is reached in two ways has them twice
+				warnings = append(warnings, warning)
+			}
+		}
+	}
+	writeWarnings(w, warnings)
+	return nil
+}
+
+// stateOf is how an upstream is in one word.
+func stateOf(s *failure.UpstreamState) string {
+	switch {
+	case s.Reason == failure.ReasonFull:
+		return "full"
+	case s.Reason != "":
+		return "down"
+	case len(s.OpenIncidents) > 0:
+		return "failing"
+	case s.LastSuccess != nil, s.Healthy != nil:
+		return "up"
+	case s.LastAnswer == nil && s.LastFailure == nil && (s.Lookup == nil || s.Lookup.Error == ""):
+		return "not asked"
+	}
+	return "unknown"
+}
+
+// whyOf is why an upstream gets no requests; why those fail that it gets, its last failure
+// says.
+func whyOf(s *failure.UpstreamState) string {
+	var why []string
+	if s.Reason != "" {
+		why = append(why, s.Reason.Words())
+	}
+	if s.Check != "" {
+		why = append(why, s.Check)
+	}
+	if s.Lookup != nil && s.Lookup.Error != "" {
+		why = append(why, s.Lookup.Error)
+	}
+	return strings.Join(why, "; ")
+}
+
+func inFlight(s *failure.UpstreamState) string {
+	if s.InFlight == nil {
+		return "-"
+	}
+	n := strconv.Itoa(*s.InFlight)
+	if s.MaxRequests > 0 {
+		n += " of " + strconv.Itoa(s.MaxRequests)
+	}
+	return n
+}
+
+func when(at *failure.Timestamp) string {
+	if at == nil {
+		return "-"
+	}
+	return at.String()
+}
+
+func failureOf(last *failure.LastFailure) string {
+	if last == nil {
+		return "-"
+	}
+	return last.Cause + " " + last.Time.String() + " " + last.ID
+}
+
+// writeUpstream says the rest of one upstream.
+func writeUpstream(w io.Writer, s *failure.UpstreamState) error {
+	fmt.Fprintln(w)
+	table := columns(w)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", name, report.Printable(value))
+		}
+	}
+	row("Address", s.Address)
+	row("Servers", strings.Join(s.Servers, ", "))
+	transport := cmp.Or(s.Transport, "another")
+	if s.Protocol != "" && s.Protocol != s.Transport {
+		transport += ", " + s.Protocol
+	}
+	if s.TLS {
+		transport += ", TLS"
+	}
+	row("Transport", transport)
+	if s.Healthy != nil {
+		row("Healthy", map[bool]string{true: "yes", false: "no"}[*s.Healthy])
+	}
+	if s.Fails != nil && s.MaxFails > 0 {
+		row("Fails", fmt.Sprintf("%d of %d (max_fails)", *s.Fails, s.MaxFails))
+	}
+	row("Last answer", when(s.LastAnswer))
+	if s.CertificateNotAfter != nil {
+		row("Certificate", "valid until "+s.CertificateNotAfter.String())
+	}
+	row("Incidents", strings.Join(s.OpenIncidents, " "))
+	limits := make([]string, 0, len(s.Limits))
+	for _, limit := range s.Limits {
+		value := "none"
+		if limit.ValueMS != nil {
+			value = duration(limit.ValueMS.Duration())
+		}
+		if limit.Source == failure.LimitDefault {
+			value += " (default)"
+		}
+		limits = append(limits, limit.Name+" "+value)
+	}
+	row("Limits", strings.Join(limits, ", "))
+	if s.Lookup != nil {
+		row("Asked", s.Lookup.Time.String())
+		row("Gave", strconv.Itoa(s.Lookup.AddressCount))
+	}
+	if err := table.Flush(); err != nil || s.Lookup == nil || len(s.Lookup.Addresses) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(table, "ADDRESS\tLAST SUCCESS\tLAST FAILURE")
+	for _, a := range s.Lookup.Addresses {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", report.Printable(a.Address), when(a.LastSuccess), failureOf(a.LastFailure))
+	}
+	return table.Flush()
+}
+
+// writeWarnings tells of each warning, nothing where there is none.
+func writeWarnings(w io.Writer, warnings []failure.Warning) {
+	for _, one := range warnings {
+		fmt.Fprintf(w, "\nWarning: %s\n", report.Printable(one.Summary))
+		for _, evidence := range one.Evidence {
+			fmt.Fprintf(w, "  - %s\n", report.Printable(evidence))
+		}
+		times := "once"
+		if one.Count != 1 {
+			times = strconv.FormatUint(one.Count, 10) + " times"
+		}
+		fmt.Fprintf(w, "  - %s, seen %s, from %s to %s\n  What to do: %s\n", one.Kind, times, one.FirstSeen, one.LastSeen, report.Printable(one.Advice))
+	}
+}

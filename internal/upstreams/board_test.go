@@ -1,0 +1,181 @@
+package upstreams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// What nearly goes wrong in a real round trip is told with the limit that it was near.
+func TestEarHearsWhatIsNear(t *testing.T) {
+	answers := make(chan struct{}, 1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-answers }))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	transport := server.Client().Transport.(*http.Transport)
+	hearDialer(transport, func(c net.Conn, past *listen.Past) net.Conn { return listen.NewWire(c, past) })
+	defer transport.CloseIdleConnections()
+	limits := &failure.Limits{
+		Settings: []failure.Setting{
+			{Name: failure.DialTimeout, Value: 3 * time.Second}, {Name: failure.TLSTimeout, Value: 4 * time.Second},
+			{Name: failure.ResponseHeaderTimeout, Value: time.Minute}, {Name: failure.ReadTimeout, Value: 30 * time.Second},
+		},
+		Near: failure.Near{Connect: 1, Handshake: 1, Response: 1}, // all take longer
+	}
+	var told []failure.Warning
+	e := &ear{RoundTripper: transport, limits: limits, nearly: func(w failure.Warning) { told = append(told, w) }, tls: new(reverseproxy.TLSConfig)}
+	ask := func(name string) {
+		t.Helper()
+		told = nil
+		r, _ := requestWithReplacer()
+		l := listen.To(httptest.NewRecorder(), r, nil)
+		Attach(r, l, Place{Heard: true})
+		l.Selected(name, new(listen.Past), limits)
+		// As reverse_proxy does: a request of its own, with a trace of its own.
+		ctx := context.WithValue(r.Context(), dialInfoKey, reverseproxy.DialInfo{Network: "tcp", Address: address})
+		out, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, new(httptrace.ClientTrace)), http.MethodGet, "https://"+address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers <- struct{}{}
+		res, err := e.RoundTrip(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	ask("app:443")
+	var got []string
+	for _, w := range told {
+		if w.Upstream != "app:443" || w.Address != address || w.LastSeen.IsZero() || w.Measured == nil || w.Measured.Value <= 0 {
+			t.Errorf("%+v", w)
+			continue
+		}
+		got = append(got, fmt.Sprint(w.Kind, " ", w.Measured.Name, " ", w.Measured.Limit))
+	}
+	if want := []string{"slow_connect dial_timeout 3000", "slow_response read_timeout 30000", "slow_tls_handshake tls_timeout 4000"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if ask(address); len(told) != 1 || told[0].Kind != failure.WarnResponse || told[0].Address != "" {
+		t.Errorf("over the same connection: %+v", told)
+	}
+	if ask(""); len(told) != 0 {
+		t.Errorf("of nobody: %+v", told)
+	}
+	limits.Near = failure.Near{}
+	if ask("app:443"); len(told) != 0 {
+		t.Errorf("without limits: %+v", told)
+	}
+}
+
+// The same upstream is one, in however many configs; in another way, or with other
+// settings, it is another.
+func TestStatesAreJoined(t *testing.T) {
+	proxy := func(limit time.Duration, dials ...string) *selection {
+		h := &reverseproxy.Handler{LoadBalancing: new(reverseproxy.LoadBalancing), Transport: &reverseproxy.HTTPTransport{ResponseHeaderTimeout: caddy.Duration(limit), Transport: new(http.Transport)}}
+		for _, dial := range dials {
+			h.Upstreams = append(h.Upstreams, &reverseproxy.Upstream{Host: new(reverseproxy.Host), Dial: dial})
+		}
+		return hangOn(h, new(Learnt), NewChecks(), nil)
+	}
+	older, newer := &Board{loaded: time.Unix(1, 0)}, &Board{loaded: time.Unix(2, 0)}
+	older.add(proxy(time.Second, "app:80", "old:80"), "srv0", []string{"one", ""})
+	newer.add(proxy(time.Second, "app:80"), "srv0", []string{"two"})
+	newer.add(proxy(time.Minute, "app:80", "10.0.0.{env.X}:80", "unix//run/app.sock", "[::1]:80"), "srv1", nil)
+	var got []string
+	for _, s := range States(older, newer) {
+		got = append(got, fmt.Sprintf("%s %s %v %v %d", s.Upstream, s.Address, s.Sites, s.Servers, s.Loaded.Unix()))
+	}
+	want := []string{
+		"10.0.0.{env.X}:80  [] [srv1] 2",
+		"[::1]:80 [::1]:80 [] [srv1] 2",
+		"app:80 app:80 [] [srv1] 2",
+		"app:80 app:80 [one srv0 two] [srv0] 2",
+		"old:80 old:80 [one srv0] [srv0] 1",
+		"unix//run/app.sock /run/app.sock [] [srv1] 2",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if names := newer.Names(); len(names) != 5 || names[0] != "app:80" {
+		t.Errorf("%q", names)
+	}
+}
+
+// What a dynamic source gave last is bounded, and has nothing in it that a client sent.
+func TestLookups(t *testing.T) {
+	give := func(addresses ...string) (found []*reverseproxy.Upstream) {
+		for _, address := range addresses {
+			found = append(found, &reverseproxy.Upstream{Dial: address})
+		}
+		return found
+	}
+	shown := func(k *lookups) string {
+		l := k.shown()
+		if l == nil {
+			return "nothing"
+		}
+		addresses := make([]string, 0, len(l.Addresses))
+		for _, a := range l.Addresses {
+			addresses = append(addresses, a.Address)
+		}
+		return fmt.Sprintf("%d%v%s", l.AddressCount, addresses, l.Error)
+	}
+	named := newLookups(&reverseproxy.SRVUpstreams{Name: "app"})
+	if got := shown(named); got != "nothing" {
+		t.Errorf("nobody asked: %s", got)
+	}
+	secret := errors.New("no such host hunter2\x1b[31m" + strings.Repeat("x", 1000))
+	for _, test := range []struct {
+		found []*reverseproxy.Upstream
+		err   error
+		want  string
+	}{
+		{give("app-1:80", "10.0.0.7:80"), nil, "2[app-1:80 10.0.0.7:80]"},
+		{give("app-1:80", "10.0.0.8:80"), nil, "2[app-1:80 10.0.0.8:80]"},
+		{nil, errors.New("no such host"), "2[app-1:80 10.0.0.8:80]no such host"},
+		{nil, secret, "2[app-1:80 10.0.0.8:80]no such host hunter2�[31m" + strings.Repeat("x", maxLookupError-len("no such host hunter2�[31m"))},
+		{nil, nil, "0[]"},
+		{give(slices.Repeat([]string{"10.0.0.7:80"}, 40)...), nil, "40[" + strings.TrimSuffix(strings.Repeat("10.0.0.7:80 ", failure.MaxSourceAddresses), " ") + "]"},
+		{[]*reverseproxy.Upstream{nil}, nil, "1[]"},
+	} {
+		if named.hear(test.found, test.err); shown(named) != test.want {
+			t.Errorf("got %s, want %s", shown(named), test.want)
+		}
+	}
+	for name, source := range map[string]reverseproxy.UpstreamSource{
+		"a placeholder": &reverseproxy.SRVUpstreams{Name: "{http.request.uri.query.name}"},
+		"a plugin":      pluginSource{},
+	} {
+		k := newLookups(source)
+		if k.hear(give("hunter2:80", "10.0.0.7:80"), nil); shown(k) != "2[10.0.0.7:80]" {
+			t.Errorf("%s: %s", name, shown(k))
+		}
+		if k.hear(nil, secret); shown(k) != "2[10.0.0.7:80]"+lookupFailed {
+			t.Errorf("%s: %s", name, shown(k))
+		}
+	}
+	same := give("app-1:80", "10.0.0.7:80")
+	named.hear(same, nil)
+	if allocs := testing.AllocsPerRun(100, func() { named.hear(same, nil) }); allocs != 0 {
+		t.Errorf("to be given the same once more takes %v allocations", allocs)
+	}
+}
+
+type pluginSource struct{}
+
+func (pluginSource) GetUpstreams(*http.Request) ([]*reverseproxy.Upstream, error) { return nil, nil }
