@@ -75,11 +75,16 @@ func TestLogEntry(t *testing.T) {
 			}
 			entry := l.Wait(logMessage, 1)[0]
 			f := c.Failure()
-			incidents := 0
+			incidents, warnings := 0, 0
 			if f.Incident != "" {
 				incidents = 1
 			}
-			if n := len(l.Wait(incidentMessage, incidents)); n != incidents || len(l.Entries("")) != 1+n { // and nothing else from our logger
+			if f.Outcome == failure.Rescued {
+				warnings = 1
+			}
+			l.Wait(incidentMessage, incidents)
+			l.Wait(warningMessage, warnings)
+			if len(l.Entries("")) != 1+incidents+warnings { // and nothing else from our logger
 				t.Errorf("logged: %v", l.Entries(""))
 			}
 
