@@ -232,6 +232,40 @@ func TestLastSuccess(t *testing.T) {
 	}
 }
 
+// Of two that are asked for one request each has its own success.
+func TestLastSuccessOfAQuestion(t *testing.T) {
+	asked, good := testcaddy.Upstream(t, func(http.ResponseWriter, *http.Request) {}), testcaddy.Good(t)
+	c := testcaddy.Start(t, "upstream_diagnostics\nforward_auth "+asked+" {\nuri /asked\n}\nreverse_proxy "+good)
+	c.Get("/")
+	c.Idle()
+	for _, upstream := range []string{asked, good} {
+		if s := stateOf(c, upstream); s.LastSuccess == nil {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+// Where two handlers lead to an upstream in the same way, and the check of one fails, it is
+// out.
+func TestBoardHasWhoIsOutAtOne(t *testing.T) {
+	for _, out := range []string{"a", "b"} {
+		upstream := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-For") == out {
+				w.WriteHeader(http.StatusNotFound)
+			}
+		})
+		site := ""
+		for _, name := range []string{"a", "b"} {
+			site += "handle /" + name + " {\nupstream_diagnostics\nreverse_proxy " + upstream + " {\nhealth_uri /\nhealth_interval 1h\nhealth_headers {\nX-For " + name + "\n}\n}\n}\n"
+		}
+		c := testcaddy.Start(t, site)
+		testcaddy.Eventually(t, "one check has failed", func() bool { return stateOf(c, upstream).Reason == failure.ReasonUnhealthy })
+		if s := stateOf(c, upstream); s.Healthy == nil || *s.Healthy {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // A dynamic source has what it gave last, and the error of its last lookup.
 func TestBoardOfDynamicSources(t *testing.T) {
 	good := testcaddy.Good(t)
@@ -328,6 +362,12 @@ http://two.example:`+strconv.Itoa(port)+` {
 	upstream_diagnostics {
 		site two
 	}
+	intercept {
+		@missing status 404
+		handle_response @missing {
+			reverse_proxy `+at(5)+`
+		}
+	}
 	invoke named
 	reverse_proxy `+at(2)+`
 }
@@ -339,7 +379,7 @@ http://127.0.0.1`, 1)
 		t.Fatal(err)
 	}
 	defer testcaddy.Stop(t)
-	for n, want := range map[int][]string{1: {"one.example", "two"}, 2: {"one.example", "two"}, 3: {"inner"}, 4: {"unheard.example"}} {
+	for n, want := range map[int][]string{1: {"one.example", "two"}, 2: {"one.example", "two"}, 3: {"inner"}, 4: {"unheard.example"}, 5: {"two"}} {
 		if got := stateOf(c, at(n)).Sites; !slices.Equal(got, want) {
 			t.Errorf("%s is led to from %q, want %q", at(n), got, want)
 		}

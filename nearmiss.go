@@ -101,7 +101,8 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 		s := &states[i]
 		last := p.journal.Last(s.Upstream)
 		failed := last != nil && !last.Time.Before(s.Loaded)
-		if answered[s.Upstream] || !failed && s.Reason != failure.ReasonUnhealthy {
+		check := s.Check.Result() // one that gets an answer may fail all the same
+		if answered[s.Upstream] || !failed && (check == nil || check.Status != 0) {
 			continue
 		}
 		answered[s.Upstream] = true // it is told of once, in however many ways it is reached

@@ -30,17 +30,17 @@ import (
 
 const day = 24 * time.Hour
 
-// secured is an upstream that speaks TLS, or HTTP/3, and shows a certificate of that name
-// which ends then.
-func secured(t *testing.T, http3 bool, name string, notAfter time.Time) (address string) {
+// secured is an upstream that speaks h1, h2 or h3, and shows a certificate of that name which
+// ends then.
+func secured(t *testing.T, protocol, name string, notAfter time.Time) (address string) {
 	t.Helper()
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	config := &tls.Config{Certificates: []tls.Certificate{endingAt(t, name, notAfter)}}
-	if http3 {
+	if protocol == "h3" {
 		return servedByHTTP3(t, config, answer)
 	}
 	server := httptest.NewUnstartedServer(answer)
-	server.TLS, server.EnableHTTP2 = config, true
+	server.TLS, server.EnableHTTP2 = config, protocol == "h2"
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()
@@ -133,22 +133,21 @@ func TestWarningOfACertificate(t *testing.T) {
 		{"with a hostile name", hostile, 5*day + time.Hour, "ends in 5 days."},
 		{"without a name", "", 13*day + time.Hour, "ends in 13 days."},
 	} {
-		for _, way := range []struct{ name, more, inTransport string }{
-			{name: "plainly"},
-			{name: "with active checks", more: "health_uri /\nhealth_interval 1h\n"},
-			{name: "by a dialer of its own", inTransport: "tls_server_name {http.request.host}\n"},
-			{name: "over HTTP/2", inTransport: "versions 2\n"},
-			{name: "over HTTP/3", inTransport: "versions 3\n"},
+		for _, way := range []struct {
+			name, protocol, more, inTransport string
+			handshakes                        uint64 // of three requests
+		}{
+			{"plainly", "h1", "", "keepalive off", 3},
+			{"with active checks", "h1", "health_uri /\nhealth_interval 1h\n", "keepalive off", 3},
+			{"by a dialer of its own", "h1", "", "tls_server_name {http.request.host}\nkeepalive off", 3},
+			{"over HTTP/2", "h2", "", "versions 2", 1},
+			{"over HTTP/3", "h3", "", "versions 3", 1},
 		} {
 			t.Run(test.name+" "+way.name, func(t *testing.T) {
 				notAfter := time.Now().Add(test.ends).UTC().Truncate(time.Second)
-				overHTTP3, handshakes := way.name == "over HTTP/3", uint64(3)
-				if overHTTP3 { // keepalive isn't heeded
-					handshakes = 1
-				}
-				upstream := secured(t, overHTTP3, test.subject, notAfter)
+				upstream := secured(t, way.protocol, test.subject, notAfter)
 				l := testcaddy.NewLogFile(t)
-				c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nreverse_proxy https://"+upstream+" {\n"+way.more+"transport http {\ntls_insecure_skip_verify\n"+way.inTransport+"keepalive off\n}\n}")
+				c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nreverse_proxy https://"+upstream+" {\n"+way.more+"transport http {\ntls_insecure_skip_verify\n"+way.inTransport+"\n}\n}")
 				for range 3 {
 					if answer := c.Get("/"); answer.Status != http.StatusNoContent {
 						t.Fatalf("got %d", answer.Status)
@@ -166,7 +165,7 @@ func TestWarningOfACertificate(t *testing.T) {
 					t.Errorf("%v", ends)
 				}
 				w, warned := warningsAt(c, upstream)[failure.WarnCertificate]
-				if warned != (test.says != "") || warned && (!strings.HasSuffix(w.Summary, test.says) || w.Count != handshakes || w.Certificate == nil || !w.Certificate.NotAfter.Equal(notAfter)) {
+				if warned != (test.says != "") || warned && (!strings.HasSuffix(w.Summary, test.says) || w.Count != way.handshakes || w.Certificate == nil || !w.Certificate.NotAfter.Equal(notAfter)) {
 					t.Fatalf("%t %+v", warned, w)
 				}
 				lines := l.Entries(warningMessage)
@@ -182,7 +181,7 @@ func TestWarningOfACertificate(t *testing.T) {
 				if name := w.Certificate.Name; len(name) > 256 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) || test.subject == "" && name != "app.internal" {
 					t.Errorf("its name is %q", name)
 				}
-				if n := nearMisses(upstream)[failure.WarnCertificate]; n != handshakes {
+				if n := nearMisses(upstream)[failure.WarnCertificate]; n != way.handshakes {
 					t.Errorf("%d are counted", n)
 				}
 				// It stays as long as it is the last that was shown.
@@ -365,7 +364,9 @@ func TestWarningOfFilesAndPorts(t *testing.T) {
 // Whoever was asked and never answered is warned of, until it does; who was never asked
 // is not.
 func TestWarningOfWhoNeverAnswered(t *testing.T) {
-	silent, unasked, checked, failing := testcaddy.Dead(t), testcaddy.Dead(t), testcaddy.Dead(t), testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	_, gone, _ := net.SplitHostPort(testcaddy.Dead(t))
+	fails := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	silent, unasked, checked, failing, refused := testcaddy.Dead(t), testcaddy.Dead(t), testcaddy.Dead(t), testcaddy.Upstream(t, fails), testcaddy.Upstream(t, fails)
 	site := `handle /silent {
 	upstream_diagnostics
 	reverse_proxy ` + silent + `
@@ -389,6 +390,13 @@ handle /checked {
 		health_interval 1h
 	}
 }
+handle /refused {
+	upstream_diagnostics
+	reverse_proxy ` + refused + ` {
+		health_uri /
+		health_interval 1h
+	}
+}
 handle /source {
 	upstream_diagnostics
 	reverse_proxy {
@@ -397,18 +405,29 @@ handle /source {
 			dial_timeout 1s
 		}
 	}
+}
+handle /gave {
+	upstream_diagnostics
+	reverse_proxy {
+		dynamic a localhost ` + gone + `
+	}
 }`
 	c := testcaddy.Start(t, site)
-	for _, path := range []string{"/silent", "/failing", "/placeholder?to=" + silent, "/source"} {
+	for _, path := range []string{"/gave", "/silent", "/failing", "/placeholder?to=" + silent, "/source"} {
 		c.Get(path)
 	}
 	c.Idle()
-	testcaddy.Eventually(t, "the check has failed", func() bool { return stateOf(c, checked).Reason == failure.ReasonUnhealthy })
+	for _, upstream := range []string{checked, refused} {
+		testcaddy.Eventually(t, "the check has failed", func() bool { return stateOf(c, upstream).Reason == failure.ReasonUnhealthy })
+	}
 	for range 2 {
 		sweep(time.Now())
+		for _, upstream := range []string{checked, refused} {
+			testcaddy.Eventually(t, "what the check got is told", func() bool { return strings.Contains(stateOf(c, upstream).Check, "got ") })
+		}
 	}
 	source := "srv _http._tcp.app.invalid"
-	for upstream, want := range map[string]bool{silent: true, failing: false, unasked: false, checked: true, "{http.request.uri.query.to}": false, source: true} {
+	for upstream, want := range map[string]bool{silent: true, failing: false, unasked: false, checked: true, refused: false, "{http.request.uri.query.to}": false, source: true, "a localhost:" + gone: false} {
 		w, warned := warningsAt(c, upstream)[failure.WarnNeverAnswered]
 		if warned != want || warned && w.Count != 1 {
 			t.Errorf("%s: %t %+v", upstream, warned, w)
@@ -417,8 +436,6 @@ handle /source {
 			t.Errorf("%+v", w)
 		}
 	}
-	testcaddy.Eventually(t, "what the check got is told", func() bool { return strings.Contains(stateOf(c, checked).Check, "got no answer") })
-
 	ln, err := net.Listen("tcp", silent)
 	if err != nil {
 		t.Fatal(err)

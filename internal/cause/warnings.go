@@ -64,7 +64,7 @@ var warnings = []*WarningRow{
 	},
 	{
 		Kind:    failure.WarnNeverAnswered,
-		Meaning: "an upstream failed, or fails its active check, and has never answered since the config was loaded; one that was never asked is not warned of",
+		Meaning: "an upstream failed, or its active check gets no answer, and it has never answered since the config was loaded; one that was never asked is not warned of",
 		Summary: "{upstream} has not answered once since the config was loaded.",
 		Advice:  "Correct its address in reverse_proxy, or start what should answer there.",
 	},

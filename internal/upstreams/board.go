@@ -239,10 +239,12 @@ func sourceOf(value, byDefault time.Duration) failure.LimitSource {
 // lookups are what a dynamic source gave last. A request that is given the same as the one
 // before costs it a look at the clock and at the first names.
 type lookups struct {
-	// named says that no placeholder and no plugin has a part in what it gives.
-	named bool
-	at    atomic.Int64 // in Unix nanoseconds, 0 for never
-	last  atomic.Pointer[given]
+	// named says that nothing but the owner's config has a part in what it gives: no plugin,
+	// and no placeholder, which expands says that there is.
+	named, expands bool
+
+	at   atomic.Int64 // in Unix nanoseconds, 0 for never
+	last atomic.Pointer[given]
 }
 
 // given is what a source gave: the first of its upstreams, and the error that it had since.
@@ -263,10 +265,13 @@ func newLookups(source reverseproxy.UpstreamSource) *lookups {
 	if names == nil {
 		names = []string{sourceName(source)}
 	}
-	return &lookups{named: !slices.ContainsFunc(names, func(name string) bool {
+	k := &lookups{named: true}
+	for _, name := range names {
 		_, _, named := strings.Cut(name, " ")
-		return !named || strings.Contains(name, "{")
-	})}
+		k.expands = k.expands || failure.Expands(name)
+		k.named = k.named && named && !k.expands
+	}
+	return k
 }
 
 // hear hears what a lookup gave.
@@ -316,9 +321,9 @@ func (k *lookups) newGiven(found []*reverseproxy.Upstream, err error, last *give
 	return g
 }
 
-// shown is what is shown of it, nil where nothing was asked yet. Of a source that a
-// placeholder or a plugin has a part in, only plain addresses are: a name may be what a
-// client sent.
+// shown is what is shown of it, nil where nothing was asked yet. What a plugin gives may be
+// made of what a client sent: of that only plain addresses are shown, and none where a
+// placeholder leads to many.
 func (k *lookups) shown() *failure.SourceLookup {
 	last := k.last.Load()
 	if last == nil {
@@ -328,7 +333,7 @@ func (k *lookups) shown() *failure.SourceLookup {
 		Time: failure.At(time.Unix(0, k.at.Load())), Error: last.err, AddressCount: last.count, Addresses: []failure.SourceAddress{},
 	}
 	for _, address := range last.addresses {
-		if _, err := netip.ParseAddrPort(address); address != "" && (k.named || err == nil) {
+		if _, err := netip.ParseAddrPort(address); address != "" && (k.named || err == nil && !k.expands) {
 			l.Addresses = append(l.Addresses, failure.SourceAddress{Address: address})
 		}
 	}

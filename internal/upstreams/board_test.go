@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -38,6 +40,7 @@ func TestEarHearsWhatIsNear(t *testing.T) {
 	}
 	var told []failure.Warning
 	e := &ear{RoundTripper: transport, limits: limits, nearly: func(w failure.Warning) { told = append(told, w) }, tls: new(reverseproxy.TLSConfig)}
+	vars := make(map[string]any)
 	ask := func(name string) {
 		t.Helper()
 		told = nil
@@ -46,7 +49,8 @@ func TestEarHearsWhatIsNear(t *testing.T) {
 		Attach(r, l, Place{Heard: true})
 		l.Selected(name, new(listen.Past), limits)
 		// As reverse_proxy does: a request of its own, with a trace of its own.
-		ctx := context.WithValue(r.Context(), dialInfoKey, reverseproxy.DialInfo{Network: "tcp", Address: address})
+		ctx := context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars)
+		ctx = context.WithValue(ctx, dialInfoKey, reverseproxy.DialInfo{Network: "tcp", Address: address})
 		out, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, new(httptrace.ClientTrace)), http.MethodGet, "https://"+address, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -75,6 +79,14 @@ func TestEarHearsWhatIsNear(t *testing.T) {
 	}
 	if ask(""); len(told) != 0 {
 		t.Errorf("of nobody: %+v", told)
+	}
+	transport.CloseIdleConnections()
+	vars[forwardProxyVar] = &url.URL{Scheme: "https", Host: "192.0.2.3:3128"}
+	if ask("app:443"); len(told) != 2 || told[0].Kind != failure.WarnConnect || told[1].Kind != failure.WarnResponse {
+		t.Errorf("by way of a forward proxy: %+v", told)
+	}
+	if shownAddress("srv app", "10.0.0.7:80") != "10.0.0.7:80" || shownAddress("srv app", "app-1:80") != "" || shownAddress("{http.request.uri.query.to}", "10.0.0.7:80") != "" {
+		t.Error("which addresses are told")
 	}
 	limits.Near = failure.Near{}
 	if ask("app:443"); len(told) != 0 {
@@ -157,16 +169,22 @@ func TestLookups(t *testing.T) {
 			t.Errorf("got %s, want %s", shown(named), test.want)
 		}
 	}
-	for name, source := range map[string]reverseproxy.UpstreamSource{
-		"a placeholder": &reverseproxy.SRVUpstreams{Name: "{http.request.uri.query.name}"},
-		"a plugin":      pluginSource{},
+	for _, test := range []struct {
+		name   string
+		source reverseproxy.UpstreamSource
+		want   string
+	}{
+		{"a placeholder", &reverseproxy.SRVUpstreams{Name: "{http.request.uri.query.name}"}, "2[]"},
+		{"a plugin", pluginSource{}, "2[10.0.0.7:80]"},
+		{"several, and none of them a plugin", new(reverseproxy.MultiUpstreams), "2[hunter2:80 10.0.0.7:80]"},
+		{"a placeholder of the owner's", &reverseproxy.SRVUpstreams{Name: "{env.APP}"}, "2[hunter2:80 10.0.0.7:80]"},
 	} {
-		k := newLookups(source)
-		if k.hear(give("hunter2:80", "10.0.0.7:80"), nil); shown(k) != "2[10.0.0.7:80]" {
-			t.Errorf("%s: %s", name, shown(k))
+		k := newLookups(test.source)
+		if k.hear(give("hunter2:80", "10.0.0.7:80"), nil); shown(k) != test.want {
+			t.Errorf("%s: %s", test.name, shown(k))
 		}
-		if k.hear(nil, secret); shown(k) != "2[10.0.0.7:80]"+lookupFailed {
-			t.Errorf("%s: %s", name, shown(k))
+		if k.hear(nil, secret); !k.named && shown(k) != test.want+lookupFailed {
+			t.Errorf("%s: %s", test.name, shown(k))
 		}
 	}
 	same := give("app-1:80", "10.0.0.7:80")

@@ -53,16 +53,17 @@ func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, bo
 		if len(server.Listeners()) > 0 {
 			continue
 		}
-		ways := make(map[*selection]way)
+		var found []*selection
+		var ways []way
 		w := newWalk(func(h *reverseproxy.Handler, y way) {
 			if s := hangOn(h, learnt, checks, nearly); s != nil {
-				ways[s] = y
+				found, ways = append(found, s), append(ways, y)
 			}
 		})
 		w.walk(server)
 		w.tell(name)
-		for s, y := range ways {
-			board.add(s, name, y.sites())
+		for i, s := range found {
+			board.add(s, name, ways[i].sites())
 		}
 	}
 	return checks, board

@@ -63,7 +63,7 @@ func (e *ear) hearNear(near *listen.Near, r *http.Request) {
 // shownAddress is the address of an upstream of that name where it says more than the name,
 // and is not made of what a client sent: "" for others.
 func shownAddress(name, address string) string {
-	if address == name {
+	if address == name || failure.Expands(name) {
 		return ""
 	}
 	if _, err := netip.ParseAddrPort(address); err != nil {
