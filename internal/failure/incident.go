@@ -67,3 +67,16 @@ const (
 	// ResolvedBySilence: it was not seen for an hour.
 	ResolvedBySilence Resolution = "silence"
 )
+
+// Words is what ended an incident as people read it.
+func (r Resolution) Words() string {
+	switch r {
+	case ResolvedByAnswer:
+		return "its upstream has answered again"
+	case ResolvedByConfig:
+		return "no config names its upstream any more"
+	case ResolvedBySilence:
+		return "it was not seen for an hour"
+	}
+	return string(r)
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,9 +37,12 @@ type Query struct {
 	Side       []Side
 	Outcome    []Outcome
 	Status     []int
-	// Host is the request's; its case doesn't matter.
+	// Host is the request's: with a port that one alone, without it on every port. Its
+	// case doesn't matter.
 	Host []string
 	ID   []string
+	// Incident is that of the record or of one of its attempts.
+	Incident []string
 	// Instance "*" stands for all.
 	Instance []string
 	// Since is the first moment asked for, Until the first one not asked for;
@@ -94,23 +98,52 @@ type Overview struct {
 // Cursor is a place in the order in which failures were recorded; 0 is none.
 type Cursor uint64
 
+// cursorCheck makes the last two digits of a cursor a check of the others, by which one
+// that nobody gave is told: a word is a number to base 36, too. It is the largest prime
+// that fits into them, so that no cursor with one wrong digit passes.
+const cursorCheck = 1291
+
 // String is the cursor as users get it: opaque to them.
-func (c Cursor) String() string { return strconv.FormatUint(uint64(c), 36) }
+func (c Cursor) String() string {
+	check := strconv.FormatUint(uint64(c)%cursorCheck, 36)
+	if len(check) < 2 {
+		check = "0" + check
+	}
+	return strconv.FormatUint(uint64(c), 36) + check
+}
 
 // ParseCursor reads what String wrote.
 func ParseCursor(s string) (Cursor, error) {
-	n, err := strconv.ParseUint(s, 36, 64)
+	n, err := strconv.ParseUint(s[:max(0, len(s)-2)], 36, 64)
 	c := Cursor(n)
 	if err != nil || c == 0 || c.String() != s {
-		return 0, fmt.Errorf("expected a cursor as an earlier answer gave it, got %+.64q", s)
+		return 0, fmt.Errorf("expected a cursor as an earlier answer gave it (its next or newest), got %+.64q", s)
 	}
 	return c, nil
 }
 
-// queryParameters are all that ParseQuery knows, in the order of the documentation.
-var queryParameters = []string{
-	"site", "upstream", "cause", "category", "proxy_error", "phase", "side", "outcome", "status",
-	"host", "id", "instance", "since", "until", "limit", "before", "after",
+// Filters are the parameters of ParseQuery that let failures pass or not, in the order of
+// the documentation; QueryParameters are all of them, with those of a page.
+var (
+	Filters = []string{
+		"site", "upstream", "cause", "category", "proxy_error", "phase", "side", "outcome", "status",
+		"host", "id", "incident", "instance", "since", "until",
+	}
+	QueryParameters = slices.Concat(Filters, []string{"limit", "before", "after"})
+)
+
+// CheckParameters refuses a parameter that isn't among those that are known.
+func CheckParameters(values url.Values, known []string) error {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch {
+		case slices.Contains(known, name):
+		case len(known) == 0:
+			return fmt.Errorf("unknown parameter %+.64q: expected none", name)
+		default:
+			return fmt.Errorf("unknown parameter %+.64q: expected one of %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // ParseQuery reads a query from URL parameters. `a,b` means any of them, as does a
@@ -118,10 +151,10 @@ var queryParameters = []string{
 // sent half filled. Durations count back from now.
 func ParseQuery(values url.Values, now time.Time) (Query, error) {
 	q := Query{Limit: DefaultLimit}
+	if err := CheckParameters(values, QueryParameters); err != nil {
+		return Query{}, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if !slices.Contains(queryParameters, name) {
-			return Query{}, fmt.Errorf("unknown parameter %+.64q: expected one of %s", name, strings.Join(queryParameters, ", "))
-		}
 		if err := q.set(name, values[name], now); err != nil {
 			return Query{}, fmt.Errorf("%s: %w", name, err)
 		}
@@ -139,9 +172,9 @@ func (q *Query) set(name string, values []string, now time.Time) (err error) {
 		return q.setSingle(name, values, now)
 	}
 
-	list := split(values)
-	if len(list) > maxValues {
-		return fmt.Errorf("expected at most %d values, got %d", maxValues, len(list))
+	list, err := split(values)
+	if err != nil {
+		return err
 	}
 	switch name {
 	case "site":
@@ -166,6 +199,8 @@ func (q *Query) set(name string, values []string, now time.Time) (err error) {
 		q.Host = list
 	case "id":
 		q.ID = list
+	case "incident":
+		q.Incident = list
 	case "instance":
 		q.Instance = list
 	}
@@ -174,12 +209,9 @@ func (q *Query) set(name string, values []string, now time.Time) (err error) {
 
 // setSingle reads a parameter that has one value.
 func (q *Query) setSingle(name string, values []string, now time.Time) (err error) {
-	if len(values) > 1 {
-		return fmt.Errorf("expected one value, got %d", len(values))
-	}
-	value := strings.Join(values, "")
-	if value == "" {
-		return nil
+	value, err := single(values)
+	if value == "" || err != nil {
+		return err
 	}
 	switch name {
 	case "limit":
@@ -212,8 +244,9 @@ func (q Query) Match(f *Failure) bool {
 		passes(q.Outcome, f.Outcome) &&
 		passes(q.Status, f.Status) &&
 		passes(q.ID, f.ID) &&
+		(len(q.Incident) == 0 || slices.ContainsFunc(q.Incident, f.belongsTo)) &&
 		(passes(q.Instance, f.Instance) || slices.Contains(q.Instance, "*")) &&
-		(len(q.Host) == 0 || slices.ContainsFunc(q.Host, func(host string) bool { return strings.EqualFold(host, f.Request.Host) })) &&
+		(len(q.Host) == 0 || slices.ContainsFunc(q.Host, func(host string) bool { return namesHost(host, f.Request.Host) })) &&
 		(q.Since.IsZero() || !f.Time.Before(q.Since)) &&
 		(q.Until.IsZero() || f.Time.Before(q.Until))
 }
@@ -222,8 +255,28 @@ func passes[T comparable](wanted []T, value T) bool {
 	return len(wanted) == 0 || slices.Contains(wanted, value)
 }
 
+// namesHost says that a filter names a request's host: with the same port, or without one.
+func namesHost(wanted, host string) bool {
+	if strings.EqualFold(wanted, host) {
+		return true
+	}
+	name, _, err := net.SplitHostPort(host)
+	if err != nil { // it has no port
+		name = host
+	}
+	return strings.EqualFold(withoutBrackets(wanted), withoutBrackets(name))
+}
+
+// withoutBrackets is an IPv6 address without those around it.
+func withoutBrackets(host string) string {
+	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
+		return host[1 : len(host)-1]
+	}
+	return host
+}
+
 // split returns the values between commas, without the empty ones.
-func split(values []string) (list []string) {
+func split(values []string) (list []string, err error) {
 	for _, value := range values {
 		for part := range strings.SplitSeq(value, ",") {
 			if part = strings.TrimSpace(part); part != "" {
@@ -231,7 +284,18 @@ func split(values []string) (list []string) {
 			}
 		}
 	}
-	return list
+	if len(list) > maxValues {
+		return nil, fmt.Errorf("expected at most %d values, got %d", maxValues, len(list))
+	}
+	return list, nil
+}
+
+// single returns the one value of a parameter that has no more.
+func single(values []string) (string, error) {
+	if len(values) > 1 {
+		return "", fmt.Errorf("expected one value, got %d", len(values))
+	}
+	return strings.Join(values, ""), nil
 }
 
 // oneOf converts the values of a closed set.

@@ -23,10 +23,10 @@ func TestParseQuery(t *testing.T) {
 		{"several values", "cause=connection_refused,dns_timeout", Query{Cause: []string{"connection_refused", "dns_timeout"}}},
 		{"named twice", "upstream=app:8080&upstream=app:8081", Query{Upstream: []string{"app:8080", "app:8081"}}},
 		{"empty filters nothing", "site=&status=&since=&limit=&outcome=,", Query{}},
-		{"every filter", "site=s&upstream=u&cause=c&category=timeout&proxy_error=dns_timeout&phase=dns&side=network&outcome=failed&status=502,504&host=h&id=i&instance=*", Query{
+		{"every filter", "site=s&upstream=u&cause=c&category=timeout&proxy_error=dns_timeout&phase=dns&side=network&outcome=failed&status=502,504&host=h&id=i&incident=n&instance=*", Query{
 			Site: []string{"s"}, Upstream: []string{"u"}, Cause: []string{"c"}, Category: []Category{CategoryTimeout},
 			ProxyError: []string{"dns_timeout"}, Phase: []Phase{PhaseDNS}, Side: []Side{SideNetwork}, Outcome: []Outcome{Failed},
-			Status: []int{502, 504}, Host: []string{"h"}, ID: []string{"i"}, Instance: []string{"*"},
+			Status: []int{502, 504}, Host: []string{"h"}, ID: []string{"i"}, Incident: []string{"n"}, Instance: []string{"*"},
 		}},
 		{"times", "since=2026-11-24T10:00:00Z&until=2026-11-24T12:00:00%2B01:00", Query{
 			Since: noon.Add(-2 * time.Hour), Until: noon.Add(-time.Hour),
@@ -36,7 +36,7 @@ func TestParseQuery(t *testing.T) {
 		{"days back", "since=2d&until=1d12h", Query{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-36 * time.Hour)}},
 		{"no time back", "until=0s", Query{Until: noon}},
 		{"limit", "limit=1000", Query{Limit: 1000}},
-		{"cursors", "before=zz&after=10", Query{Before: 1295, After: 36}},
+		{"cursors", "before=zz04&after=1010", Query{Before: 1295, After: 36}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			values, err := url.ParseQuery(test.query)
@@ -86,7 +86,12 @@ func TestParseQueryRefuses(t *testing.T) {
 		{"a limit that is no number", url.Values{"limit": {"all"}}, []string{"limit:", `"all"`}},
 		{"two limits", url.Values{"limit": {"1", "2"}}, []string{"limit:", "one value, got 2"}},
 		{"a cursor nobody gave", url.Values{"before": {"../etc"}}, []string{"before:", "cursor", `"../etc"`}},
-		{"the cursor zero", url.Values{"after": {"0"}}, []string{"after:", "cursor"}},
+		{"the cursor zero", url.Values{"after": {"000"}}, []string{"after:", "cursor"}},
+		{"a word as cursor", url.Values{"before": {"yesterday"}}, []string{"before:", "cursor", `"yesterday"`}},
+		{"an id as cursor", url.Values{"after": {"k3f9qw2ax"}}, []string{"after:", "cursor"}},
+		{"a time as cursor", url.Values{"after": {"15m"}}, []string{"after:", "cursor"}},
+		{"less than a cursor", url.Values{"after": {"z"}}, []string{"after:", "cursor"}},
+		{"a cursor in capitals", url.Values{"before": {"ZZ04"}}, []string{"before:", "cursor"}},
 		{"a cursor beyond all numbers", url.Values{"after": {strings.Repeat("z", 40)}}, []string{"after:", "cursor"}},
 		{"too many values", url.Values{"id": {strings.Repeat("a,", 101)}}, []string{"id:", "at most 100 values, got 101"}},
 		{"control characters", url.Values{"phase": {"\x1b[31m\x00\xff\u202e"}}, []string{"phase:", `"\x1b[31m\x00\xff\u202e"`}},
@@ -114,9 +119,9 @@ func TestParseQueryRefuses(t *testing.T) {
 func TestParseQueryReadsEveryParameter(t *testing.T) {
 	valid := map[string]string{
 		"category": "timeout", "phase": "dns", "side": "client", "outcome": "failed", "status": "502",
-		"since": "1h", "until": "1h", "limit": "7",
+		"since": "1h", "until": "1h", "limit": "7", "before": Cursor(7).String(), "after": Cursor(7).String(),
 	}
-	for _, name := range queryParameters {
+	for _, name := range QueryParameters {
 		value, ok := valid[name]
 		if !ok {
 			value = "abc"
@@ -136,6 +141,7 @@ func TestMatch(t *testing.T) {
 		ID: "k3f9qw2ax", Time: At(noon), Instance: "edge-1", Site: "example.com", Outcome: Failed, Status: 502,
 		Upstream: "app:8080", Cause: "connection_refused", Category: CategoryUnavailable, ProxyError: "connection_refused",
 		Phase: PhaseConnect, Side: SideUpstream, Request: Request{Host: "WWW.example.com"},
+		Incident: "57d54133a3361326", Attempts: []Attempt{{Incident: "01b821fbd04372e7"}},
 	}
 	for _, test := range []struct {
 		name string
@@ -164,6 +170,9 @@ func TestMatch(t *testing.T) {
 		{"another status", Query{Status: []int{504}}, false},
 		{"host in another case", Query{Host: []string{"www.EXAMPLE.com"}}, true},
 		{"another host", Query{Host: []string{"example.com"}}, false},
+		{"incident", Query{Incident: []string{"57d54133a3361326"}}, true},
+		{"an attempt's incident", Query{Incident: []string{"other", "01b821fbd04372e7"}}, true},
+		{"another incident", Query{Incident: []string{"01b8"}}, false},
 		{"id", Query{ID: []string{"k3f9qw2ax"}}, true},
 		{"another id", Query{ID: []string{"k3f9qw2ay"}}, false},
 		{"instance", Query{Instance: []string{"edge-1"}}, true},
@@ -185,6 +194,41 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+// A host is found with its port and without, and one that is named with a port on no other.
+func TestMatchHost(t *testing.T) {
+	for _, test := range []struct {
+		wanted, host string
+		want         bool
+	}{
+		{"example.com", "example.com", true},
+		{"example.com", "example.com:8443", true},
+		{"Example.COM", "EXAMPLE.com:8443", true},
+		{"example.com:8443", "example.com:8443", true},
+		{"example.com:8443", "example.COM:8443", true},
+		{"example.com:8443", "example.com", false},
+		{"example.com:8443", "example.com:443", false},
+		{"example.com", "www.example.com:8443", false},
+		{"[::1]", "[::1]:8080", true},
+		{"[::1]", "[::1]", true},
+		{"::1", "[::1]:8080", true},
+		{"::1", "[::1]", true},
+		{"[::1]:8080", "[::1]:8080", true},
+		{"[::1]:8080", "[::1]", false},
+		{"[::1]:8080", "[::1]:9090", false},
+		{"2001:db8::A", "[2001:DB8::a]:443", true},
+		{"::1:8080", "[::1]:8080", false}, // that is another address
+		{"[::1", "[::1]:8080", false},
+		{"8443", "example.com:8443", false},
+		{":8443", "example.com:8443", false},
+		{"example.com", "", false},
+		{"example.com", "a:b:c", false},
+	} {
+		if got := (Query{Host: []string{"other", test.wanted}}).Match(&Failure{Request: Request{Host: test.host}}); got != test.want {
+			t.Errorf("%q finds %q: %v, want %v", test.wanted, test.host, got, test.want)
+		}
+	}
+}
+
 // A failure is found by each upstream that failed in it, or could not be selected.
 func TestMatchUpstream(t *testing.T) {
 	f := &Failure{
@@ -199,7 +243,7 @@ func TestMatchUpstream(t *testing.T) {
 	left := *f
 	left.Outcome = Abandoned
 	for name, want := range map[string][2]bool{ // failed, abandoned
-		"a:80": {true, true}, "10.0.0.1:80": {true, true}, "b:80": {true, true}, "10.0.0.2:80": {true, false}, "c:80": {true, true},
+		"a:80": {true, true}, "10.0.0.1:80": {true, true}, "b:80": {true, true}, "10.0.0.2:80": {true, true}, "c:80": {true, true},
 		"srv app": {}, "10.0.0.3:80": {}, "d:80": {}, "a": {}, "": {},
 	} {
 		q := Query{Upstream: []string{"other", name}}
@@ -216,10 +260,21 @@ func TestMatchUpstream(t *testing.T) {
 }
 
 func TestCursor(t *testing.T) {
+	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 	for _, c := range []Cursor{1, 36, Cursor(noon.UnixMicro()), 1<<64 - 1} {
-		got, err := ParseCursor(c.String())
+		given := c.String()
+		got, err := ParseCursor(given)
 		if err != nil || got != c {
-			t.Errorf("%d became %d, %v", c, got, err)
+			t.Errorf("%d became %s, then %d, %v", c, given, got, err)
+		}
+		for at := range given {
+			for _, digit := range digits {
+				if typo := given[:at] + string(digit) + given[at+1:]; typo != given {
+					if got, err := ParseCursor(typo); err == nil {
+						t.Errorf("%s for %s passes as %d", typo, given, got)
+					}
+				}
+			}
 		}
 	}
 }

@@ -51,10 +51,17 @@ func (f *Failure) FailedAttempt(upstream string) *Attempt {
 	return nil
 }
 
-// concerns says that an upstream of that name failed, or could not be selected.
+// concerns says that the record is about an upstream of that name or address, or that one
+// failed before, or could not be selected.
 func (f *Failure) concerns(upstream string) bool {
-	return f.Upstream == upstream || f.FailedAttempt(upstream) != nil ||
+	return f.Upstream == upstream ||
+		slices.ContainsFunc(f.Attempts, func(a Attempt) bool { return a.Cause != "" && (a.Upstream == upstream || a.Address == upstream) }) ||
 		slices.ContainsFunc(f.Unavailable, func(u Unavailable) bool { return u.Upstream == upstream })
+}
+
+// belongsTo says that f, or an attempt of it, counts for that incident.
+func (f *Failure) belongsTo(incident string) bool {
+	return f.Incident == incident || slices.ContainsFunc(f.Attempts, func(a Attempt) bool { return a.Incident == incident })
 }
 
 // ownPlaceholders are the beginnings of those that stand for what is the owner's.

@@ -79,6 +79,9 @@ func CompactCSS(sheet string) string {
 	return compact.String()
 }
 
+// CauseURL is where a cause is explained.
+func CauseURL(cause string) string { return DocsURL + "#" + CauseHeading(cause, "-") }
+
 // CauseHeading is a cause's heading in there, its words joined by separator: " " as it
 // stands, "-" for a link. The name alone is a category's heading where it has the same.
 func CauseHeading(cause, separator string) string {

@@ -195,7 +195,7 @@ func Table(w io.Writer, failures []*failure.Failure) error {
 			timeOf(f), f.ID, f.Site, string(f.Outcome), number(f.Status), f.Upstream, f.Cause,
 		}
 		for i, value := range cells {
-			cells[i] = cell(value)
+			cells[i] = Cell(value)
 		}
 		fmt.Fprintf(table, "%s\t%s\n", strings.Join(cells, "\t"), Printable(f.Summary))
 	}
@@ -204,7 +204,8 @@ func Table(w io.Writer, failures []*failure.Failure) error {
 	return err
 }
 
-func cell(s string) string {
+// Cell is s as a table shows it: printable, not too wide, and a dash for nothing.
+func Cell(s string) string {
 	s = Printable(s)
 	if s == "" {
 		return "-"

@@ -77,7 +77,7 @@ func look(f *failure.Failure) view {
 		Advice:  Printable(f.Advice),
 	}
 	if f.Cause != "" {
-		v.Docs = DocsURL + "#" + CauseHeading(v.Cause, "-")
+		v.Docs = CauseURL(v.Cause)
 	}
 	v.Tags = known(
 		fact{"Outcome", string(f.Outcome)},
