@@ -146,9 +146,9 @@ handle {
 		status int
 		says   string
 	}{
-		"GET /upstreams?color=red":                    {http.StatusBadRequest, "expected one of healthy, site, upstream, format"},
-		"GET /upstreams?healthy=maybe":                {http.StatusBadRequest, "expected true, false or unknown"},
-		"GET /upstreams/x":                            {http.StatusNotFound, "/upstreams or /causes"},
+		"GET /upstreams?color=red":                    {http.StatusBadRequest, "expected one of upstream, site, healthy, format"},
+		"GET /upstreams?healthy=maybe":                {http.StatusBadRequest, "expected one of true, false, unknown"},
+		"GET /upstreams/x":                            {http.StatusNotFound, "/upstreams, /causes"},
 		"POST /upstreams":                             {http.StatusMethodNotAllowed, "GET, HEAD"},
 		"DELETE /upstreams":                           {http.StatusMethodNotAllowed, "GET, HEAD"},
 		"HEAD /upstreams":                             {http.StatusOK, ""},

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,61 +12,16 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
-// Values of the filter healthy.
-const (
-	healthyTrue    = "true"
-	healthyFalse   = "false"
-	healthyUnknown = "unknown"
-)
-
-// upstreams answers with the upstreams that pass all filters that are named: of one with
-// several values, any of them. The warnings of the process pass all.
-func (o *Operator) upstreams(parameters url.Values) (answer, error) {
-	filters := map[string]func(*failure.UpstreamState) []string{
-		"upstream": namesOf,
-		"site":     func(s *failure.UpstreamState) []string { return s.Sites },
-		"healthy":  func(s *failure.UpstreamState) []string { return []string{healthOf(s)} },
+// upstreams answers with the upstreams that pass all filters. The warnings of the process
+// pass all.
+func (o *Operator) upstreams(asked asked) (answer, error) {
+	query, err := failure.ParseBoardQuery(asked.parameters)
+	if err != nil {
+		return answer{}, wrong("%v", err)
 	}
 	board := o.view.Upstreams()
-	for name, given := range parameters {
-		of := filters[name]
-		if of == nil {
-			return answer{}, wrong("unknown parameter %+.64q: expected one of %s, format", name, strings.Join(slices.Sorted(maps.Keys(filters)), ", "))
-		}
-		values := slices.DeleteFunc(strings.Split(strings.Join(given, ","), ","), func(value string) bool { return value == "" })
-		for _, value := range values {
-			if name == "healthy" && value != healthyTrue && value != healthyFalse && value != healthyUnknown {
-				return answer{}, wrong("healthy: expected true, false or unknown, got %+.64q", value)
-			}
-		}
-		if len(values) > 0 {
-			board.Upstreams = slices.DeleteFunc(board.Upstreams, func(s failure.UpstreamState) bool {
-				return !slices.ContainsFunc(of(&s), func(one string) bool { return slices.Contains(values, one) })
-			})
-		}
-	}
+	board.Upstreams = slices.DeleteFunc(board.Upstreams, func(s failure.UpstreamState) bool { return !query.Match(&s) })
 	return answer{board, func(w io.Writer) error { return writeBoard(w, board) }}, nil
-}
-
-// namesOf are what an upstream is found by.
-func namesOf(s *failure.UpstreamState) []string {
-	names := []string{s.Upstream}
-	if s.Address != "" {
-		names = append(names, s.Address)
-	}
-	if s.Lookup != nil {
-		for _, a := range s.Lookup.Addresses {
-			names = append(names, a.Address)
-		}
-	}
-	return names
-}
-
-func healthOf(s *failure.UpstreamState) string {
-	if s.Healthy == nil {
-		return healthyUnknown
-	}
-	return strconv.FormatBool(*s.Healthy)
 }
 
 // writeBoard draws the board: a line for each upstream, and what there is to say of one

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -42,18 +41,9 @@ type Operator struct {
 	causes []*cause.Row
 }
 
-// New makes the handler of the paths below, which are relative to where it is
-// mounted (with http.StripPrefix): no answer has a link or a redirect, so that it
-// can be mounted anywhere. Who may ask is decided by who mounts it.
-//
-//	GET    /               counts by outcome, and what is kept
-//	GET    /failures       the failures, filtered and paged as failure.ParseQuery says
-//	GET    /failures/{id}  one failure
-//	GET    /incidents      what goes wrong, open ones first
-//	GET    /incidents/{id} one of them
-//	GET    /upstreams      how each upstream is, those that get no requests first
-//	GET    /causes         the catalogue, which is rows
-//	DELETE /failures       forget them, and incidents; counts stay
+// New makes the handler of Requests, whose paths are relative to where it is mounted (with
+// http.StripPrefix): no answer has a link or a redirect, so that it can be mounted
+// anywhere. Who may ask is decided by who mounts it. The catalogue is rows.
 //
 // HEAD is answered as GET. Answers are JSON, or with `?format=text` or `Accept:
 // text/plain` text for people; errors are JSON always.
@@ -94,9 +84,6 @@ func wrong(format string, values ...any) error {
 	return &problem{http.StatusBadRequest, fmt.Sprintf(format, values...)}
 }
 
-// action answers one method on one path. An answer without data is none: done.
-type action func(parameters url.Values) (answer, error)
-
 // ServeHTTP implements http.Handler.
 func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
@@ -105,26 +92,16 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Add("Vary", "Accept")
 
-	get, remove := o.route(r.URL.Path)
-	if get == nil {
-		fail(w, r, &problem{http.StatusNotFound, "no such path: expected /, /failures, /failures/{id}, /incidents, /incidents/{id}, /upstreams or /causes"})
+	requests, id := requestsOf(r.URL.Path)
+	if requests == nil {
+		fail(w, r, &problem{http.StatusNotFound, "no such path: expected one of " + strings.Join(paths(), ", ")})
 		return
 	}
-	do := get
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-	case http.MethodDelete:
-		do = remove
-	default:
-		do = nil
-	}
-	if do == nil {
-		allowed := "GET, HEAD"
-		if remove != nil {
-			allowed += ", DELETE"
-		}
+	request := withMethod(requests, r.Method)
+	if request == nil {
+		allowed := strings.Join(methods(requests), ", ")
 		header.Set("Allow", allowed)
-		fail(w, r, &problem{http.StatusMethodNotAllowed, "expected one of the methods " + allowed})
+		fail(w, r, &problem{http.StatusMethodNotAllowed, fmt.Sprintf("expected one of the methods %s, got %+.16q", allowed, r.Method)})
 		return
 	}
 
@@ -134,13 +111,17 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, r, wrong("the query can't be read: %v", err))
 		return
 	}
+	if err := failure.CheckParameters(parameters, request.known()); err != nil {
+		fail(w, r, wrong("%v", err))
+		return
+	}
 	asText, err := wantsText(r, parameters)
 	if err != nil {
 		fail(w, r, err)
 		return
 	}
 	parameters.Del("format")
-	found, err := do(parameters)
+	found, err := request.answer(o, asked{id, parameters})
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -152,133 +133,111 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	show(w, r, found, asText)
 }
 
-// route returns what answers GET and DELETE on that path; nil where nothing does.
-func (o *Operator) route(path string) (get, remove action) {
-	switch path = strings.Trim(path, "/"); path {
-	case "":
-		return o.overview, nil
-	case "failures":
-		return o.failures, o.clear
-	case "incidents":
-		return o.incidents, nil
-	case "upstreams":
-		return o.upstreams, nil
-	case "causes":
-		return o.catalogue, nil
-	}
-	of, id, _ := strings.Cut(path, "/")
-	if id == "" || strings.Contains(id, "/") {
-		return nil, nil
-	}
-	switch of {
-	case "failures":
-		return func(parameters url.Values) (answer, error) { return o.failure(id, parameters) }, nil
-	case "incidents":
-		return func(parameters url.Values) (answer, error) { return o.incident(id, parameters) }, nil
-	}
-	return nil, nil
-}
-
-func (o *Operator) overview(parameters url.Values) (answer, error) {
-	if err := none(parameters); err != nil {
-		return answer{}, err
-	}
+func (o *Operator) overview(asked) (answer, error) {
 	overview := o.view.Overview()
 	return answer{overview, func(w io.Writer) error { return writeOverview(w, overview) }}, nil
 }
 
-func (o *Operator) failures(parameters url.Values) (answer, error) {
-	query, err := failure.ParseQuery(parameters, time.Now())
+func (o *Operator) failures(asked asked) (answer, error) {
+	page, err := o.query(asked.parameters)
 	if err != nil {
-		return answer{}, wrong("%v", err)
-	}
-	if err := o.known("cause", query.Cause, func(row *cause.Row) string { return row.Name }); err != nil {
 		return answer{}, err
-	}
-	if err := o.known("proxy_error", query.ProxyError, func(row *cause.Row) string { return row.ProxyError }); err != nil {
-		return answer{}, err
-	}
-	page := o.view.Query(query)
-	if page.Failures == nil {
-		page.Failures = []*failure.Failure{}
 	}
 	return answer{page, func(w io.Writer) error { return writeFailures(w, page) }}, nil
 }
 
-func (o *Operator) failure(id string, parameters url.Values) (answer, error) {
-	if err := none(parameters); err != nil {
-		return answer{}, err
+// query asks the view for what the parameters say.
+func (o *Operator) query(parameters url.Values) (page failure.FailurePage, err error) {
+	query, err := failure.ParseQuery(parameters, time.Now())
+	if err != nil {
+		return page, wrong("%v", err)
 	}
-	f, ok := o.view.Get(id)
+	if err := o.knownCauses(query.Cause); err != nil {
+		return page, err
+	}
+	if err := o.known("proxy_error", query.ProxyError, func(row *cause.Row) string { return row.ProxyError }); err != nil {
+		return page, err
+	}
+	if page = o.view.Query(query); page.Failures == nil {
+		page.Failures = []*failure.Failure{}
+	}
+	return page, nil
+}
+
+func (o *Operator) latest(asked asked) (answer, error) {
+	asked.parameters.Set("limit", "1")
+	page, err := o.query(asked.parameters)
+	switch {
+	case err != nil:
+		return answer{}, err
+	case len(page.Failures) > 0:
+		return ofFailure(page.Failures[0]), nil
+	case len(asked.parameters) > 1:
+		return answer{}, &problem{http.StatusNotFound, "no failure that is kept passes these filters: /failures has those that do without them"}
+	}
+	return answer{}, &problem{http.StatusNotFound, "no failure is kept: none has happened yet, or they were forgotten"}
+}
+
+func (o *Operator) failure(asked asked) (answer, error) {
+	f, ok := o.view.Get(asked.id)
 	if !ok {
-		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: it may have given way to newer ones", id)}
+		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: expected the id of one that hasn't given way to newer ones yet, or latest", asked.id)}
 	}
-	return answer{f, func(w io.Writer) error { return report.Text(w, f) }}, nil
+	return ofFailure(f), nil
 }
 
-// incidents answers with those that pass all filters that are named: of one with several
-// values, any of them.
-func (o *Operator) incidents(parameters url.Values) (answer, error) {
-	filters := map[string]func(*failure.Incident) string{
-		"state":    func(i *failure.Incident) string { return string(i.State) },
-		"site":     func(i *failure.Incident) string { return i.Site },
-		"upstream": func(i *failure.Incident) string { return i.Upstream },
-		"cause":    func(i *failure.Incident) string { return i.Cause },
-	}
-	list := o.view.Incidents()
-	for name, given := range parameters {
-		of := filters[name]
-		if of == nil {
-			return answer{}, wrong("unknown parameter %+.64q: expected one of %s, format", name, strings.Join(slices.Sorted(maps.Keys(filters)), ", "))
-		}
-		values := slices.DeleteFunc(strings.Split(strings.Join(given, ","), ","), func(value string) bool { return value == "" })
-		if name == "cause" {
-			if err := o.known(name, values, func(row *cause.Row) string { return row.Name }); err != nil {
-				return answer{}, err
-			}
-		}
-		for _, value := range values {
-			if name == "state" && !slices.Contains(failure.IncidentStates, failure.IncidentState(value)) {
-				return answer{}, wrong("state: expected open or resolved, got %+.64q", value)
-			}
-		}
-		if len(values) > 0 {
-			list = slices.DeleteFunc(list, func(i failure.Incident) bool { return !slices.Contains(values, of(&i)) })
-		}
-	}
-	data := struct {
-		Incidents []failure.Incident `json:"incidents"`
-	}{append([]failure.Incident{}, list...)}
-	return answer{data, func(w io.Writer) error { return writeIncidents(w, data.Incidents) }}, nil
+func ofFailure(f *failure.Failure) answer {
+	return answer{f, func(w io.Writer) error { return report.Text(w, f) }}
 }
 
-func (o *Operator) incident(id string, parameters url.Values) (answer, error) {
-	if err := none(parameters); err != nil {
+// incidentList is the answer that lists incidents.
+type incidentList struct {
+	Incidents []failure.Incident `json:"incidents"`
+}
+
+func (o *Operator) incidents(asked asked) (answer, error) {
+	now := time.Now()
+	query, err := failure.ParseIncidentQuery(asked.parameters, now)
+	if err != nil {
+		return answer{}, wrong("%v", err)
+	}
+	if err := o.knownCauses(query.Cause); err != nil {
 		return answer{}, err
 	}
-	i, ok := o.view.Incident(id)
+	list := incidentList{[]failure.Incident{}}
+	for _, i := range o.view.Incidents() {
+		if query.Match(&i) {
+			list.Incidents = append(list.Incidents, i)
+		}
+	}
+	return answer{list, func(w io.Writer) error { return writeIncidents(w, list.Incidents) }}, nil
+}
+
+func (o *Operator) incident(asked asked) (answer, error) {
+	i, ok := o.view.Incident(asked.id)
 	if !ok {
-		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no incident %+.64q is kept", id)}
+		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no incident %+.64q is kept: expected the id of one that /incidents lists", asked.id)}
 	}
-	return answer{i, func(w io.Writer) error { return writeIncident(w, i) }}, nil
+	return answer{i, func(w io.Writer) error { return writeIncident(w, &i, time.Now()) }}, nil
 }
 
-func (o *Operator) catalogue(parameters url.Values) (answer, error) {
-	if err := none(parameters); err != nil {
-		return answer{}, err
-	}
-	data := struct {
-		Causes []*cause.Row `json:"causes"`
-	}{o.causes}
-	return answer{data, func(w io.Writer) error { return writeCauses(w, o.causes) }}, nil
+// causeList is the answer that lists the catalogue.
+type causeList struct {
+	Causes []*cause.Row `json:"causes"`
 }
 
-func (o *Operator) clear(parameters url.Values) (answer, error) {
-	if len(parameters) > 0 {
-		return answer{}, wrong("expected no parameters: DELETE forgets all failures, not only some")
-	}
+func (o *Operator) catalogue(asked) (answer, error) {
+	return answer{causeList{o.causes}, func(w io.Writer) error { return writeCauses(w, o.causes) }}, nil
+}
+
+func (o *Operator) clear(asked) (answer, error) {
 	o.view.Clear()
 	return answer{}, nil
+}
+
+// knownCauses refuses a filter for a cause that is none.
+func (o *Operator) knownCauses(names []string) error {
+	return o.known("cause", names, func(row *cause.Row) string { return row.Name })
 }
 
 // known refuses a filter for something that no row of the catalogue has: a typo
@@ -288,14 +247,6 @@ func (o *Operator) known(parameter string, values []string, of func(*cause.Row) 
 		if !slices.ContainsFunc(o.causes, func(row *cause.Row) bool { return of(row) == value }) {
 			return wrong("%s: expected one that the list of causes has, got %+.64q", parameter, value)
 		}
-	}
-	return nil
-}
-
-// none refuses parameters where there is nothing to filter.
-func none(parameters url.Values) error {
-	for name := range parameters {
-		return wrong("unknown parameter %+.64q: expected format or none", name)
 	}
 	return nil
 }
@@ -358,17 +309,19 @@ func show(w http.ResponseWriter, r *http.Request, found answer, asText bool) {
 	write(w, r, http.StatusOK, contentType, drawn.Bytes())
 }
 
+// errorAnswer is the answer that tells an error.
+type errorAnswer struct {
+	Error string `json:"error"`
+}
+
 // fail tells an error.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	if p, ok := errors.AsType[*problem](err); ok {
 		status = p.status
 	}
-	data := struct {
-		Error string `json:"error"`
-	}{err.Error()}
 	var drawn bytes.Buffer
-	_ = encode(&drawn, data) // a string always can be
+	_ = encode(&drawn, errorAnswer{err.Error()}) // a string always can be
 	write(w, r, status, "application/json", drawn.Bytes())
 }
 

@@ -114,6 +114,12 @@ func decode[T any](t *testing.T, w *httptest.ResponseRecorder) (data T) {
 	return data
 }
 
+// errorOf is the error that an answer tells.
+func errorOf(t *testing.T, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	return decode[errorAnswer](t, w).Error
+}
+
 // What holds for every answer.
 func check(t *testing.T, w *httptest.ResponseRecorder, status int, contentType string) {
 	t.Helper()
@@ -221,12 +227,12 @@ func TestNoFailures(t *testing.T) {
 func TestFilters(t *testing.T) {
 	view := &fakeView{}
 	w := ask(New(view, rows), "GET", "/failures?site=s&upstream=u1,u2&cause=connection_refused&category=timeout&proxy_error=dns_timeout"+
-		"&phase=dns&side=network&outcome=failed,rescued&status=502&host=h&id=i&instance=*&since=15m&until=1m&limit=7&before=zz&after=10")
+		"&phase=dns&side=network&outcome=failed,rescued&status=502&host=h&id=i&instance=*&since=15m&until=1m&limit=7&before="+failure.Cursor(1295).String()+"&after="+failure.Cursor(36).String()+"&incident=n")
 	check(t, w, 200, typeJSON)
 	q := view.asked
 	got := fmt.Sprint(q.Site, q.Upstream, q.Cause, q.Category, q.ProxyError, q.Phase, q.Side, q.Outcome, q.Status, q.Host, q.ID, q.Instance,
-		q.Until.Sub(q.Since), q.Limit, q.Before, q.After)
-	want := "[s] [u1 u2] [connection_refused] [timeout] [dns_timeout] [dns] [network] [failed rescued] [502] [h] [i] [*] 14m0s 7 zz 10"
+		q.Until.Sub(q.Since), q.Limit, uint64(q.Before), uint64(q.After), q.Incident)
+	want := "[s] [u1 u2] [connection_refused] [timeout] [dns_timeout] [dns] [network] [failed rescued] [502] [h] [i] [*] 14m0s 7 1295 36 [n]"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -245,6 +251,200 @@ func TestFailure(t *testing.T) {
 	check(t, w, 200, typeText)
 	if !strings.Contains(w.Body.String(), "Nothing accepts connections at app:8080.") {
 		t.Errorf("got:\n%s", w.Body)
+	}
+}
+
+// The newest one that passes the filters, and what is said where there is none.
+func TestLatest(t *testing.T) {
+	view := &fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("k3f9qw2ax")}}}
+	h := New(view, rows)
+	w := ask(h, "GET", "/failures/latest?site=s&outcome=failed&since=1h")
+	check(t, w, 200, typeJSON)
+	if f := decode[failure.Failure](t, w); f.ID != "k3f9qw2ax" {
+		t.Errorf("got %s", w.Body)
+	}
+	if q := view.asked; q.Limit != 1 || q.Before != 0 || q.After != 0 || !slices.Equal(q.Site, []string{"s"}) || !slices.Equal(q.Outcome, []failure.Outcome{"failed"}) {
+		t.Errorf("asked %+v", q)
+	}
+	one, latest := ask(h, "GET", "/failures/k3f9qw2ax", "text/plain"), ask(h, "GET", "/failures/latest?format=text")
+	check(t, latest, 200, typeText)
+	if one.Body.String() != latest.Body.String() {
+		t.Errorf("got:\n%s\nwant:\n%s", latest.Body, one.Body)
+	}
+
+	none := New(&fakeView{}, rows)
+	for target, want := range map[string]string{
+		"/failures/latest":           "no failure is kept: none has happened yet",
+		"/failures/latest?site=shop": "no failure that is kept passes these filters",
+	} {
+		w := ask(none, "GET", target)
+		check(t, w, 404, typeJSON)
+		if got := errorOf(t, w); !strings.Contains(got, want) {
+			t.Errorf("%s: got %q", target, got)
+		}
+	}
+	for target, want := range map[string]string{
+		"/failures/latest?limit=2":      `unknown parameter "limit": expected one of site, upstream,`,
+		"/failures/latest?before=1010":  `unknown parameter "before"`,
+		"/failures/latest?after=1010":   `unknown parameter "after"`,
+		"/failures/latest?cause=typo":   "cause: expected one that the list of causes has",
+		"/failures/latest?since=latest": "since: expected a time",
+	} {
+		w := ask(h, "GET", target)
+		check(t, w, 400, typeJSON)
+		if got := errorOf(t, w); !strings.Contains(got, want) {
+			t.Errorf("%s: got %q", target, got)
+		}
+	}
+}
+
+// incident is one of 25 requests, 20 of which failed.
+func incident() failure.Incident {
+	first := time.Date(2026, 11, 24, 4, 11, 26, 123e6, time.UTC)
+	i := failure.Incident{
+		ID: "57d54133a3361326", Site: "shop", Upstream: "app:8080", Cause: "connection_refused", ProxyError: "connection_refused",
+		Phase: failure.PhaseConnect, Side: failure.SideUpstream, Summary: "Nothing accepts connections at app:8080.", Advice: "Start the application.",
+		State: failure.IncidentOpen, Count: 25, Outcomes: map[failure.Outcome]uint64{"failed": 20, "rescued": 5, "truncated": 0},
+		FirstSeen: failure.At(first), LastSeen: failure.At(first.Add(12*time.Minute + 3*time.Second)), DurationS: 723,
+		Samples: []string{"aaaaaaaa1", "aaaaaaaa2", "aaaaaaaa3", "aaaaaaa23", "aaaaaaa24", "aaaaaaa25"},
+	}
+	for minute, n := range map[int]uint32{46: 1, 47: 2, 58: 10, 59: 12} {
+		i.PerMinute[minute] = n
+	}
+	return i
+}
+
+func TestIncidents(t *testing.T) {
+	resolved := incident()
+	resolved.ID, resolved.State, resolved.Cause, resolved.Site = "01b821fbd04372e7", failure.IncidentResolved, "dns_timeout", "blog"
+	resolved.LastSeen = failure.At(resolved.FirstSeen.Add(time.Second))
+	h := New(&fakeView{incidents: []failure.Incident{incident(), resolved}}, rows)
+	for query, want := range map[string]string{
+		"":                                       "57d54133a3361326 01b821fbd04372e7",
+		"?state=":                                "57d54133a3361326 01b821fbd04372e7",
+		"?state=open":                            "57d54133a3361326",
+		"?state=open,resolved&site=blog":         "01b821fbd04372e7",
+		"?upstream=app:8080,b&cause=dns_timeout": "01b821fbd04372e7",
+		"?upstream=app":                          "",
+		"?since=2026-11-24T04:15:00Z":            "57d54133a3361326",
+	} {
+		w := ask(h, "GET", "/incidents"+query)
+		check(t, w, 200, typeJSON)
+		list := decode[incidentList](t, w)
+		var ids []string
+		for _, i := range list.Incidents {
+			ids = append(ids, i.ID)
+		}
+		if got := strings.Join(ids, " "); got != want || list.Incidents == nil {
+			t.Errorf("%s: got %q, want %q", query, got, want)
+		}
+	}
+
+	w := ask(h, "GET", "/incidents?format=text")
+	check(t, w, 200, typeText)
+	want := `STATE     FIRST SEEN                LAST SEEN                 COUNT  LAST 15 MIN      INCIDENT          SITE  UPSTREAM  CAUSE               SUMMARY
+open      2026-11-24T04:11:26.123Z  2026-11-24T04:23:29.123Z  25     ·▁▂··········▇█  57d54133a3361326  shop  app:8080  connection_refused  Nothing accepts connections at app:8080.
+resolved  2026-11-24T04:11:26.123Z  2026-11-24T04:11:27.123Z  25     ·▁▂··········▇█  01b821fbd04372e7  blog  app:8080  dns_timeout         Nothing accepts connections at app:8080.
+`
+	if got := w.Body.String(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	if w := ask(h, "GET", "/incidents?format=text&site=none"); w.Body.String() != "No incidents.\n" {
+		t.Errorf("got %s", w.Body)
+	}
+
+	w = ask(h, "GET", "/incidents/01b821fbd04372e7")
+	check(t, w, 200, typeJSON)
+	if i := decode[failure.Incident](t, w); i.Cause != "dns_timeout" {
+		t.Errorf("got %s", w.Body)
+	}
+	w = ask(h, "GET", "/incidents/57d54133a3361326", "text/plain")
+	check(t, w, 200, typeText)
+	if !strings.Contains(w.Body.String(), "What to do\n  Start the application.\n") {
+		t.Errorf("got %s", w.Body)
+	}
+	w = ask(h, "GET", "/incidents/57d5")
+	check(t, w, 404, typeJSON)
+	if got := errorOf(t, w); !strings.Contains(got, `no incident "57d5" is kept: expected the id of one that /incidents lists`) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// An incident as people read it.
+func TestIncidentText(t *testing.T) {
+	i := incident()
+	now := i.LastSeen.Add(5 * time.Second)
+	shown := func() string {
+		t.Helper()
+		var drawn strings.Builder
+		if err := writeIncident(&drawn, &i, now); err != nil {
+			t.Fatal(err)
+		}
+		return drawn.String()
+	}
+	want := `Nothing accepts connections at app:8080.
+
+State        open for 12m8s, last seen 5s ago
+Cause        connection_refused
+Phase        connect
+Side         upstream
+Proxy error  connection_refused
+
+What to do
+  Start the application.
+  https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#connection_refused
+
+Requests that met it
+  25: 20 failed, 5 rescued
+  [··············································▁▂··········▇█] each is a minute of the last hour, the highest 12
+
+Failures
+  aaaaaaaa1 aaaaaaaa2 aaaaaaaa3 … aaaaaaa23 aaaaaaa24 aaaaaaa25
+  one of them: /failures/aaaaaaa25, all that are kept: /failures?incident=57d54133a3361326
+
+Site        shop
+Upstream    app:8080
+First seen  2026-11-24T04:11:26.123Z
+Last seen   2026-11-24T04:23:29.123Z
+Incident    57d54133a3361326
+`
+	if got := shown(); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+
+	over := failure.At(i.LastSeen.Add(30 * time.Second))
+	i.State, i.ResolvedAt, i.ResolvedBy, i.ReopenedCount = failure.IncidentResolved, &over, failure.ResolvedByAnswer, 1
+	i.PerMinute = [failure.HistoryMinutes]uint32{}
+	now = over.Add(2 * time.Hour)
+	for _, want := range []string{
+		"State        resolved 2h ago, after 12m3s: its upstream has answered again; it has come back once\n",
+		"[" + strings.Repeat("·", failure.HistoryMinutes) + "] each is a minute of the last hour, none in it\n",
+		"Resolved    2026-11-24T04:23:59.123Z\n",
+	} {
+		if got := shown(); !strings.Contains(got, want) {
+			t.Errorf("%q isn't in:\n%s", want, got)
+		}
+	}
+
+	// Few failures, all of them named; what an upstream said obeys nothing.
+	i = failure.Incident{ID: "1", Cause: "unknown", Summary: "a \x1b[31mred\n word", State: failure.IncidentOpen, Count: 4, ReopenedCount: 3, Samples: []string{"a", "b", "c", "d"}}
+	got := shown()
+	if strings.Contains(got, "\x1b") || !strings.HasPrefix(got, `a \x1b[31mred\n word`) || !strings.Contains(got, "\n  a b c d\n") || !strings.Contains(got, "it has come back 3 times") {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
+func TestBars(t *testing.T) {
+	for want, numbers := range map[string][]uint32{
+		"···":      {0, 0, 0},
+		"·█·":      {0, 1, 0},
+		"▁▂▃▄▅▆▇█": {1, 2, 3, 4, 5, 6, 7, 8},
+		"▁█":       {1, math.MaxUint32},
+		"▄█":       {500, 1000},
+	} {
+		if got := bars(numbers); got != want {
+			t.Errorf("%v: got %s, want %s", numbers, got, want)
+		}
 	}
 }
 
@@ -320,6 +520,10 @@ func TestMethodsAndPaths(t *testing.T) {
 		{"GET", "/upstreams/", 200, ""},
 		{"OPTIONS", "/failures", 405, "GET, HEAD, DELETE"},
 		{"get", "/failures", 405, "GET, HEAD, DELETE"},
+		{"POST", "/failures/latest", 405, "GET, HEAD"},
+		{"DELETE", "/incidents", 405, "GET, HEAD"},
+		{"PATCH", "/incidents/a", 405, "GET, HEAD"},
+		{strings.Repeat("X", 1<<16), "/", 405, "GET, HEAD"},
 		{"GET", "/none", 404, ""},
 		{"POST", "/none", 404, ""},
 		{"GET", "/failures/b", 404, ""},
@@ -335,12 +539,22 @@ func TestMethodsAndPaths(t *testing.T) {
 		if got := w.Header().Get("Allow"); got != test.allow {
 			t.Errorf("%s %.40s: Allow is %q, want %q", test.method, test.path, got, test.allow)
 		}
-		if test.status >= 400 && (decode[map[string]string](t, w)["error"] == "" || w.Body.Len() > 300) {
-			t.Errorf("%s %.40s: got %s", test.method, test.path, w.Body)
+		if test.status >= 400 && (errorOf(t, w) == "" || w.Body.Len() > 300) {
+			t.Errorf("%.16s %.40s: got %s", test.method, test.path, w.Body)
+		}
+		if test.status == 405 && !strings.Contains(errorOf(t, w), "expected one of the methods "+test.allow+", got ") {
+			t.Errorf("%.16s %.40s: got %s", test.method, test.path, w.Body)
 		}
 	}
 	if view.cleared != 0 {
 		t.Error("something was cleared")
+	}
+	// Who asks for what isn't there is told what is.
+	told := errorOf(t, ask(h, "GET", "/none"))
+	for _, r := range Requests {
+		if !strings.Contains(told+",", " "+r.Path+",") {
+			t.Errorf("%s isn't in %q", r.Path, told)
+		}
 	}
 }
 
@@ -364,7 +578,12 @@ func TestWrongQueries(t *testing.T) {
 		{"/failures?id=" + strings.Repeat("a,", 100000), `id: expected at most 100 values`},
 		{"/failures?" + strings.Repeat("x", 1<<16) + "=1", `unknown parameter "xxx`},
 		{"/?site=a", `unknown parameter "site"`},
-		{"/causes?cause=unknown", `unknown parameter "cause"`},
+		{"/causes?cause=unknown", `unknown parameter "cause": expected one of format`},
+		{"/failures?before=yesterday", `before: expected a cursor as an earlier answer gave it (its next or newest), got "yesterday"`},
+		{"/incidents?limit=1", `unknown parameter "limit": expected one of state, site, upstream, cause, since, format`},
+		{"/incidents?state=broken", `state: expected one of open, resolved, got "broken"`},
+		{"/incidents?cause=typo", `cause: expected one that the list of causes has`},
+		{"/incidents/a?site=a", `unknown parameter "site"`},
 		{"/failures/a?limit=1", `unknown parameter "limit"`},
 	} {
 		w := ask(h, "GET", test.target, "text/plain") // an error is JSON always

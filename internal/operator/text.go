@@ -28,6 +28,9 @@ func writeOverview(w io.Writer, o failure.Overview) error {
 		return err
 	}
 	fmt.Fprintf(w, "\nOpen incidents: %d\n", o.OpenIncidents)
+	if o.OpenIncidents > 0 {
+		fmt.Fprintln(w, "  what they are: /incidents?state=open")
+	}
 	if o.Dropped > 0 {
 		fmt.Fprintf(w, "Of no incident, because too many were open: %d\n", o.Dropped)
 	}
@@ -61,54 +64,136 @@ func writeFailures(w io.Writer, page failure.FailurePage) error {
 	return err
 }
 
+// recentMinutes is how much of an incident's history a list shows.
+const recentMinutes = 15
+
 func writeIncidents(w io.Writer, list []failure.Incident) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(w, "No incidents.")
 		return err
 	}
 	table := columns(w)
-	fmt.Fprintln(table, "STATE\tFIRST SEEN\tLAST SEEN\tCOUNT\tCAUSE\tUPSTREAM\tSITE\tINCIDENT")
-	for i := range list {
-		one := &list[i]
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", one.State, one.FirstSeen, one.LastSeen, one.Count, one.Cause, dash(one.Upstream), dash(one.Site), one.ID)
+	fmt.Fprintf(table, "STATE\tFIRST SEEN\tLAST SEEN\tCOUNT\tLAST %d MIN\tINCIDENT\tSITE\tUPSTREAM\tCAUSE\tSUMMARY\n", recentMinutes)
+	for n := range list {
+		i := &list[n]
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", i.State, i.FirstSeen, i.LastSeen, i.Count,
+			bars(i.PerMinute[failure.HistoryMinutes-recentMinutes:]), report.Cell(i.ID), report.Cell(i.Site), report.Cell(i.Upstream),
+			report.Cell(i.Cause), report.Printable(i.Summary))
 	}
 	return table.Flush()
 }
 
-func writeIncident(w io.Writer, i failure.Incident) error {
-	fmt.Fprintf(w, "%s\n\n", i.Summary)
-	table := columns(w)
-	row := func(name string, value any) { fmt.Fprintf(table, "%s\t%v\n", name, value) }
-	row("State", i.State)
-	row("Cause", i.Cause)
-	row("Upstream", dash(i.Upstream))
-	row("Site", dash(i.Site))
-	row("First seen", i.FirstSeen)
-	row("Last seen", fmt.Sprintf("%s, %s later", i.LastSeen, duration(i.LastSeen.Sub(i.FirstSeen.Time).Round(time.Second))))
+// writeIncident draws an incident as report.Text draws a failure.
+func writeIncident(w io.Writer, i *failure.Incident, now time.Time) error {
+	fmt.Fprintf(w, "%s\n\n", report.Printable(i.Summary))
+	facts := func(rows ...[2]string) {
+		table := columns(w)
+		for _, row := range rows {
+			if row[1] != "" {
+				fmt.Fprintf(table, "%s\t%s\n", row[0], report.Printable(row[1]))
+			}
+		}
+		_ = table.Flush() // the answer is drawn into memory, which takes all
+	}
+	facts(
+		[2]string{"State", incidentState(i, now)},
+		[2]string{"Cause", i.Cause},
+		[2]string{"Phase", string(i.Phase)},
+		[2]string{"Side", string(i.Side)},
+		[2]string{"Proxy error", i.ProxyError},
+	)
+	if i.Advice != "" {
+		fmt.Fprintf(w, "\nWhat to do\n  %s\n  %s\n", report.Printable(i.Advice), report.CauseURL(report.Printable(i.Cause)))
+	}
+	fmt.Fprintf(w, "\nRequests that met it\n  %s\n  [%s] each is a minute of the last hour, %s\n", outcomesOf(i), bars(i.PerMinute[:]), mostOf(i.PerMinute[:]))
+	if len(i.Samples) > 0 {
+		fmt.Fprintf(w, "\nFailures\n  %s\n  one of them: /failures/%s, all that are kept: /failures?incident=%s\n",
+			samplesOf(i), report.Printable(i.Samples[len(i.Samples)-1]), report.Printable(i.ID))
+	}
+	fmt.Fprintln(w)
+	facts(
+		[2]string{"Site", i.Site},
+		[2]string{"Upstream", i.Upstream},
+		[2]string{"First seen", i.FirstSeen.String()},
+		[2]string{"Last seen", i.LastSeen.String()},
+		[2]string{"Resolved", timeOf(i.ResolvedAt)},
+		[2]string{"Incident", i.ID},
+	)
+	return nil
+}
+
+// incidentState says how it stands with an incident.
+func incidentState(i *failure.Incident, now time.Time) string {
+	state := fmt.Sprintf("open for %s, last seen %s ago", since(i.FirstSeen, now), since(i.LastSeen, now))
 	if i.ResolvedAt != nil {
-		row("Resolved", fmt.Sprintf("%s (%s)", i.ResolvedAt, i.ResolvedBy))
+		state = fmt.Sprintf("resolved %s ago, after %s: %s", since(*i.ResolvedAt, now), since(i.FirstSeen, i.LastSeen.Time), i.ResolvedBy.Words())
 	}
-	if i.ReopenedCount > 0 {
-		row("Reopened", i.ReopenedCount)
+	switch i.ReopenedCount {
+	case 0:
+	case 1:
+		state += "; it has come back once"
+	default:
+		state += fmt.Sprintf("; it has come back %d times", i.ReopenedCount)
 	}
+	return state
+}
+
+// since is the time between two, in whole seconds.
+func since(from failure.Timestamp, to time.Time) string {
+	return duration(max(0, to.Sub(from.Time)).Round(time.Second))
+}
+
+func timeOf(t *failure.Timestamp) string {
+	if t == nil {
+		return ""
+	}
+	return t.String()
+}
+
+// outcomesOf says how the requests of an incident ended.
+func outcomesOf(i *failure.Incident) string {
 	ended := make([]string, 0, len(failure.Outcomes))
 	for _, outcome := range failure.Outcomes {
 		if n := i.Outcomes[outcome]; n > 0 {
 			ended = append(ended, fmt.Sprintf("%d %s", n, outcome))
 		}
 	}
-	row("Requests", fmt.Sprintf("%d: %s", i.Count, strings.Join(ended, ", ")))
-	row("Last hour", fmt.Sprint(i.PerMinute[:]))
-	row("Failures", strings.Join(i.Samples, " "))
-	row("Incident", i.ID)
-	if err := table.Flush(); err != nil {
-		return err
+	return fmt.Sprintf("%d: %s", i.Count, strings.Join(ended, ", "))
+}
+
+// samplesOf lists ids, with a gap where the incident had failures in between.
+func samplesOf(i *failure.Incident) string {
+	ids := make([]string, 0, len(i.Samples)+1)
+	for n, id := range i.Samples {
+		if n == failure.MaxSamples/2 && i.Count > uint64(len(i.Samples)) {
+			ids = append(ids, "…")
+		}
+		ids = append(ids, report.Printable(id))
 	}
-	if i.Advice == "" {
-		return nil
+	return strings.Join(ids, " ")
+}
+
+// levels are how high a bar can be.
+var levels = []rune("▁▂▃▄▅▆▇█")
+
+// bars draws a number as a bar of its height, and 0 as a dot: a single one among thousands
+// is seen.
+func bars(numbers []uint32) string {
+	drawn, most := make([]rune, len(numbers)), uint64(slices.Max(numbers))
+	for n, number := range numbers {
+		if drawn[n] = '·'; number > 0 {
+			drawn[n] = levels[(uint64(number)*uint64(len(levels))-1)/most]
+		}
 	}
-	_, err := fmt.Fprintf(w, "\nWhat to do\n  %s\n", i.Advice)
-	return err
+	return string(drawn)
+}
+
+// mostOf says how high the highest bar is.
+func mostOf(numbers []uint32) string {
+	if most := slices.Max(numbers); most > 0 {
+		return fmt.Sprintf("the highest %d", most)
+	}
+	return "none in it"
 }
 
 func writeCauses(w io.Writer, rows []*cause.Row) error {
