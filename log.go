@@ -117,7 +117,7 @@ func levelOf(f *failure.Failure) zapcore.Level {
 }
 
 func fieldsOf(f *failure.Failure) []zap.Field {
-	fields := make([]zap.Field, 0, 20)
+	fields := make([]zap.Field, 0, 22)
 	fields = append(fields,
 		zap.String("err_id", f.ID),
 		zap.String("site", f.Site),
@@ -133,6 +133,7 @@ func fieldsOf(f *failure.Failure) []zap.Field {
 		{"side", string(f.Side)},
 		{"upstream", f.Upstream},
 		{"summary", f.Summary},
+		{"advice", f.Advice},
 		{"error", f.Error},
 		{"request_sent", string(f.RequestSent)},
 		{"incident", f.Incident},
@@ -142,11 +143,44 @@ func fieldsOf(f *failure.Failure) []zap.Field {
 			fields = append(fields, zap.String(field.name, field.value))
 		}
 	}
+	if len(f.Unavailable) > 0 {
+		fields = append(fields, zap.Array("unavailable", unavailableLog(f.Unavailable)))
+	}
 	return append(fields,
 		zap.Strings("evidence", f.Evidence),
 		zap.Int("attempt_count", f.AttemptCount),
 		zap.Float64("duration_ms", float64(f.DurationMS)),
 	)
+}
+
+// unavailableLog writes who could not be selected as the record's JSON has it.
+type unavailableLog []failure.Unavailable
+
+func (list unavailableLog) MarshalLogArray(log zapcore.ArrayEncoder) error {
+	for n := range list {
+		if err := log.AppendObject((*unavailableUpstream)(&list[n])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type unavailableUpstream failure.Unavailable
+
+func (u *unavailableUpstream) MarshalLogObject(log zapcore.ObjectEncoder) error {
+	log.AddString("upstream", u.Upstream)
+	log.AddString("reason", string(u.Reason))
+	if u.Until != nil {
+		log.AddString("until", u.Until.String())
+	}
+	for _, field := range [...]struct{ name, value string }{
+		{"last_failure", u.LastFailure}, {"last_cause", u.LastCause}, {"check", u.Check},
+	} {
+		if field.value != "" {
+			log.AddString(field.name, field.value)
+		}
+	}
+	return nil
 }
 
 // accessLogFields are what the access log gets of f: two fields in one, because each

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,7 +105,7 @@ func TestLogEntry(t *testing.T) {
 			}
 			record["err_id"] = record["id"]
 			for _, field := range []string{
-				"err_id", "site", "outcome", "status", "cause", "category", "proxy_error", "phase", "side", "upstream", "summary", "error",
+				"err_id", "site", "outcome", "status", "cause", "category", "proxy_error", "phase", "side", "upstream", "summary", "advice", "error",
 				"evidence", "attempt_count", "request_sent", "duration_ms", "incident", "request",
 			} {
 				got, _ := json.Marshal(entry[field])
@@ -121,6 +122,55 @@ func TestLogEntry(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who could not be selected is in the entry as in the record.
+func TestLogUnavailable(t *testing.T) {
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t)+" {\nfail_duration 1m\n}")
+	c.Get("/")
+	c.Get("/")
+	entry := l.Wait(logMessage, 2)[1]
+	f := c.Failure()
+	if got, _ := json.Marshal(entry["unavailable"]); !sameJSON(t, got, f.Unavailable) || len(f.Unavailable) != 1 || f.Unavailable[0].LastFailure == "" {
+		t.Errorf("logged %s, recorded %+v", got, f.Unavailable)
+	}
+	if _, there := l.Entries(logMessage)[0]["unavailable"]; there {
+		t.Error("where all were there, it is logged too")
+	}
+}
+
+// The log has every field of who could not be selected, by the record's names.
+func TestLogUnavailableFields(t *testing.T) {
+	until := failure.At(time.Date(2026, 11, 24, 4, 11, 56, 0, time.UTC))
+	for _, list := range [][]failure.Unavailable{
+		{{Upstream: "a:80", Reason: failure.ReasonFails, Until: &until, LastFailure: "k3f9qw2ax", LastCause: "dns_timeout", Check: "it answered 500"}},
+		{{Upstream: "a:80", Reason: failure.ReasonFull}, {Upstream: "b:80", Reason: failure.ReasonUnhealthy, Check: "it timed out"}},
+	} {
+		encoder := zapcore.NewMapObjectEncoder()
+		if err := encoder.AddArray("unavailable", unavailableLog(list)); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := json.Marshal(encoder.Fields["unavailable"]); !sameJSON(t, got, list) {
+			t.Errorf("logged %s for %+v", got, list)
+		}
+	}
+	for n, all := 0, reflect.ValueOf(failure.Unavailable{Upstream: "a", Reason: "b", Until: &until, LastFailure: "c", LastCause: "d", Check: "e"}); n < all.NumField(); n++ {
+		if all.Field(n).IsZero() {
+			t.Errorf("%s is a new field: log it, and test it here", all.Type().Field(n).Name)
+		}
+	}
+}
+
+// sameJSON says whether data is what JSON says.
+func sameJSON(t *testing.T, got []byte, data any) bool {
+	t.Helper()
+	want, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a, b any
+	return json.Unmarshal(got, &a) == nil && json.Unmarshal(want, &b) == nil && reflect.DeepEqual(a, b)
 }
 
 // What is no upstream's doing is not logged by us.
