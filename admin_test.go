@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
@@ -73,8 +76,9 @@ func TestAdminFailures(t *testing.T) {
 		{"side=upstream", 4}, {"side=client", 0},
 		{"outcome=upstream_answered", 1},
 		{"status=503", 1}, {"status=502,503", 4},
-		{"host=127.0.0.1:" + strconv.Itoa(c.Port), 4}, {"host=example.com", 0},
+		{"host=127.0.0.1:" + strconv.Itoa(c.Port), 4}, {"host=127.0.0.1", 4}, {"host=127.0.0.1:1", 0}, {"host=example.com", 0},
 		{"id=" + all[0].ID + "," + all[1].ID, 2},
+		{"incident=" + all[0].Incident, 2}, {"incident=" + all[1].Incident + "," + all[2].Incident, 2}, {"incident=none", 0},
 		{"instance=edge-1", 4}, {"instance=*", 4}, {"instance=edge-2", 0},
 		{"since=15m", 4}, {"until=15m", 0}, {"since=2026-01-01T00:00:00Z", 4},
 		{"limit=3", 3},
@@ -86,6 +90,111 @@ func TestAdminFailures(t *testing.T) {
 	}
 	if got := c.AdminDo("GET", "/failures?cause=goaway"); !strings.HasPrefix(got.Body, `{"failures":[]`) {
 		t.Errorf("a list that holds nothing is %s", got.Body)
+	}
+}
+
+// A failure is found by whatever failed in it or could not be selected, by the name that is
+// configured and by the address: also one behind a name that is looked up, and a socket.
+func TestAdminUpstreamFilter(t *testing.T) {
+	first, second, lookedUp := testcaddy.Dead(t), testcaddy.Dead(t), testcaddy.Dead(t)
+	socket := filepath.Join(t.TempDir(), "none.sock")
+	_, port, _ := strings.Cut(lookedUp, ":")
+	c := testcaddy.Start(t, `upstream_diagnostics
+reverse_proxy /pool `+first+" "+second+` {
+	lb_policy round_robin
+	lb_retries 1
+	fail_duration 1m
+}
+reverse_proxy /dynamic {
+	dynamic a {
+		name localhost
+		port `+port+`
+		versions ipv4
+	}
+	fail_duration 1m
+}
+reverse_proxy /socket unix/`+socket+`
+reverse_proxy `+testcaddy.Good(t))
+	for _, path := range []string{"/pool", "/pool?nobody", "/dynamic", "/dynamic?nobody", "/socket", "/"} {
+		c.Get(path)
+	}
+	for upstream, want := range map[string]string{
+		first:                   "/pool?REDACTED /pool",
+		second:                  "/pool?REDACTED /pool",
+		lookedUp:                "/dynamic?REDACTED /dynamic",
+		"a localhost:" + port:   "/dynamic?REDACTED /dynamic",
+		"unix/" + socket:        "/socket",
+		socket:                  "/socket",
+		first + "," + socket:    "/socket /pool?REDACTED /pool",
+		"127.0.0.1":             "",
+		"unix/" + socket + "/x": "",
+	} {
+		var uris []string
+		for _, f := range c.Failures("upstream=" + upstream) {
+			uris = append(uris, f.Request.URI)
+		}
+		if got := strings.Join(uris, " "); got != want {
+			t.Errorf("%s: got %q, want %q", upstream, got, want)
+		}
+	}
+}
+
+// The newest failure, by the same filters as the list.
+func TestAdminLatest(t *testing.T) {
+	c := adminCaddy(t)
+	all := c.Failures()
+	for query, want := range map[string]string{
+		"":                               all[0].ID,
+		"?outcome=upstream_answered":     all[1].ID,
+		"?cause=closed_before_response":  all[2].ID,
+		"?site=shop&host=127.0.0.1":      all[0].ID,
+		"?incident=" + all[2].Incident:   all[2].ID,
+		"?since=15m&upstream=not:1":      "",
+		"?id=" + all[3].ID:               all[3].ID,
+		"?until=2026-01-01T00:00:00.00Z": "",
+	} {
+		got := c.AdminDo("GET", "/failures/latest"+query)
+		var f failure.Failure
+		if err := json.Unmarshal([]byte(got.Body), &f); err != nil {
+			t.Fatal(err)
+		}
+		if f.ID != want || (got.Status == 404) != (want == "") {
+			t.Errorf("%s: got %d %s, want %q", query, got.Status, got.Body, want)
+		}
+	}
+	if got := c.AdminDo("GET", "/failures/latest?format=text"); got.Status != 200 || !strings.Contains(got.Body, "What to do") {
+		t.Errorf("got %d %s", got.Status, got.Body)
+	}
+	if got := c.AdminDo("GET", "/failures/latest?limit=1"); got.Status != 400 {
+		t.Errorf("a limit: %d", got.Status)
+	}
+	c.Forget()
+	if got := c.AdminDo("GET", "/failures/latest"); got.Status != 404 || !strings.Contains(got.Body, "no failure is kept") {
+		t.Errorf("got %d %s", got.Status, got.Body)
+	}
+}
+
+// README's table has what is served, row by row. It doesn't repeat parameters that a row
+// before has.
+func TestReadmeNamesAllRequests(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	var named []string
+	for _, r := range operator.Requests {
+		row := "| `" + r.Method + " " + strings.TrimSuffix(adminPath+r.Path, "/") + "` | " + r.Answer
+		if slices.ContainsFunc(r.Parameters, func(name string) bool { return !slices.Contains(named, name) }) {
+			row += "; parameters `" + strings.Join(r.Parameters, "` `") + "`"
+			named = r.Parameters
+		}
+		want.WriteString(row + " |\n")
+	}
+	_, table, _ := strings.Cut(string(readme), "| request | answer |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	if table+"\n" != want.String() {
+		t.Errorf("its table is\n%s\n\nwant\n%s", table, &want)
 	}
 }
 
@@ -194,6 +303,14 @@ func TestAdminErrors(t *testing.T) {
 	}{
 		{"GET", "/failures/nosuchid1", 404, ""},
 		{"GET", "/nothing", 404, ""},
+		{"GET", "/failures/latest", 404, ""},
+		{"GET", "/failures/latest?before=yesterday", 400, ""},
+		{"POST", "/failures/latest", 405, "GET, HEAD"},
+		{"GET", "/incidents/nosuchincident", 404, ""},
+		{"GET", "/incidents?state=broken", 400, ""},
+		{"GET", "/incidents/a/b", 404, ""},
+		{"GET", "/failures?before=yesterday", 400, ""},
+		{"GET", "/failures?after=k3f9qw2ax", 400, ""},
 		{"GET", "/failures/a/b", 404, ""},
 		{"GET", "/failures?cause=conection_refused", 400, ""},
 		{"GET", "/failures?colour=red", 400, ""},

@@ -124,13 +124,13 @@ route /nobody {
 		says   string
 	}{
 		"/incidents?cause=typo":                                   {http.StatusBadRequest, "cause: expected one"},
-		"/incidents?state=broken":                                 {http.StatusBadRequest, "expected open or resolved"},
-		"/incidents?color=red":                                    {http.StatusBadRequest, "expected one of cause, site, state, upstream"},
+		"/incidents?state=broken":                                 {http.StatusBadRequest, "expected one of open, resolved"},
+		"/incidents?color=red":                                    {http.StatusBadRequest, "expected one of state, site, upstream, cause, since"},
 		"/incidents/none":                                         {http.StatusNotFound, "no incident"},
 		"/incidents?format=text":                                  {http.StatusOK, "connection_refused"},
 		"/incidents?format=text&state=resolved":                   {http.StatusOK, "No incidents."},
 		"/incidents/" + incidentsOf(c, "")[0].ID:                  {http.StatusOK, `"samples":[`},
-		"/incidents/" + incidentsOf(c, "")[0].ID + "?format=text": {http.StatusOK, "Last hour"},
+		"/incidents/" + incidentsOf(c, "")[0].ID + "?format=text": {http.StatusOK, "of the last hour"},
 	} {
 		if answer := c.AdminDo(http.MethodGet, path); answer.Status != want.status || !strings.Contains(answer.Body, want.says) {
 			t.Errorf("%s: %d %s", path, answer.Status, answer.Body)

@@ -169,12 +169,11 @@ type unavailableUpstream failure.Unavailable
 
 func (u *unavailableUpstream) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	log.AddString("upstream", u.Upstream)
-	log.AddString("reason", string(u.Reason))
 	if u.Until != nil {
 		log.AddString("until", u.Until.String())
 	}
 	for _, field := range [...]struct{ name, value string }{
-		{"last_failure", u.LastFailure}, {"last_cause", u.LastCause}, {"check", u.Check},
+		{"reason", string(u.Reason)}, {"last_failure", u.LastFailure}, {"last_cause", u.LastCause}, {"check", u.Check},
 	} {
 		if field.value != "" {
 			log.AddString(field.name, field.value)

@@ -145,7 +145,7 @@ func TestLogUnavailableFields(t *testing.T) {
 	until := failure.At(time.Date(2026, 11, 24, 4, 11, 56, 0, time.UTC))
 	for _, list := range [][]failure.Unavailable{
 		{{Upstream: "a:80", Reason: failure.ReasonFails, Until: &until, LastFailure: "k3f9qw2ax", LastCause: "dns_timeout", Check: "it answered 500"}},
-		{{Upstream: "a:80", Reason: failure.ReasonFull}, {Upstream: "b:80", Reason: failure.ReasonUnhealthy, Check: "it timed out"}},
+		{{Upstream: "a:80", Reason: failure.ReasonFull}, {Upstream: "b:80", Reason: failure.ReasonUnhealthy, Check: "it timed out"}, {Upstream: "c:80"}},
 	} {
 		encoder := zapcore.NewMapObjectEncoder()
 		if err := encoder.AddArray("unavailable", unavailableLog(list)); err != nil {

@@ -117,7 +117,8 @@ const (
 // Unavailable is an upstream that could not be selected, and why.
 type Unavailable struct {
 	Upstream string `json:"upstream"`
-	Reason   Reason `json:"reason"`
+	// Reason is left out where it is available by now.
+	Reason Reason `json:"reason,omitempty"`
 	// Until is when the failure that counts is forgotten, where it was seen.
 	Until *Timestamp `json:"until,omitempty"`
 	// LastFailure is the id of the last failure recorded for it.

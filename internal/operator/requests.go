@@ -33,13 +33,13 @@ type asked struct {
 var Requests = []Request{
 	{http.MethodGet, "/", nil, "counts by outcome, open incidents, warnings, what is kept, since when", (*Operator).overview},
 	{http.MethodGet, "/failures", failure.QueryParameters, "the records, newest first", (*Operator).failures},
-	{http.MethodDelete, "/failures", nil, "forget the records and the incidents; the counts stay", (*Operator).clear},
-	{http.MethodGet, "/failures/latest", failure.Filters, "the newest record", (*Operator).latest},
+	{http.MethodGet, "/failures/latest", failure.Filters, "the newest record that passes the same filters", (*Operator).latest},
 	{http.MethodGet, "/failures/{id}", nil, "one record", (*Operator).failure},
 	{http.MethodGet, "/incidents", failure.IncidentFilters, "what is broken and what was, open ones first", (*Operator).incidents},
 	{http.MethodGet, "/incidents/{id}", nil, "one incident", (*Operator).incident},
 	{http.MethodGet, "/upstreams", failure.BoardFilters, "the board: each upstream, healthy or why not, its limits, requests in flight, last success and last failure, open incidents, and warnings before something breaks", (*Operator).upstreams},
 	{http.MethodGet, "/causes", nil, "the catalogue", (*Operator).catalogue},
+	{http.MethodDelete, "/failures", nil, "forget the records and the incidents; the counts stay", (*Operator).clear},
 }
 
 // known are the parameters that a request may have.
