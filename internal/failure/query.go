@@ -138,7 +138,7 @@ func CheckParameters(values url.Values, known []string) error {
 		switch {
 		case slices.Contains(known, name):
 		case len(known) == 0:
-			return fmt.Errorf("unknown parameter %+.64q: expected none", name)
+			return fmt.Errorf("expected no parameters, got %+.64q: it is done to all, never to some", name)
 		default:
 			return fmt.Errorf("unknown parameter %+.64q: expected one of %s", name, strings.Join(known, ", "))
 		}

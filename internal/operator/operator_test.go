@@ -486,6 +486,9 @@ func TestClear(t *testing.T) {
 	for _, query := range []string{"?cause=unknown", "?x", "?%zz"} {
 		check(t, ask(h, "DELETE", "/failures"+query), 400, typeJSON)
 	}
+	if got, want := errorOf(t, ask(h, "DELETE", "/failures?site=shop")), `expected no parameters, got "site": it is done to all, never to some`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	if view.cleared != 1 {
 		t.Error("a filtered DELETE forgot everything")
 	}
