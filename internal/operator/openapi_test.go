@@ -146,7 +146,7 @@ func (o operation) target() string {
 	return strings.Replace(o.path, idSegment, id, 1)
 }
 
-func namesOf(parameters []object) (names []string) {
+func parameterNames(parameters []object) (names []string) {
 	for _, p := range parameters {
 		names = append(names, p["name"].(string))
 	}
@@ -170,10 +170,10 @@ func TestOpenAPIRequests(t *testing.T) {
 			t.Errorf("%s is served, and isn't described", name)
 			continue
 		}
-		if got, want := namesOf(o.query), r.known(); !slices.Equal(got, want) {
+		if got, want := parameterNames(o.query), r.known(); !slices.Equal(got, want) {
 			t.Errorf("%s: its parameters are described as\n%q, want\n%q", name, got, want)
 		}
-		if got := namesOf(o.inPath); strings.Contains(r.Path, idSegment) != slices.Equal(got, []string{"id"}) {
+		if got := parameterNames(o.inPath); strings.Contains(r.Path, idSegment) != slices.Equal(got, []string{"id"}) {
 			t.Errorf("%s: %q are in its path", name, got)
 		}
 		if o.of["summary"] != r.Answer {
