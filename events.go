@@ -18,6 +18,7 @@ import (
 const (
 	eventIncidentOpened   = "upstream_incident_opened"
 	eventIncidentResolved = "upstream_incident_resolved"
+	eventWarning          = "upstream_warning"
 )
 
 // maxPendingEvents bounds how many events wait for a handler that takes its time.
@@ -129,12 +130,25 @@ func fieldsAsJSON(of any) (map[string]any, error) {
 	if err := decoder.Decode(&fields); err != nil {
 		return nil, err
 	}
-	for name, value := range fields {
-		if text, ok := value.(string); ok {
-			fields[name] = failure.Visible(text)
+	visible(fields)
+	return fields, nil
+}
+
+// visible is failure.Visible of all texts in value.
+func visible(value any) any {
+	switch v := value.(type) {
+	case string:
+		return failure.Visible(v)
+	case []any:
+		for n := range v {
+			v[n] = visible(v[n])
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = visible(v[name])
 		}
 	}
-	return fields, nil
+	return value
 }
 
 // provisionEvents finds the events app, which is there in every config with an http app.

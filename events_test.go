@@ -45,6 +45,8 @@ func recordEvents(t *testing.T, size int) <-chan caddy.Event {
 
 const subscribed = "events {\non " + eventIncidentOpened + " recorder\non " + eventIncidentResolved + " recorder\n}\n"
 
+const subscribedToWarnings = "events {\non " + eventWarning + " recorder\n}\n"
+
 func nextEvent(t *testing.T, events <-chan caddy.Event) caddy.Event {
 	t.Helper()
 	select {
@@ -85,6 +87,30 @@ func TestIncidentEvents(t *testing.T) {
 	case e := <-events:
 		t.Errorf("one too many: %s %v", e.Name(), e.Data)
 	default:
+	}
+}
+
+// A warning that begins is told of by its fields, once.
+func TestWarningEvent(t *testing.T) {
+	events := recordEvents(t, 10)
+	dead, alive := testcaddy.Dead(t), testcaddy.Upstream(t, well)
+	c := testcaddy.StartWith(t, subscribedToWarnings, "upstream_diagnostics\nreverse_proxy "+dead+" "+alive+" {\nlb_policy first\nlb_retries 1\nlb_try_interval 1ms\nfail_duration 10s\n}")
+	if answer := c.Get("/"); answer.Status != http.StatusNoContent {
+		t.Fatalf("got %d", answer.Status)
+	}
+	e := nextEvent(t, events)
+	c.Idle()
+	if e.Name() != eventWarning || e.Data["kind"] != string(failure.WarnRescued) || e.Data["upstream"] != dead || e.Data["summary"] == "" || e.Data["advice"] == "" ||
+		e.Data["last_failure"] != c.Failure().ID {
+		t.Errorf("%s %v", e.Name(), e.Data)
+	}
+	currentProcess().raise(zap.NewNop(), failure.Warning{Kind: failure.WarnRescued, Upstream: dead, LastSeen: failure.At(time.Now())})
+	currentProcess().raise(zap.NewNop(), failure.Warning{
+		Kind: failure.WarnCertificate, Upstream: alive, LastSeen: failure.At(time.Now()), Certificate: &failure.Certificate{Name: "shop\r\nexample", NotAfter: failure.At(time.Now())},
+	})
+	// The next one is of the certificate; what an upstream has named breaks no line.
+	if e := nextEvent(t, events); e.Data["kind"] != string(failure.WarnCertificate) || e.Data["certificate"].(map[string]any)["name"] != "shop��example" {
+		t.Errorf("%s %v", e.Name(), e.Data)
 	}
 }
 

@@ -38,6 +38,7 @@ func (p *process) tellWarning(logger *zap.Logger, begun *failure.Warning, now ti
 		zap.String("advice", begun.Advice), zap.Strings("evidence", begun.Evidence),
 	}
 	p.logLine(logger, journal.Fingerprint{Upstream: begun.Upstream, Cause: warningMessage}, &ownLine{zapcore.WarnLevel, warningMessage, fields}, now)
+	p.emit(eventWarning, begun)
 }
 
 // noticeRescued counts a request that only a retry saved, for each upstream that failed it.
