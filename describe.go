@@ -37,6 +37,7 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Instance = *h.process.instance.Load()
 	f.Site = h.siteOf(r)
 	f.Request = h.describeRequest(r)
+	f.TraceID = traceID(r)
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
 		f.Incident = h.incidentOf(f.Site, f.Upstream, f.Cause)
 	}

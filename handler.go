@@ -190,6 +190,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.log(f)
 	h.noticeIncidents(heard, f)
 	h.noticeRescued(f)
+	tellSpan(r, heard, f)
 	return f
 }
 

@@ -28,6 +28,12 @@ type caddy struct {
 // in front unless the site has it.
 func startCaddy(t *testing.T, site string) *caddy {
 	t.Helper()
+	return startCaddyWith(t, nil, site)
+}
+
+// startCaddyWith is startCaddy with an environment, each `name=value`.
+func startCaddyWith(t *testing.T, env []string, site string) *caddy {
+	t.Helper()
 	dir := workDir(t)
 	c := &caddy{address: freeAddress(t), admin: freeAddress(t)}
 	c.url = "http://" + c.address
@@ -48,7 +54,8 @@ func startCaddy(t *testing.T, site string) *caddy {
 	%s
 }
 `, c.admin, c.url, site))
-	c.part = startPart(t, dir, caddyBinary, "run", "--config", config, "--adapter", "caddyfile")
+	run := append(slices.Clone(env), caddyBinary, "run", "--config", config, "--adapter", "caddyfile")
+	c.part = startPart(t, dir, "/usr/bin/env", run...)
 	c.listening(t, "tcp", c.address)
 	c.await(t, "has its admin endpoint", func() bool { return c.ask(t, "/upstream_diagnostics", nil) == nil })
 	return c
