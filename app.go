@@ -62,6 +62,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.logger = ctx.Logger(Handler{}) // it sums up what handlers log, under their name
+	if err = a.process.register(ctx, a.logger); err != nil {
+		return err
+	}
 	if a.Keep == 0 {
 		a.Keep = defaultKeep
 	}

@@ -145,6 +145,7 @@ func BenchmarkStep(b *testing.B) {
 		{"remember", func() { h.process.journal.Add(f) }},
 		{"log", func() { h.log(f) }}, // most of a storm is counted only
 		{"log line", func() { (*failureLine)(f).write(discarding) }},
+		{"count", func() { h.process.count(f) }},
 		{"expose", func() { h.expose(r, nil, f) }},
 		{"answer", func() {
 			w.Body.Reset()

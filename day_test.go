@@ -50,7 +50,7 @@ func closes(w http.ResponseWriter, _ *http.Request) {
 }
 
 // A day of one upstream: it is well, refuses, closes unanswered, recovers, and flaps. At
-// each step the API, the events and the log say the same.
+// each step the API, the events, the log and the metrics say the same.
 func TestADay(t *testing.T) {
 	events := recordEvents(t, 20)
 	l := testcaddy.NewLogFile(t)
@@ -84,6 +84,20 @@ func TestADay(t *testing.T) {
 			i, perMinute := list[n], uint64(0)
 			for _, count := range i.PerMinute {
 				perMinute += uint64(count)
+			}
+			labels := []string{`site="shop"`, `cause="` + w.Cause + `"`, `upstream="` + upstream.address + `"`}
+			counted, isOpen := metricsOf(c), 0.0
+			if w.State == failure.IncidentOpen {
+				isOpen = 1
+			}
+			if n := counted.sum("caddy_upstream_failures_total", labels...); n != float64(w.Count) {
+				t.Errorf("%s: %v failures of %s are counted", when, n, w.Cause)
+			}
+			if n := counted.sum("caddy_upstream_incidents_open", labels...); n != isOpen {
+				t.Errorf("%s: %v incidents of %s are open", when, n, w.Cause)
+			}
+			if n := counted.sum("caddy_upstream_incident_duration_seconds_count", labels[1]); n != float64(w.ReopenedCount)+1-isOpen {
+				t.Errorf("%s: %v durations of %s are observed", when, n, w.Cause)
 			}
 			if i.State != w.State || i.Count != w.Count || perMinute != w.Count || i.Outcomes[failure.Failed] != w.Count ||
 				i.ReopenedCount != w.ReopenedCount || i.ResolvedBy != w.ResolvedBy || (i.ResolvedAt != nil) != (w.State == failure.IncidentResolved) ||

@@ -38,6 +38,18 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 	f.Site = h.siteOf(r)
 	f.Request = h.describeRequest(r)
 	f.TraceID = traceID(r)
+	h.nameIncidents(f)
+	h.learn(heard, f)
+	for i := range f.Unavailable {
+		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
+		heard.Selection.Pool[i].Check.Ask() // the next record has the result
+	}
+	f.Own()
+}
+
+// nameIncidents names the incident of a failure, and that of each failed attempt: its own
+// upstream's. The failure has its site.
+func (h *Handler) nameIncidents(f *failure.Failure) {
 	if f.Outcome != failure.Abandoned && f.Side != failure.SideClient {
 		f.Incident = h.incidentOf(f.Site, f.Upstream, f.Cause)
 	}
@@ -53,12 +65,6 @@ func (h *Handler) describe(r *http.Request, heard *listen.Heard, f *failure.Fail
 			}
 		}
 	}
-	h.learn(heard, f)
-	for i := range f.Unavailable {
-		h.lastFailure(&f.Unavailable[i], f, heard.Selection.Limits)
-		heard.Selection.Pool[i].Check.Ask() // the next record has the result
-	}
-	f.Own()
 }
 
 // takeOutSent takes out of a record what the client sent and a placeholder made a part of

@@ -165,6 +165,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 		// A fault of ours must not become the request's.
 		if fault := recover(); fault != nil {
 			h.say(zapcore.ErrorLevel, "diagnosing an upstream failure panicked", zap.Any("panic", fault), zap.Stack("stack"))
+			h.process.metrics.faults.Add(1)
 			f = nil
 		}
 	}()
@@ -181,12 +182,13 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	}
 	l.Yield()
 	if f.Outcome == failure.Abandoned && heard.Duration < h.abandonedAfter {
-		h.process.journal.Count(f.Outcome)
+		h.countOnly(r, f)
 		return nil
 	}
 	h.describe(r, heard, f)
 	h.takeOutSent(r, sent, heard, f)
 	h.process.journal.Add(f)
+	h.process.count(f)
 	h.log(f)
 	h.noticeIncidents(heard, f)
 	h.noticeRescued(f)
@@ -302,8 +304,10 @@ func (h *Handler) load(ctx caddy.Context) error {
 	}
 	h.site, h.known, h.unreached, h.serving, h.abandonedAfter = new(site), new(knownIncidents), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
 	h.unload = unloadingOf(ctx)
-	h.process, h.release, err = acquireProcess()
-	return err
+	if h.process, h.release, err = acquireProcess(); err != nil {
+		return err
+	}
+	return h.process.register(ctx, h.logger)
 }
 
 // here says at which site an error of the config is. Of a Caddyfile's line nothing is

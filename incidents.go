@@ -99,5 +99,6 @@ func (p *process) resolveIncidents(logger *zap.Logger, now time.Time) {
 	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), p.names) {
 		logger.Info(incidentMessage, incidentFields(&i)...)
 		p.emit(eventIncidentResolved, i)
+		p.metrics.durations.WithLabelValues(i.Cause).Observe(i.DurationS)
 	}
 }

@@ -34,6 +34,8 @@ type process struct {
 	configured atomic.Pointer[map[string]bool]
 	// warnings are what nearly goes wrong.
 	warnings journal.Warnings
+	// metrics are what is counted for Caddy's /metrics.
+	metrics *metrics
 	// upgrades are upgraded connections that were ended.
 	upgrades journal.Upgrades
 	// summing says that a timer is set which sums up what was left out of the log.
@@ -64,7 +66,7 @@ const processKey = "process"
 // be called once.
 func acquireProcess() (p *process, release func() error, err error) {
 	value, _, err := processes.LoadOrNew(processKey, func() (caddy.Destructor, error) {
-		p := &process{journal: journal.New(defaultKeep, defaultKeepFor)}
+		p := &process{journal: journal.New(defaultKeep, defaultKeepFor), metrics: newMetrics()}
 		p.setInstance("")
 		return p, nil
 	})
