@@ -34,6 +34,10 @@ type LiveAttempt struct {
 	at   time.Duration
 	// number is which of the connection's requests it is.
 	number int32
+	// unwanted says that the answer is held back, so that nobody waits for what is to
+	// come of it: it may have no end. Who closes it without having read that ends its
+	// connection.
+	unwanted atomic.Bool
 
 	// uploadedBefore is how long the client had been waited for before, to send its body: all
 	// of it may have been buffered then.
@@ -498,6 +502,9 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) (near *
 	a.Answered = a.l.now()
 	near = a.nearMisses()
 	a.Status = res.StatusCode
+	if a.l.sampled {
+		a.Server = serverOf(res.Header)
+	}
 	a.Past.Answered(a.conn.IdleTime)
 	if wire, _ := wireOf(a.conn.Conn); wire != nil && res.StatusCode != http.StatusSwitchingProtocols {
 		wire.answered(a.number, a.method(), res)
@@ -715,15 +722,11 @@ type responseBody struct {
 	io.ReadCloser
 	a      *LiveAttempt
 	waited waiting
-	// unwanted says that the answer is held back, so that nobody waits for what is to
-	// come of it: it may have no end. Who closes it without having read that ends its
-	// connection.
-	unwanted atomic.Bool
 }
 
 // Read implements io.Reader.
 func (b *responseBody) Read(p []byte) (int, error) {
-	if b.unwanted.Load() {
+	if b.a.unwanted.Load() {
 		return 0, io.EOF
 	}
 	b.waited.begin()

@@ -211,6 +211,9 @@ type Attempt struct {
 	// Status is that of the answer, 0 for none (but see HasAnswer); Header its header.
 	Status int
 	Header http.Header
+	// Server is the Server field of the answer as it came, "" for none; nil where there is no
+	// answer, or the request is no sample.
+	Server *string
 	// Copied is the whole header of an answer of which the owner's routes copy fields
 	// to the client's request; nil for all others.
 	Copied http.Header

@@ -77,6 +77,8 @@ type Listener struct {
 	yielded bool
 	// answers says that an answer which can't be passed on is held back.
 	answers bool
+	// sampled says that what can be compared of its answers is kept.
+	sampled bool
 	// sealed is changed with the lock held, and may be read without.
 	sealed atomic.Bool
 	index  int32

@@ -62,7 +62,7 @@ func (l *Listener) intercept() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.current != nil {
-		l.current.responseBody.unwanted.Store(true)
+		l.current.unwanted.Store(true)
 	}
 }
 
