@@ -53,6 +53,9 @@ type Incident struct {
 	// Samples are ids of failures: the first three and the last three. They may have given
 	// way to newer ones.
 	Samples []string `json:"samples"`
+	// Changes are what was different when it began, and what is about the requests that it
+	// meets.
+	Changes []Change `json:"changes"`
 }
 
 // Resolution is by what an incident was found to be over.

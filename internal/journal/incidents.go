@@ -24,8 +24,9 @@ const (
 	sameAnswer = time.Millisecond
 	// maxIncidents bounds how many are kept, open and resolved ones.
 	maxIncidents = 1000
-	// maxWords bounds an incident's summary and its advice each, in bytes.
-	maxWords = 1 << 10
+	// maxSummary and maxAdvice bound an incident's words, in bytes.
+	maxSummary = 480
+	maxAdvice  = 640
 	// maxAnswering bounds how many upstreams behind one name are asked whether they have
 	// answered again, as those of a dynamic source.
 	maxAnswering = 8
@@ -47,6 +48,7 @@ type Sighting struct {
 	By Answering
 	// Configured says that a running config names the upstream.
 	Configured bool
+	Circumstances
 }
 
 // Incidents keeps what goes wrong. Its zero value is ready; any number of goroutines may
@@ -63,7 +65,7 @@ type Incidents struct {
 
 // incident is one of them. What changes while it is open is atomic.
 type incident struct {
-	of    failure.Incident // what never changes
+	of    fingerprint // which never changes
 	words atomic.Pointer[incidentWords]
 	state atomic.Pointer[incidentState]
 
@@ -78,7 +80,13 @@ type incident struct {
 	sampled atomic.Uint64
 
 	answering [maxAnswering]atomic.Pointer[Answering]
+
+	began      began // never changes either
+	comparison atomic.Pointer[comparison]
 }
+
+// fingerprint is which incident it is.
+type fingerprint struct{ ID, Site, Upstream, Cause, ProxyError string }
 
 const outcomes = 5
 
@@ -102,20 +110,20 @@ func (s *Incidents) See(seen Sighting) (opened *failure.Incident) {
 	if ok {
 		i := known.(*incident)
 		if state := i.state.Load(); state.open {
-			i.see(seen)
+			i.see(&seen)
 			// Where it was resolved meanwhile, it was a failure too many for that.
 			if i.state.Load() == state {
 				return nil
 			}
-			return s.openFor(seen, i)
+			return s.openFor(&seen, i)
 		}
 	}
-	return s.openFor(seen, nil)
+	return s.openFor(&seen, nil)
 }
 
 // openFor makes an incident, or opens a resolved one again. counted is the one that counts
 // the sighting already, nil for none.
-func (s *Incidents) openFor(seen Sighting, counted *incident) *failure.Incident {
+func (s *Incidents) openFor(seen *Sighting, counted *incident) *failure.Incident {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known, ok := s.byID.Load(seen.Of.ID)
@@ -129,7 +137,7 @@ func (s *Incidents) openFor(seen Sighting, counted *incident) *failure.Incident 
 			s.dropped.Add(1)
 			return nil
 		}
-		i = newIncident(seen)
+		i = newIncident(seen, time.Time{})
 		s.byID.Store(i.of.ID, i)
 		s.kept++
 	case i.state.Load().open: // another goroutine was faster
@@ -143,7 +151,7 @@ func (s *Incidents) openFor(seen Sighting, counted *incident) *failure.Incident 
 			i.see(seen)
 		}
 	default: // it is another one, of the same fingerprint
-		i = newIncident(seen)
+		i = newIncident(seen, i.state.Load().resolvedAt)
 		s.byID.Store(i.of.ID, i)
 	}
 	s.open.Add(1)
@@ -176,12 +184,13 @@ func (s *Incidents) room() bool {
 	return true
 }
 
-// newIncident begins one. What it keeps is its own: a record's texts are of one piece.
-func newIncident(seen Sighting) *incident {
-	i := &incident{of: failure.Incident{
+// newIncident begins one; another of the same fingerprint may have been over at the time
+// that is given. What it keeps is its own: a record's texts are of one piece.
+func newIncident(seen *Sighting, over time.Time) *incident {
+	i := &incident{of: fingerprint{
 		ID: strings.Clone(seen.Of.ID), Site: strings.Clone(seen.Of.Site), Upstream: strings.Clone(seen.Of.Upstream),
 		Cause: strings.Clone(seen.Of.Cause), ProxyError: strings.Clone(seen.Of.ProxyError),
-	}}
+	}, began: beganWith(&seen.Circumstances, over)}
 	i.state.Store(&incidentState{open: true, configured: seen.Configured})
 	i.first.Store(seen.At.UnixNano())
 	i.see(seen)
@@ -189,7 +198,7 @@ func newIncident(seen Sighting) *incident {
 }
 
 // see counts a sighting of an incident that is open.
-func (i *incident) see(seen Sighting) {
+func (i *incident) see(seen *Sighting) {
 	i.count.Add(1)
 	if n := slices.Index(failure.Outcomes, seen.Outcome); n >= 0 {
 		i.outcomes[n].Add(1)
@@ -199,6 +208,7 @@ func (i *incident) see(seen Sighting) {
 	i.sample(seen.Failure)
 	i.say(seen.Of)
 	i.remember(seen.By)
+	i.compare(seen)
 }
 
 // raise stores what is more.
@@ -266,7 +276,7 @@ func (i *incident) say(of failure.Incident) {
 		return
 	}
 	known := i.words.Load()
-	words := incidentWords{shorten(of.Summary), shorten(of.Advice), of.Phase, of.Side}
+	words := incidentWords{shorten(of.Summary, maxSummary), shorten(of.Advice, maxAdvice), of.Phase, of.Side}
 	if known != nil && *known == words {
 		return
 	}
@@ -274,11 +284,10 @@ func (i *incident) say(of failure.Incident) {
 	i.words.Store(&words)
 }
 
-func shorten(words string) string {
-	if len(words) <= maxWords {
+func shorten(words string, cut int) string {
+	if len(words) <= cut {
 		return words
 	}
-	cut := maxWords
 	for cut > 0 && words[cut]>>6 == 0b10 { // not within a letter
 		cut--
 	}
@@ -328,6 +337,7 @@ func (s *Incidents) Remember(id string, by Answering) {
 // names an upstream. What was resolved more than keepFor ago is forgotten; with 0 nothing
 // is.
 func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(upstream string) bool) (resolved []failure.Incident) {
+	s.takeSamples()
 	s.byID.Range(func(_, value any) bool {
 		i := value.(*incident)
 		if state := i.state.Load(); !state.open {
@@ -378,12 +388,16 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) 
 		return told, false
 	}
 	s.open.Add(-1)
+	if c := i.comparison.Load(); c != nil {
+		c.sampler.Store(nil)
+	}
 	return i.tell(now), true
 }
 
 // tell is what is said of an incident.
-func (i *incident) tell(now time.Time) failure.Incident {
-	told, state := i.of, i.state.Load()
+func (i *incident) tell(now time.Time) (told failure.Incident) {
+	state := i.state.Load()
+	told = failure.Incident{ID: i.of.ID, Site: i.of.Site, Upstream: i.of.Upstream, Cause: i.of.Cause, ProxyError: i.of.ProxyError}
 	if words := i.words.Load(); words != nil {
 		told.Summary, told.Advice, told.Phase, told.Side = words.summary, words.advice, words.phase, words.side
 	}
@@ -408,6 +422,7 @@ func (i *incident) tell(now time.Time) failure.Incident {
 		}
 	}
 	told.Samples = i.sampleIDs()
+	told.Changes = i.changes()
 	return told
 }
 
@@ -431,6 +446,7 @@ func (i *incident) sampleIDs() []string {
 
 // List gives all incidents: open ones first, of each kind those first that began last.
 func (s *Incidents) List(now time.Time) []failure.Incident {
+	s.takeSamples()
 	list := []failure.Incident{}
 	s.byID.Range(func(_, value any) bool {
 		list = append(list, value.(*incident).tell(now))
@@ -452,6 +468,7 @@ func (s *Incidents) Get(id string, now time.Time) (failure.Incident, bool) {
 	if !ok {
 		return failure.Incident{}, false
 	}
+	s.takeSamples()
 	return known.(*incident).tell(now), true
 }
 
