@@ -29,8 +29,13 @@ type App struct {
 
 	process *process
 	checks  *upstreams.Checks // nil without an http app, as board
-	// board knows the upstreams that the config names.
-	board   *upstreams.Board
+	// board knows the upstreams that the config names, which are upstreams.
+	board     *upstreams.Board
+	upstreams []string
+	// loaded is when this config was, loadedBefore when the one was that ran before it; the
+	// zero time where none did.
+	loaded, loadedBefore time.Time
+
 	release func() error
 	logger  *zap.Logger
 	// events is where ctx's events go, from when allStarted is closed on; wake has the
@@ -86,6 +91,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("the http app is a %T, not Caddy's: its handlers can't be found", app)
 	}
 	a.checks, a.board = upstreams.Hang(httpApp, &a.process.learnt, a.hearNear)
+	a.upstreams = a.board.Names()
 	return nil
 }
 

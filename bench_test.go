@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
@@ -111,7 +112,7 @@ func BenchmarkStep(b *testing.B) {
 		Start: time.Now(), Duration: time.Millisecond, Err: caddyhttp.Error(http.StatusBadGateway, refused), ErrStatus: http.StatusBadGateway,
 		AttemptCount: 1,
 		Attempts: []listen.Attempt{{
-			Upstream: "127.0.0.1:1", Exact: true, Network: "tcp", Address: "127.0.0.1:1", Protocol: "http/1.1",
+			Upstream: "127.0.0.1:1", Limits: new(failure.Limits), Past: new(listen.Past), Exact: true, Network: "tcp", Address: "127.0.0.1:1", Protocol: "http/1.1",
 			Start: 1000, Sent: 2000, End: 20000, RequestBytes: -1, Err: refused, DialErr: true,
 			Dialing: &listen.Dialing{
 				Start: 3000, End: 10000, Err: refused,
@@ -146,6 +147,7 @@ func BenchmarkStep(b *testing.B) {
 		{"log", func() { h.log(f) }}, // most of a storm is counted only
 		{"log line", func() { (*failureLine)(f).write(discarding) }},
 		{"count", func() { h.process.count(f) }},
+		{"notice", func() { h.noticeIncidents(r, heard, f) }},
 		{"expose", func() { h.expose(r, nil, f) }},
 		{"answer", func() {
 			w.Body.Reset()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/page"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
@@ -82,6 +83,7 @@ type Handler struct {
 	unreached      *sync.Once
 	unload         *unloading
 	process        *process
+	sampler        *journal.Sampler
 	abandonedAfter time.Duration
 	where          string       // the site, for what is wrong with the config
 	release        func() error // nil where there is nothing to release
@@ -117,6 +119,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if h.page != nil {
 		l.Answers()
 	}
+	if h.sampler.Wants() {
+		l.Sample()
+	}
 	seat, r := upstreams.Attach(r, l, h.place)
 	h.serving.Enter(l)
 	defer h.serving.Leave(l)
@@ -131,6 +136,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := next.ServeHTTP(l, r)
 	aborted = false
 	if err == nil && l.WentWell() {
+		h.sampleWell(r, l)
 		h.upgradeEnded(l)
 		return nil
 	}
@@ -190,7 +196,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.process.journal.Add(f)
 	h.process.count(f)
 	h.log(f)
-	h.noticeIncidents(heard, f)
+	h.noticeIncidents(r, heard, f)
 	h.noticeRescued(f)
 	tellSpan(r, heard, f)
 	return f
@@ -303,7 +309,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 		}
 	}
 	h.site, h.known, h.unreached, h.serving, h.abandonedAfter = new(site), new(knownIncidents), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
-	h.unload = unloadingOf(ctx)
+	h.unload, h.sampler = unloadingOf(ctx), new(journal.Sampler)
 	if h.process, h.release, err = acquireProcess(); err != nil {
 		return err
 	}
@@ -368,5 +374,6 @@ func (h *Handler) Cleanup() error {
 	}
 	release := h.release
 	h.release = nil
+	h.sampler.Close()
 	return release()
 }

@@ -1,6 +1,7 @@
 package diagnostics
 
 import (
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,7 +15,8 @@ import (
 
 // noticeIncidents counts a failure for the incidents that its request met, for each once:
 // those of its failed attempts, and its own where no attempt made it.
-func (h *Handler) noticeIncidents(heard *listen.Heard, f *failure.Failure) {
+func (h *Handler) noticeIncidents(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+	h.sampleRescue(r, heard, f)
 	at := heard.Start.Add(heard.Duration)
 	own := failure.Incident{
 		ID: f.Incident, Site: f.Site, Upstream: f.Upstream, Cause: f.Cause,
@@ -32,12 +34,12 @@ func (h *Handler) noticeIncidents(heard *listen.Heard, f *failure.Failure) {
 			of = failure.Incident{ID: a.Incident, Site: f.Site, Upstream: a.Upstream, Cause: a.Cause, ProxyError: row.ProxyError, Phase: row.Phase, Side: row.Side}
 			of.Summary, of.Advice = row.Said(a.Upstream, a.Address)
 		}
-		h.seeIncident(of, f, at, answering(heard.Attempts[n].Past))
+		h.seeIncident(of, f, at, answering(heard.Attempts[n].Past), h.circumstancesOf(r, heard, f, n))
 	}
 	if met {
 		return
 	}
-	h.seeIncident(own, f, at, nil)
+	h.seeIncident(own, f, at, nil, journal.Circumstances{Start: heard.Start})
 	for _, candidate := range heard.Selection.Pool {
 		if by := answering(candidate.Past); by != nil {
 			h.process.incidents.Remember(f.Incident, by)
@@ -63,9 +65,9 @@ func answering(past *listen.Past) journal.Answering {
 	return past
 }
 
-func (h *Handler) seeIncident(of failure.Incident, f *failure.Failure, at time.Time, by journal.Answering) {
+func (h *Handler) seeIncident(of failure.Incident, f *failure.Failure, at time.Time, by journal.Answering, in journal.Circumstances) {
 	opened := h.process.incidents.See(journal.Sighting{
-		Of: of, Outcome: f.Outcome, Failure: f.ID, At: at, By: by, Configured: h.process.names(of.Upstream),
+		Of: of, Outcome: f.Outcome, Failure: f.ID, At: at, By: by, Configured: h.process.names(of.Upstream), Circumstances: in,
 	})
 	if opened != nil {
 		h.logLine(journal.Fingerprint{Site: of.Site, Upstream: of.Upstream, Cause: incidentMessage}, &ownLine{zapcore.WarnLevel, incidentMessage, incidentFields(opened)}, at)
@@ -85,13 +87,29 @@ func incidentFields(i *failure.Incident) []zap.Field {
 	if i.ResolvedAt != nil {
 		fields = append(fields, zap.Float64("duration_s", i.DurationS), zap.String("resolved_by", string(i.ResolvedBy)))
 	}
+	if len(i.Changes) > 0 {
+		changes := make([]string, 0, len(i.Changes))
+		for n := range i.Changes {
+			changes = append(changes, i.Changes[n].Summary)
+		}
+		fields = append(fields, zap.Strings("changes", changes))
+	}
 	return fields
 }
 
 // names says whether a running config names an upstream.
 func (p *process) names(upstream string) bool {
+	return p.configOf(upstream) != nil
+}
+
+// configOf is what is known of the running configs that name an upstream; nil where none
+// does.
+func (p *process) configOf(upstream string) *journal.Config {
 	configured := p.configured.Load()
-	return configured != nil && (*configured)[upstream]
+	if configured == nil {
+		return nil
+	}
+	return (*configured)[upstream]
 }
 
 // resolveIncidents resolves what is over, and tells of each in one line.

@@ -29,9 +29,11 @@ type process struct {
 	learnt  upstreams.Learnt
 	storm   journal.Storm[line]
 	// incidents are what goes wrong; configured are the upstreams that the running configs
-	// name.
+	// name. beginnings has since when what is known of an upstream, by its
+	// *listen.Past.
 	incidents  journal.Incidents
-	configured atomic.Pointer[map[string]bool]
+	configured atomic.Pointer[map[string]*journal.Config]
+	beginnings sync.Map // of *beginning
 	// warnings are what nearly goes wrong.
 	warnings journal.Warnings
 	// metrics are what is counted for Caddy's /metrics.
@@ -98,8 +100,33 @@ func (p *process) Destruct() error { return nil }
 func (p *process) started(a *App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	a.loaded = time.Now()
+	if n := len(p.running); n > 0 {
+		a.loadedBefore = p.running[n-1].loaded
+	}
 	p.running = append(p.running, a)
+	p.noteAsked(a)
 	p.apply()
+}
+
+// beginning is since when an upstream is asked in some way, and answers.
+type beginning struct {
+	// asked is when the config was loaded that is the first one to do so; the zero time where
+	// that was the first config, or isn't known.
+	asked time.Time
+	// worked is since when it is known to answer well, in Unix nanoseconds; 0 for never.
+	worked atomic.Int64
+}
+
+// noteAsked keeps which ways there are since this config to ask an upstream.
+func (p *process) noteAsked(a *App) {
+	var since time.Time // the first config changes nothing
+	if !a.loadedBefore.IsZero() {
+		since = a.loaded
+	}
+	for _, past := range p.learnt.All() {
+		p.beginnings.LoadOrStore(past, &beginning{asked: since})
+	}
 }
 
 // stopped goes back to what the configs that still run say; last says that none does.
@@ -130,20 +157,26 @@ func (p *process) apply() {
 	if len(p.running) == 0 {
 		return
 	}
-	configured := make(map[string]bool)
+	newest := p.running[len(p.running)-1]
+	before, configured := p.configured.Load(), make(map[string]*journal.Config)
 	keep, keepFor := 0, time.Duration(0)
 	for _, a := range p.running {
 		keep, keepFor = max(keep, a.Keep), max(keepFor, time.Duration(a.KeepFor))
-		if a.board == nil {
-			continue
-		}
-		for _, upstream := range a.board.Names() {
-			configured[upstream] = true
+		for _, upstream := range a.upstreams {
+			config := &journal.Config{Loaded: newest.loaded, Before: newest.loadedBefore}
+			if before == nil {
+				// Nothing ran before.
+			} else if known := (*before)[upstream]; known != nil {
+				config.Added = known.Added
+			} else {
+				config.Added = a.loaded
+			}
+			configured[upstream] = config
 		}
 	}
 	p.configured.Store(&configured)
 	p.journal.Resize(keep, keepFor)
-	p.setInstance(p.running[len(p.running)-1].Instance)
+	p.setInstance(newest.Instance)
 }
 
 // firstOf says whether this is the first time for what is given, and keeps it in last.

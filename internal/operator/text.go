@@ -102,6 +102,7 @@ func writeIncident(w io.Writer, i *failure.Incident, now time.Time) error {
 		[2]string{"Side", string(i.Side)},
 		[2]string{"Proxy error", i.ProxyError},
 	)
+	writeChanges(w, i.Changes)
 	if i.Advice != "" {
 		fmt.Fprintf(w, "\nWhat to do\n  %s\n  %s\n", report.Printable(i.Advice), report.CauseURL(report.Printable(i.Cause)))
 	}

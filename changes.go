@@ -1,0 +1,108 @@
+package diagnostics
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
+)
+
+// sampleWell keeps what worked of a request that went well, if it is a sample.
+func (h *Handler) sampleWell(r *http.Request, l *listen.Listener) {
+	if !l.Sampled() {
+		return
+	}
+	r = asSent(r)
+	now := time.Now()
+	l.EachWorked(func(a *listen.Attempt) { h.sample(r, a, now) })
+}
+
+// sampleRescue keeps what worked of a request in which something else failed, if it is a
+// sample.
+func (h *Handler) sampleRescue(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+	for n := range heard.Attempts {
+		if a := &heard.Attempts[n]; f.Attempts[n].Cause == "" && a.Worked() {
+			h.sample(r, a, heard.Start.Add(heard.Duration))
+		}
+	}
+}
+
+func (h *Handler) sample(r *http.Request, a *listen.Attempt, at time.Time) {
+	if a.Limits == nil { // nobody knows which reverse_proxy made it
+		return
+	}
+	h.sampler.Add(&journal.Worked{At: at, Upstream: a.Upstream, Limits: a.Limits, Traits: traitsOf(r, a, cause.AddressOf(a), *a.Server)})
+	h.process.works(a.Past, at)
+}
+
+// traitsOf is what can be compared of an attempt that reached, or was to reach, this address,
+// and of whose answer the Server field is this.
+func traitsOf(r *http.Request, a *listen.Attempt, address, server string) (traits journal.Traits) {
+	traits[journal.TraitMethod] = r.Method
+	traits[journal.TraitHost] = r.Host
+	traits[journal.TraitProtocol] = r.Proto
+	traits[journal.TraitAddress] = address
+	traits[journal.TraitServer] = server
+	if c := a.Connection; c != nil {
+		traits[journal.TraitConnection] = failure.ConnectionFresh
+		if c.Reused {
+			traits[journal.TraitConnection] = failure.ConnectionReused
+		}
+	}
+	return traits
+}
+
+// circumstancesOf are those of the nth attempt, which failed.
+func (h *Handler) circumstancesOf(r *http.Request, heard *listen.Heard, f *failure.Failure, n int) journal.Circumstances {
+	a := &heard.Attempts[n]
+	c := journal.Circumstances{Start: heard.Start, Config: h.process.configOf(a.Upstream), Answered: h.process.answeredBefore(a)}
+	if a.Limits == nil {
+		return c
+	}
+	c.Limits, c.Sampler = a.Limits, h.sampler
+	c.Traits = traitsOf(r, a, f.Attempts[n].Address, strings.Join(a.Header["Server"], ", "))
+	if f.Received == nil || f.Received.Server != c.Traits[journal.TraitServer] {
+		c.Traits[journal.TraitServer] = "" // another attempt's, or some of it is not kept
+	}
+	if strings.Contains(f.Attempts[n].Address, failure.Redacted) {
+		c.Traits[journal.TraitAddress] = "" // what it was isn't kept
+	}
+	for trait, kind := range journal.Compared {
+		if !cause.Compares(f.Attempts[n].Cause, kind) {
+			c.Traits[trait] = ""
+		}
+	}
+	return c
+}
+
+// answeredBefore is what an upstream had done before an attempt failed.
+func (p *process) answeredBefore(a *listen.Attempt) (answered journal.Answered) {
+	if a.Past == nil || a.HasAnswer() { // which is the last one itself
+		return answered
+	}
+	answered.Known, answered.Last = true, a.Past.LastAnswer()
+	if known, ok := p.beginnings.Load(a.Past); ok {
+		b := known.(*beginning) //nolint:forcetypeassert // see process
+		answered.Asked = b.asked
+		if worked := b.worked.Load(); worked != 0 {
+			answered.Since = time.Unix(0, worked)
+		}
+	}
+	return answered
+}
+
+// works hears that an upstream worked at this time.
+func (p *process) works(past *listen.Past, at time.Time) {
+	if past == nil {
+		return
+	}
+	known, ok := p.beginnings.Load(past)
+	if !ok {
+		known, _ = p.beginnings.LoadOrStore(past, new(beginning))
+	}
+	known.(*beginning).worked.CompareAndSwap(0, at.UnixNano()) //nolint:forcetypeassert // see process
+}
