@@ -3,7 +3,6 @@ package journal
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -154,12 +153,14 @@ type comparison struct {
 // counted is what is known of those that worked. It is never changed.
 type counted struct {
 	worked [len(Compared)]worked
-	// addresses are how many the reverse_proxy reached, or could not reach; failing those of
-	// which something fails now.
-	addresses, failing int32
+	addresses
 	// server is nil where the Server field did not change when the incident began.
 	server *serverChange
 }
+
+// addresses are how many a reverse_proxy reached, or could not reach, and of how many of these
+// something fails now.
+type addresses struct{ all, failing int32 }
 
 // worked counts how many of those that worked have what most of those that failed have.
 type worked struct{ hash, count, of uint32 }
@@ -284,9 +285,8 @@ func (c *comparison) fail(traits *Traits) {
 	}
 }
 
-// takeSamples counts what worked, up to the last failure. failing are the addresses of the
-// same reverse_proxy of which something fails.
-func (i *incident) takeSamples(c *comparison, failing map[uint32]bool) {
+// takeSamples counts what worked, up to the last failure.
+func (i *incident) takeSamples(c *comparison, reached addresses) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	count, until := i.count.Load(), i.last.Load()
@@ -305,17 +305,14 @@ func (i *incident) takeSamples(c *comparison, failing map[uint32]bool) {
 			by.worked[n], after[n] = worked{hash: l.hash}, 0 // from the beginning, as far as it is known
 		}
 	}
-	upstream, addresses := hashOf(i.of.Upstream), maps.Clone(failing)
+	upstream := hashOf(i.of.Upstream)
 	sampler.each(c.limits, func(s *sample) {
-		if address := s.traits[TraitAddress]; address != 0 {
-			addresses[address] = true
-		}
 		if s.at <= until {
 			c.take(s, upstream, &by.worked, &after)
 		}
 	})
 	c.until = max(c.until, until)
-	c.count, by.addresses, by.failing = count, int32(len(addresses)), int32(len(failing)) //nolint:gosec // there are few
+	c.count, by.addresses = count, reached
 	if field, ok := sampler.serverOf(c.limits, upstream); ok && by.server == nil {
 		by.server = field.changedAt(i.began.start.UnixNano())
 	}
@@ -368,7 +365,7 @@ func (s *Incidents) takeSamples() {
 		return
 	}
 	var open []*incident
-	failing := make(map[*failure.Limits]map[uint32]bool)
+	reached := make(map[*failure.Limits]*addressSet)
 	s.byID.Range(func(_, value any) bool {
 		i := value.(*incident)
 		c := i.comparison.Load()
@@ -376,17 +373,41 @@ func (s *Incidents) takeSamples() {
 			return true
 		}
 		open = append(open, i)
-		if failing[c.limits] == nil {
-			failing[c.limits] = make(map[uint32]bool)
+		if reached[c.limits] == nil {
+			reached[c.limits] = &addressSet{c.sampler.Load(), make(map[uint32]bool)}
 		}
-		c.failed[TraitAddress].addTo(failing[c.limits])
+		c.failed[TraitAddress].addTo(reached[c.limits].hashes)
 		return true
 	})
+	counts := make(map[*failure.Limits]addresses, len(reached))
+	for limits, set := range reached {
+		counts[limits] = set.count(limits)
+	}
 	for _, i := range open {
-		if c := i.comparison.Load(); failing[c.limits] != nil { // else it is another one by now
-			i.takeSamples(c, failing[c.limits])
+		c := i.comparison.Load()
+		if count, ok := counts[c.limits]; ok { // else it is another one by now
+			i.takeSamples(c, count)
 		}
 	}
+}
+
+// addressSet are the addresses of a reverse_proxy of which something fails.
+type addressSet struct {
+	sampler *Sampler // nil where all of its incidents are just over
+	hashes  map[uint32]bool
+}
+
+// count adds those that it reached to them.
+func (s *addressSet) count(limits *failure.Limits) addresses {
+	failing := len(s.hashes)
+	if s.sampler != nil {
+		s.sampler.each(limits, func(kept *sample) {
+			if address := kept.traits[TraitAddress]; address != 0 {
+				s.hashes[address] = true
+			}
+		})
+	}
+	return addresses{int32(len(s.hashes)), int32(failing)} //nolint:gosec // there are few
 }
 
 // changes is what is said of it: what it began with, then what those that failed have, the
@@ -487,9 +508,9 @@ func (c *counted) summary(n int, value string, s *failure.Shares) string {
 		what, fails = "answers with the Server field "+strconv.Quote(value), "fail"
 	case TraitAddress:
 		if c.failing > 1 {
-			return fmt.Sprintf("%s is one of %d addresses that fail, of %d: %s.", value, c.failing, c.addresses, proof)
+			return fmt.Sprintf("%s is one of %d addresses that fail, of %d: %s.", value, c.failing, c.all, proof)
 		}
-		what = fmt.Sprintf("%s of %d addresses", value, c.addresses)
+		what = fmt.Sprintf("%s of %d addresses", value, c.all)
 	}
 	return fmt.Sprintf("%s %s %s: %s.", only, what, fails, proof)
 }
