@@ -189,6 +189,9 @@ const tallySlots = 5
 
 // add counts one, and gives how many of how many have the same.
 func (t *tally) add(hash uint32) (count, of uint32) {
+	if of = t.of.Load(); of > math.MaxUint32/2 {
+		return 0, of // they are enough
+	}
 	of = t.of.Add(1)
 	for n := range t.slots {
 		slot := &t.slots[n]
@@ -246,6 +249,9 @@ func (i *incident) compare(seen *Sighting) {
 	}
 	if c.sampler.Load() == nil {
 		c.again(seen)
+	}
+	if c.sampler.Load() != seen.Sampler {
+		return // nor is what another handler of the site made, by a reverse_proxy of both
 	}
 	c.fail(&seen.Traits)
 	seen.Sampler.Failing(seen.At)

@@ -197,6 +197,16 @@ func TestWhatFailuresHave(t *testing.T) {
 			c.limits = mine
 			c.fails(10, "slow", with(TraitMethod, "POST"))
 		}, nil},
+		{"what another handler made is not compared", func(c *scene) {
+			c.fails(10, "slow", with(TraitMethod, "POST"))
+			mine := c.sampler
+			c.sampler = new(Sampler)
+			c.works(40, app, usual)
+			c.fails(40, "slow", usual)
+			c.sampler = mine
+			c.works(8, app, usual)
+			c.fails(10, "slow", with(TraitMethod, "POST"))
+		}, []string{"Only POST fails: 20 of 20 failures, 0 of 8 requests that went well at the same time."}},
 		{"what worked before, or after, is not compared", func(c *scene) {
 			c.works(40, app, usual)
 			c.fails(20, "slow", with(TraitMethod, "POST"))
@@ -318,6 +328,19 @@ func TestChangesOfAReopenedIncident(t *testing.T) {
 	c.works(20, app, usual)
 	c.fails(5, "slow", with(TraitMethod, "PUT"))
 	c.says("slow", "Only PUT fails: 10 of 10 failures, 0 of 20 requests that went well at the same time.")
+}
+
+// A storm of days counts up to a bound.
+func TestTallyIsBounded(t *testing.T) {
+	var counts tally
+	counts.of.Store(math.MaxUint32/2 - 1)
+	counts.slots[0].Store(7<<countBits | math.MaxUint32/2)
+	for range 5 {
+		counts.add(7)
+	}
+	if of, count := counts.of.Load(), counts.countOf(7); of != math.MaxUint32/2+1 || count != math.MaxUint32/2+2 {
+		t.Errorf("%d of %d", count, of)
+	}
 }
 
 // Samples that stand for many requests are not mixed with those that stand for one.
