@@ -81,10 +81,10 @@ func (h *Handler) circumstancesOf(r *http.Request, heard *listen.Heard, f *failu
 
 // answeredBefore is what an upstream had done before an attempt failed.
 func (p *process) answeredBefore(a *listen.Attempt) (answered journal.Answered) {
-	if a.Past == nil || a.HasAnswer() { // which is the last one itself
+	if a.Past == nil {
 		return answered
 	}
-	answered.Known, answered.Last = true, a.Past.LastAnswer()
+	answered.Known, answered.Last = true, a.Past.LastSuccess()
 	if known, ok := p.beginnings.Load(a.Past); ok {
 		b := known.(*beginning) //nolint:forcetypeassert // see process
 		answered.Asked = b.asked

@@ -306,7 +306,7 @@ func (c comparison) fields(name string, schema object, of reflect.Type) {
 	described := objectAt(schema, "properties")
 	var required []string
 	there := map[string]bool{}
-	for field := range of.Fields() {
+	for _, field := range flattened(of) {
 		tag, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if tag == "" {
 			c.Errorf("%s.%s has no name in JSON", of, field.Name)
@@ -332,6 +332,29 @@ func (c comparison) fields(name string, schema object, of reflect.Type) {
 		}
 	}
 	c.same(name+": required", slices.Sorted(slices.Values(texts(schema["required"]))), slices.Sorted(slices.Values(required)))
+}
+
+// flattened are a struct's fields with those of what it embeds, as encoding/json has them:
+// of what may be nil, each may be left out.
+func flattened(of reflect.Type) (fields []reflect.StructField) {
+	for field := range of.Fields() {
+		if !field.Anonymous || field.Tag != "" {
+			fields = append(fields, field)
+			continue
+		}
+		embedded, optional := field.Type, field.Type.Kind() == reflect.Pointer
+		if optional {
+			embedded = embedded.Elem()
+		}
+		for _, inner := range flattened(embedded) {
+			if optional {
+				name, _, _ := strings.Cut(inner.Tag.Get("json"), ",")
+				inner.Tag = reflect.StructTag(`json:"` + name + `,omitempty"`)
+			}
+			fields = append(fields, inner)
+		}
+	}
+	return fields
 }
 
 // value compares what a field, an element or a key is of.
@@ -564,7 +587,7 @@ func fullView(t *testing.T) *fakeView {
 			Next: "n", Newest: "m",
 		},
 		board:     failure.Board{Upstreams: []failure.UpstreamState{full[failure.UpstreamState](t)}, Warnings: []failure.Warning{full[failure.Warning](t)}, WarningsDropped: 1},
-		incidents: []failure.Incident{incident, {State: failure.IncidentResolved, Outcomes: map[failure.Outcome]uint64{}, Samples: []string{}}},
+		incidents: []failure.Incident{incident, {State: failure.IncidentResolved, Outcomes: map[failure.Outcome]uint64{}, Samples: []string{}, Changes: []failure.Change{}}},
 	}
 }
 
