@@ -24,9 +24,11 @@ const (
 	sameAnswer = time.Millisecond
 	// maxIncidents bounds how many are kept, open and resolved ones.
 	maxIncidents = 1000
-	// maxSummary and maxAdvice bound an incident's words, in bytes.
+	// maxSummary and maxAdvice bound an incident's words, in bytes. Where its site and its
+	// upstream together are longer than usualNames, its advice is shorter by that.
 	maxSummary = 480
 	maxAdvice  = 640
+	usualNames = 192
 	// maxAnswering bounds how many upstreams behind one name are asked whether they have
 	// answered again, as those of a dynamic source.
 	maxAnswering = 8
@@ -276,7 +278,8 @@ func (i *incident) say(of failure.Incident) {
 		return
 	}
 	known := i.words.Load()
-	words := incidentWords{shorten(of.Summary, maxSummary), shorten(of.Advice, maxAdvice), of.Phase, of.Side}
+	advice := max(0, maxAdvice-max(0, len(i.of.Site)+len(i.of.Upstream)-usualNames))
+	words := incidentWords{shorten(of.Summary, maxSummary), shorten(of.Advice, advice), of.Phase, of.Side}
 	if known != nil && *known == words {
 		return
 	}

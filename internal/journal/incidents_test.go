@@ -253,9 +253,16 @@ func TestAnIncidentIsSmall(t *testing.T) {
 	}
 }
 
-// An incident takes at most 4 KiB of memory, also one of which all is as long as can be, names of 128 bytes
-// among them.
+// An incident takes at most 4 KiB of memory, also one of which all is as long as can be.
 func TestAnIncidentsMemory(t *testing.T) {
+	for _, names := range []struct{ site, upstream int }{{64, 128}, {128, 512}} {
+		t.Run(fmt.Sprintf("names of %d and %d bytes", names.site, names.upstream), func(t *testing.T) {
+			incidentsMemory(t, names.site, names.upstream)
+		})
+	}
+}
+
+func incidentsMemory(t *testing.T, site, upstream int) {
 	const incidents = 200
 	long := func(what string, n, bytes int) string {
 		return fmt.Sprintf("%s %d %s", what, n, strings.Repeat("x", bytes))[:bytes]
@@ -267,7 +274,7 @@ func TestAnIncidentsMemory(t *testing.T) {
 	fill := func() {
 		for n := range incidents {
 			of := failure.Incident{
-				ID: long("id", n, 16), Site: long("site", n, 64), Upstream: long("upstream", n, 128), Cause: long("cause", n, 32), ProxyError: long("proxy error", n, 32),
+				ID: long("id", n, 16), Site: long("site", n, site), Upstream: long("upstream", n, upstream), Cause: long("cause", n, 32), ProxyError: long("proxy error", n, 32),
 				Summary: long("summary", n, 2000), Advice: long("advice", n, 2000), Phase: failure.PhaseWait, Side: failure.SideUpstream,
 			}
 			for k := range 10 * tallySlots {
