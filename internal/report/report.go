@@ -48,12 +48,15 @@ func HTML(f *failure.Failure) (template.HTML, error) {
 
 // Text draws f as plain text for a terminal. Nothing in it can move the cursor
 // or change a colour: see Printable.
-func Text(w io.Writer, f *failure.Failure) error {
+func Text(w io.Writer, f *failure.Failure) error { return Terminal{}.Text(w, f) }
+
+// Text draws f as the function of that name does, in colours and to a width.
+func (t Terminal) Text(w io.Writer, f *failure.Failure) error {
 	if f == nil {
 		return errNothing
 	}
 	var drawn bytes.Buffer
-	writeText(&drawn, look(f))
+	writeText(&drawn, look(f), t)
 	_, err := w.Write(drawn.Bytes())
 	return err
 }

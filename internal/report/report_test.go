@@ -151,7 +151,7 @@ func TestWaterfall(t *testing.T) {
 	if second.Bars[0].Failed || !second.Bars[1].Failed {
 		t.Errorf("failed in another phase: %+v", second.Bars)
 	}
-	if got, want := line(second), strings.Repeat(" ", 35)+"dddddcccccccccc"; got != want {
+	if got, want := line(second, columns, Terminal{}), strings.Repeat(" ", 35)+"dddddCCCCCCCCCC"; got != want {
 		t.Errorf("line\n%q, want\n%q", got, want)
 	}
 }
@@ -306,6 +306,57 @@ func TestWriteErrorIsReturned(t *testing.T) {
 	} {
 		if !errors.Is(err, errRefused) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Colours change nothing of what is seen, and a waterfall gives way to a narrow terminal.
+func TestTerminal(t *testing.T) {
+	hostileOne := whole()
+	hostileOne.Upstream, hostileOne.Summary, hostileOne.Attempts[1].Cause = hostile, hostile, hostile
+	for name, f := range map[string]*failure.Failure{"whole": whole(), "hostile": hostileOne} {
+		painted := map[Part][]string{}
+		var coloured, uncoloured strings.Builder
+		paint := func(part Part, text string) string {
+			painted[part] = append(painted[part], text)
+			return "<" + text + ">"
+		}
+		if err := (Terminal{Paint: paint}).Text(&coloured, f); err != nil {
+			t.Fatal(err)
+		}
+		if err := Text(&uncoloured, f); err != nil {
+			t.Fatal(err)
+		}
+		for part, texts := range painted {
+			for _, text := range texts {
+				if strings.ContainsAny(text, "\x1b\r\n") {
+					t.Errorf("%s: part %d is %q", name, part, text)
+				}
+			}
+		}
+		for part := PartHeadline; part <= PartPhase; part++ {
+			if len(painted[part]) == 0 && part != PartWorked {
+				t.Errorf("%s: no part %d", name, part)
+			}
+		}
+		if name != "whole" {
+			continue // it has the marks in it
+		}
+		if got := strings.NewReplacer("<", "", ">", "").Replace(coloured.String()); got != uncoloured.String() {
+			t.Errorf("got\n%s\nwant\n%s", got, uncoloured.String())
+		}
+		if want := "[" + strings.Repeat(" ", 35) + "<ddddd><CCCCCCCCCC>] at 70 ms for 30 ms: dns 10 ms, connect 20 ms\n"; !strings.Contains(coloured.String(), want) {
+			t.Errorf("no %q in\n%s", want, coloured.String())
+		}
+	}
+	for width, want := range map[int]string{
+		60: "\n      [" + strings.Repeat(" ", 35) + "dddddCCCCCCCCCC]\n      at 70 ms for 30 ms: dns 10 ms, connect 20 ms\n",
+		40: "\n      [" + strings.Repeat(" ", 22) + "dddCCCCCCC]\n      at 70 ms",
+		1:  "\n      [" + strings.Repeat(" ", 7) + "dCC]\n      at 70 ms",
+	} {
+		var drawn strings.Builder
+		if err := (Terminal{Width: width}).Text(&drawn, whole()); err != nil || !strings.Contains(drawn.String(), want) {
+			t.Errorf("%v: in %d columns no %q in\n%s", err, width, want, drawn.String())
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -11,65 +12,116 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// columns is the width of a waterfall in text.
-const columns = 50
+// columns is the width of a waterfall in text, and fewestColumns what a narrow terminal
+// leaves of it.
+const (
+	columns       = 50
+	fewestColumns = 10
+)
 
 // cellWidth is how many characters of a name a table shows.
 const cellWidth = 40
 
-func writeText(b *bytes.Buffer, v view) {
-	fmt.Fprintf(b, "%s\n\n", v.Summary)
-	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	for _, one := range append([]fact{{"Cause", v.Cause}}, v.Tags...) {
-		fmt.Fprintf(table, "%s\t%s\n", one.Label, one.Value)
+// Part is a part of a text that a terminal may show in a colour of its own.
+type Part int
+
+// The parts that are told apart.
+const (
+	PartHeadline Part = iota
+	PartHeading
+	PartLabel
+	PartLink
+	// PartFailed is what failed: a cause, the phase in which an attempt did.
+	PartFailed
+	// PartWorked is that an attempt worked.
+	PartWorked
+	// PartPhase is a phase of an attempt.
+	PartPhase
+)
+
+// Terminal is where a text is drawn. The zero value is any that shows plain text.
+type Terminal struct {
+	// Paint colours a part, and changes nothing else of what is seen of it; nil leaves all
+	// as it is.
+	Paint func(Part, string) string
+	// Width is how many columns a waterfall may take; 0 for as many as it likes.
+	Width int
+}
+
+func (t Terminal) paint(part Part, text string) string {
+	if t.Paint == nil || text == "" {
+		return text
 	}
-	_ = table.Flush() // a bytes.Buffer takes all
+	return t.Paint(part, text)
+}
+
+func writeText(b *bytes.Buffer, v view, t Terminal) {
+	fmt.Fprintf(b, "%s\n\n", t.paint(PartHeadline, v.Summary))
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	facts := func(list ...fact) {
+		for _, one := range list {
+			// Each label is painted, so that all are as much longer than they look.
+			fmt.Fprintf(table, "%s\t%s\n", t.paint(PartLabel, one.Label), one.Value)
+		}
+		_ = table.Flush() // a bytes.Buffer takes all
+	}
+	heading := func(text string) { fmt.Fprintf(b, "\n%s\n", t.paint(PartHeading, text)) }
+	facts(append([]fact{{"Cause", t.paint(PartFailed, v.Cause)}}, v.Tags...)...)
 	if v.Advice != "" {
-		fmt.Fprintf(b, "\nWhat to do\n  %s\n", v.Advice)
+		heading("What to do")
+		fmt.Fprintf(b, "  %s\n", v.Advice)
 	}
 	if v.Docs != "" {
-		fmt.Fprintf(b, "  %s\n", v.Docs)
+		fmt.Fprintf(b, "  %s\n", t.paint(PartLink, v.Docs))
 	}
 	if len(v.Evidence) > 0 {
-		b.WriteString("\nEvidence\n")
+		heading("Evidence")
 		for _, evidence := range v.Evidence {
 			fmt.Fprintf(b, "  - %s\n", evidence)
 		}
 	}
 	if len(v.Attempts) > 0 {
-		b.WriteString("\nAttempts\n")
-		writeWaterfall(b, v, "  ")
+		heading("Attempts")
+		writeWaterfall(b, v, "  ", t)
 	}
 	if len(v.Unavailable) > 0 {
-		b.WriteString("\nNot available\n")
+		heading("Not available")
 		for _, one := range v.Unavailable {
 			fmt.Fprintf(b, "  - %s: %s\n", one.Label, one.Value)
 		}
 	}
 	b.WriteByte('\n')
-	for _, one := range v.Facts {
-		fmt.Fprintf(table, "%s\t%s\n", one.Label, one.Value)
-	}
-	_ = table.Flush()
+	facts(v.Facts...)
 }
 
-// writeWaterfall draws a phase as a row of its first letter (they all differ), and
-// time in which no phase ran as dots.
-func writeWaterfall(b *bytes.Buffer, v view, indent string) {
+// writeWaterfall draws a phase as a row of its first letter (they all differ), in
+// capitals where the attempt failed in it, and time in which no phase ran as dots.
+func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
+	wide := columns
+	if t.Width > 0 {
+		wide = max(fewestColumns, min(columns, t.Width-len(indent)-len("    []")))
+	}
+	failed := false
 	for _, a := range v.Attempts {
 		if a.Skipped > 0 {
 			fmt.Fprintf(b, "%s … %d more …\n", indent, a.Skipped)
 		}
-		outcome := a.Cause
+		outcome := t.paint(PartFailed, a.Cause)
 		if outcome == "" {
-			outcome = "worked"
+			outcome = t.paint(PartWorked, "worked")
 		}
 		head := append(words(a.Upstream), a.Path...)
 		fmt.Fprintf(b, "%s%2d  %s\n", indent, a.Number, strings.Join(append(head, outcome), ", "))
-		fmt.Fprintf(b, "%s    [%s] %s%s\n", indent, line(a), a.Took, prefixed(": ", a.Label))
+		label := a.Took + prefixed(": ", a.Label)
+		between := " "
+		if t.Width > 0 && len(indent)+len("    [] ")+wide+utf8.RuneCountInString(label) > t.Width {
+			between = "\n" + indent + "    "
+		}
+		fmt.Fprintf(b, "%s    [%s]%s%s\n", indent, line(a, wide, t), between, label)
 		if a.Error != "" {
 			fmt.Fprintf(b, "%s    %s\n", indent, a.Error)
 		}
+		failed = failed || slices.ContainsFunc(a.Bars, func(bar bar) bool { return bar.Failed })
 	}
 	legend := make([]string, 0, len(v.Phases))
 	for _, phase := range v.Phases {
@@ -77,6 +129,9 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string) {
 	}
 	if len(legend) > 0 {
 		legend = append(legend, ". none of these")
+	}
+	if failed {
+		legend = append(legend, "in capitals where it failed")
 	}
 	fmt.Fprintf(b, "%s    0 to %s%s\n", indent, v.Length, prefixed(": ", strings.Join(legend, ", ")))
 }
@@ -88,20 +143,39 @@ func prefixed(prefix, s string) string {
 	return prefix + s
 }
 
-func line(a attempt) string {
-	drawn := bytes.Repeat([]byte{' '}, columns)
+// line draws an attempt in that many columns.
+func line(a attempt, wide int, t Terminal) string {
+	drawn := bytes.Repeat([]byte{' '}, wide)
 	fill := func(at span, letter byte) {
-		from := at.Start * columns / thousandths
-		to := max((at.Start+at.Width)*columns/thousandths, from+1)
+		from := at.Start * wide / thousandths
+		to := max((at.Start+at.Width)*wide/thousandths, from+1)
 		for i := from; i < to; i++ {
 			drawn[i] = letter
 		}
 	}
 	fill(a.Whole, '.')
 	for _, bar := range a.Bars {
-		fill(bar.span, bar.Phase[0])
+		letter := bar.Phase[0]
+		if bar.Failed {
+			letter -= 'a' - 'A'
+		}
+		fill(bar.span, letter)
 	}
-	return string(drawn)
+	var painted strings.Builder
+	for rest := drawn; len(rest) > 0; {
+		n := len(rest) - len(bytes.TrimLeft(rest, string(rest[:1])))
+		part := PartPhase
+		if 'A' <= rest[0] && rest[0] <= 'Z' {
+			part = PartFailed
+		}
+		if rest[0] == ' ' || rest[0] == '.' {
+			painted.Write(rest[:n])
+		} else {
+			painted.WriteString(t.paint(part, string(rest[:n])))
+		}
+		rest = rest[n:]
+	}
+	return painted.String()
 }
 
 func writeMarkdown(b *bytes.Buffer, v view) {
@@ -126,7 +200,7 @@ func writeMarkdown(b *bytes.Buffer, v view) {
 	}
 	if len(v.Attempts) > 0 {
 		var rows bytes.Buffer
-		writeWaterfall(&rows, v, "")
+		writeWaterfall(&rows, v, "", Terminal{})
 		fence := strings.Repeat("`", max(longestRun(rows.String(), '`')+1, 3))
 		fmt.Fprintf(b, "\n**Attempts**\n\n%stext\n%s%s\n", fence, rows.String(), fence)
 	}
