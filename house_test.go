@@ -22,6 +22,7 @@ var rooms = map[string][]string{
 	"report":    {"failure"},
 	"page":      {"failure", "report"},
 	"operator":  {"failure", "cause", "report"},
+	"terminal":  {"failure", "host", "report"},
 	"faultlab":  {},
 	"testcaddy": {"failure"},
 }
