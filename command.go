@@ -127,15 +127,18 @@ func describeCommand(cmd *cobra.Command) {
 		return []cobra.Completion{terminal.Latest}, cobra.ShellCompDirectiveNoFileComp
 	}
 
-	cmd.AddCommand(&cobra.Command{
-		Use:                   "probe <upstream> [--address <admin>] [--config <path> [--adapter <name>]] [--json]",
+	ask := &cobra.Command{
+		Use:                   "probe <upstream> [--site <name>] [--address <admin>] [--config <path> [--adapter <name>]] [--json]",
 		Short:                 "Asks an upstream now, step by step",
 		Long:                  probeHelp,
 		Example:               "  $ caddy upstream-failures probe app:8080",
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
 		RunE:                  exiting(probe),
-	})
+	}
+	ask.Flags().String("site", "", "As this `site` asks it, where several do")
+	_ = ask.RegisterFlagCompletionFunc("site", cobra.NoFileCompletions)
+	cmd.AddCommand(ask)
 }
 
 func causeNames() (names []string) {
@@ -241,7 +244,7 @@ func probe(cmd *cobra.Command, args []string) (code int, err error) {
 		return exitUnknown, err
 	}
 	defer c.API.Close()
-	return unknown(c.Probe(cmd.Context(), args[0]))
+	return unknown(c.Probe(cmd.Context(), args[0], c.Filters.Get("site")))
 }
 
 // unknown is the exit code of a command that has shown what was asked for, unless err says

@@ -350,6 +350,11 @@ func TestTerminal(t *testing.T) {
 		}
 	}
 	for width, want := range map[int]string{
+		1000: "  Start the application, or correct the port in reverse_proxy.\n",
+		45:   "Nothing accepts connections at app:8080.\n\n",
+		42: "\nWhat to do\n  Start the application, or correct the\n  port in reverse_proxy.\n  " + DocsURL + "#connection_refused\n" +
+			"\nEvidence\n  - connect 10.0.0.7:8080: ECONNREFUSED\n    after 0.2 ms\n",
+		50: "\nRequest sent  maybe: bytes of it left and no final\n              answer came back, so the upstream\n              may have processed it\nLimit  ",
 		60: "\n      [" + strings.Repeat(" ", 35) + "dddddCCCCCCCCCC]\n      at 70 ms for 30 ms: dns 10 ms, connect 20 ms\n",
 		40: "\n      [" + strings.Repeat(" ", 22) + "dddCCCCCCC]\n      at 70 ms",
 		1:  "\n      [" + strings.Repeat(" ", 7) + "dCC]\n      at 70 ms",

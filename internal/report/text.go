@@ -44,7 +44,8 @@ type Terminal struct {
 	// Paint colours a part, and changes nothing else of what is seen of it; nil leaves all
 	// as it is.
 	Paint func(Part, string) string
-	// Width is how many columns a waterfall may take; 0 for as many as it likes.
+	// Width is how many columns there are: sentences are broken between words, and a
+	// waterfall gets narrower; 0 for as many as it likes.
 	Width int
 }
 
@@ -55,21 +56,62 @@ func (t Terminal) paint(part Part, text string) string {
 	return t.Paint(part, text)
 }
 
+// narrowestText is with how many columns sentences are still broken by us.
+const narrowestText = 30
+
+// wrapped breaks text into lines between words, for what stands indent columns from the
+// left. A word that is too long stays whole: it is copied.
+func (t Terminal) wrapped(text string, indent int) (lines []string) {
+	room := t.Width - indent
+	if t.Width == 0 || room < narrowestText {
+		return []string{text}
+	}
+	line, used := "", 0
+	for i, word := range strings.Split(text, " ") {
+		length := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+			line, used = word, length
+		case used+1+length > room:
+			lines = append(lines, line)
+			line, used = word, length
+		default:
+			line += " " + word
+			used += 1 + length
+		}
+	}
+	return append(lines, line)
+}
+
+// hanging is text behind a mark, below which its other lines stand.
+func (t Terminal) hanging(mark, text string) string {
+	indent := utf8.RuneCountInString(mark)
+	return mark + strings.Join(t.wrapped(text, indent), "\n"+strings.Repeat(" ", indent)) + "\n"
+}
+
 func writeText(b *bytes.Buffer, v view, t Terminal) {
-	fmt.Fprintf(b, "%s\n\n", t.paint(PartHeadline, v.Summary))
+	fmt.Fprintf(b, "%s\n\n", t.paint(PartHeadline, strings.Join(t.wrapped(v.Summary, 0), "\n")))
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	facts := func(list ...fact) {
+		indent := 0
 		for _, one := range list {
-			// Each label is painted, so that all are as much longer than they look.
-			fmt.Fprintf(table, "%s\t%s\n", t.paint(PartLabel, one.Label), one.Value)
+			indent = max(indent, utf8.RuneCountInString(one.Label)+2)
+		}
+		for _, one := range list {
+			label := one.Label
+			for _, line := range t.wrapped(one.Value, indent) {
+				// Each label is painted, so that all are as much longer than they look.
+				fmt.Fprintf(table, "%s\t%s\n", t.paint(PartLabel, label), line)
+				label = " "
+			}
 		}
 		_ = table.Flush() // a bytes.Buffer takes all
 	}
 	heading := func(text string) { fmt.Fprintf(b, "\n%s\n", t.paint(PartHeading, text)) }
-	facts(append([]fact{{"Cause", t.paint(PartFailed, v.Cause)}}, v.Tags...)...)
+	facts(append([]fact{{"Cause", t.paint(PartFailed, v.Cause)}}, v.Tags...)...) // the cause is one word
 	if v.Advice != "" {
 		heading("What to do")
-		fmt.Fprintf(b, "  %s\n", v.Advice)
+		b.WriteString(t.hanging("  ", v.Advice))
 	}
 	if v.Docs != "" {
 		fmt.Fprintf(b, "  %s\n", t.paint(PartLink, v.Docs))
@@ -77,7 +119,7 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 	if len(v.Evidence) > 0 {
 		heading("Evidence")
 		for _, evidence := range v.Evidence {
-			fmt.Fprintf(b, "  - %s\n", evidence)
+			b.WriteString(t.hanging("  - ", evidence))
 		}
 	}
 	if len(v.Attempts) > 0 {
@@ -87,7 +129,7 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 	if len(v.Unavailable) > 0 {
 		heading("Not available")
 		for _, one := range v.Unavailable {
-			fmt.Fprintf(b, "  - %s: %s\n", one.Label, one.Value)
+			b.WriteString(t.hanging("  - ", one.Label+": "+one.Value))
 		}
 	}
 	b.WriteByte('\n')
@@ -111,7 +153,7 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 			outcome = t.paint(PartWorked, "worked")
 		}
 		head := append(words(a.Upstream), a.Path...)
-		fmt.Fprintf(b, "%s%2d  %s\n", indent, a.Number, strings.Join(append(head, outcome), ", "))
+		b.WriteString(t.hanging(fmt.Sprintf("%s%2d  ", indent, a.Number), strings.Join(append(head, outcome), ", ")))
 		label := a.Took + prefixed(": ", a.Label)
 		between := " "
 		if t.Width > 0 && len(indent)+len("    [] ")+wide+utf8.RuneCountInString(label) > t.Width {
@@ -119,7 +161,7 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 		}
 		fmt.Fprintf(b, "%s    [%s]%s%s\n", indent, line(a, wide, t), between, label)
 		if a.Error != "" {
-			fmt.Fprintf(b, "%s    %s\n", indent, a.Error)
+			b.WriteString(t.hanging(indent+"    ", a.Error))
 		}
 		failed = failed || slices.ContainsFunc(a.Bars, func(bar bar) bool { return bar.Failed })
 	}
@@ -133,7 +175,7 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 	if failed {
 		legend = append(legend, "in capitals where it failed")
 	}
-	fmt.Fprintf(b, "%s    0 to %s%s\n", indent, v.Length, prefixed(": ", strings.Join(legend, ", ")))
+	b.WriteString(t.hanging(indent+"    ", fmt.Sprintf("0 to %s%s", v.Length, prefixed(": ", strings.Join(legend, ", ")))))
 }
 
 func prefixed(prefix, s string) string {

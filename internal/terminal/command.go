@@ -193,9 +193,14 @@ func (c *Command) Incident(ctx context.Context, id string) error {
 	return c.text(ctx, http.MethodGet, "incidents/"+id, nil)
 }
 
-// Probe has an upstream asked now, and shows what came of it.
-func (c *Command) Probe(ctx context.Context, upstream string) error {
-	body, err := json.Marshal(map[string]string{"upstream": upstream})
+// Probe has an upstream asked now, as it is asked from that site where one is named, and
+// shows what came of it.
+func (c *Command) Probe(ctx context.Context, upstream, site string) error {
+	query := map[string]string{"upstream": upstream}
+	if site != "" {
+		query["site"] = site
+	}
+	body, err := json.Marshal(query)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func TestHostileAnswers(t *testing.T) {
 			"incidents": func() error { return c.Incidents(t.Context()) },
 			"incident":  func() error { return c.Incident(t.Context(), "x") },
 			"check":     func() error { _, err := c.Check(t.Context()); return err },
-			"probe":     func() error { return c.Probe(t.Context(), hostile) },
+			"probe":     func() error { return c.Probe(t.Context(), hostile, "") },
 			"calm": func() error {
 				return c.write(Screen{}.line(solved, Screen{}.calmSentence(resolved, failure.Timestamp{}, now, true)))
 			},
@@ -121,15 +121,15 @@ func TestCheck(t *testing.T) {
 func TestProbe(t *testing.T) {
 	f, c := newFake(t)
 	f.answers["/probe"] = "app:8080 answers.\n\n  connect  0.2 ms\n"
-	if err := c.Probe(t.Context(), "app:8080"); err != nil || written(c) != f.answers["/probe"] {
+	if err := c.Probe(t.Context(), "app:8080", ""); err != nil || written(c) != f.answers["/probe"] {
 		t.Errorf("%v, %q", err, written(c))
 	}
 	c.JSON = true
 	f.answers["/probe"] = "{\"ok\": true}\n"
-	if err := c.Probe(t.Context(), `a"b`); err != nil || !strings.HasSuffix(written(c), "\n{\"ok\": true}\n") {
+	if err := c.Probe(t.Context(), `a"b`, "shop"); err != nil || !strings.HasSuffix(written(c), "\n{\"ok\": true}\n") {
 		t.Errorf("%v, %q", err, written(c))
 	}
-	want := []string{`POST /upstream_diagnostics/probe?format=text {"upstream":"app:8080"}`, `POST /upstream_diagnostics/probe {"upstream":"a\"b"}`}
+	want := []string{`POST /upstream_diagnostics/probe?format=text {"upstream":"app:8080"}`, `POST /upstream_diagnostics/probe {"site":"shop","upstream":"a\"b"}`}
 	if !slices.Equal(f.asked, want) {
 		t.Errorf("asked %q, want %q", f.asked, want)
 	}

@@ -53,7 +53,6 @@ const (
 	yellow colour = "33"
 	cyan   colour = "36"
 	alarm  colour = "1;31"
-	beaten colour = "1;7;31" // in reverse, too: seen without red
 )
 
 // paint colours a text. What hostile text is made of it has no escapes of its own: see
