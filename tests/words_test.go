@@ -3,6 +3,7 @@ package tests
 import (
 	"bytes"
 	"context"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -206,16 +207,18 @@ func TestWordsOfARecord(t *testing.T) {
 }
 
 // wantWords holds the text of a record against words that it must have, and others that it
-// must not.
+// must not. How far a table's columns are apart doesn't matter.
 func wantWords(t *testing.T, text string, says, not []string) {
 	t.Helper()
+	spaces := regexp.MustCompile(` {2,}`)
+	table := spaces.ReplaceAllString(text, " ")
 	for _, words := range says {
-		if !strings.Contains(text, words) {
+		if !strings.Contains(table, spaces.ReplaceAllString(words, " ")) {
 			t.Errorf("lacks %q:\n%s", words, text)
 		}
 	}
 	for _, words := range not {
-		if strings.Contains(text, words) {
+		if strings.Contains(table, spaces.ReplaceAllString(words, " ")) {
 			t.Errorf("has %q:\n%s", words, text)
 		}
 	}

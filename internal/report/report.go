@@ -4,7 +4,6 @@
 package report
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"html/template"
@@ -33,44 +32,14 @@ var Style = CompactCSS(stylesheet)
 
 var errNothing = errors.New("no failure to draw")
 
-// HTML draws f as a fragment without script and style: see Style. Its headings
-// start at h2.
-func HTML(f *failure.Failure) (template.HTML, error) {
-	if f == nil {
-		return "", errNothing
-	}
-	var drawn strings.Builder
-	if err := fragment.Execute(&drawn, look(f)); err != nil {
-		return "", err
-	}
-	return template.HTML(drawn.String()), nil
-}
+// HTML draws f as Lookup's method does, from the record alone.
+func HTML(f *failure.Failure) (template.HTML, error) { return Lookup{}.HTML(f) }
 
-// Text draws f as plain text for a terminal. Nothing in it can move the cursor
-// or change a colour: see Printable.
-func Text(w io.Writer, f *failure.Failure) error { return Terminal{}.Text(w, f) }
+// Text draws f as Lookup's method does, from the record alone.
+func Text(w io.Writer, f *failure.Failure) error { return Lookup{}.Text(w, f) }
 
-// Text draws f as the function of that name does, in colours and to a width.
-func (t Terminal) Text(w io.Writer, f *failure.Failure) error {
-	if f == nil {
-		return errNothing
-	}
-	var drawn bytes.Buffer
-	writeText(&drawn, look(f), t)
-	_, err := w.Write(drawn.Bytes())
-	return err
-}
-
-// Markdown draws f as Markdown, to be pasted into an issue.
-func Markdown(w io.Writer, f *failure.Failure) error {
-	if f == nil {
-		return errNothing
-	}
-	var drawn bytes.Buffer
-	writeMarkdown(&drawn, look(f))
-	_, err := w.Write(drawn.Bytes())
-	return err
-}
+// Markdown draws f as Lookup's method does, from the record alone.
+func Markdown(w io.Writer, f *failure.Failure) error { return Lookup{}.Markdown(w, f) }
 
 // CompactCSS joins the lines of a style sheet that is written to be read, without
 // their indentation.

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// columns is the width of a waterfall in text, and fewestColumns what a narrow terminal
-// leaves of it.
+// columns is the width of a waterfall in text, which leaves room for 100 columns in all, and
+// fewestColumns what a narrow terminal leaves of it.
 const (
 	columns       = 50
 	fewestColumns = 10
@@ -41,6 +41,7 @@ const (
 
 // Terminal is where a text is drawn. The zero value is any that shows plain text.
 type Terminal struct {
+	Lookup Lookup
 	// Paint colours a part, and changes nothing else of what is seen of it; nil leaves all
 	// as it is.
 	Paint func(Part, string) string
@@ -89,6 +90,17 @@ func (t Terminal) hanging(mark, text string) string {
 	return mark + strings.Join(t.wrapped(text, indent), "\n"+strings.Repeat(" ", indent)) + "\n"
 }
 
+// Text draws f as Lookup's method does, in colours and to a width.
+func (t Terminal) Text(w io.Writer, f *failure.Failure) error {
+	if f == nil {
+		return errNothing
+	}
+	var drawn bytes.Buffer
+	writeText(&drawn, t.Lookup.look(f), t)
+	_, err := w.Write(drawn.Bytes())
+	return err
+}
+
 func writeText(b *bytes.Buffer, v view, t Terminal) {
 	fmt.Fprintf(b, "%s\n\n", t.paint(PartHeadline, strings.Join(t.wrapped(v.Summary, 0), "\n")))
 	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
@@ -108,7 +120,12 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 		_ = table.Flush() // a bytes.Buffer takes all
 	}
 	heading := func(text string) { fmt.Fprintf(b, "\n%s\n", t.paint(PartHeading, text)) }
-	facts(append([]fact{{"Cause", t.paint(PartFailed, v.Cause)}}, v.Tags...)...) // the cause is one word
+	list := func(items []string) {
+		for _, item := range items {
+			b.WriteString(t.hanging("  - ", item))
+		}
+	}
+	facts(append([]fact{{Label: "Cause", Value: t.paint(PartFailed, v.Cause)}}, v.Tags...)...) // the cause is one word
 	if v.Advice != "" {
 		heading("What to do")
 		b.WriteString(t.hanging("  ", v.Advice))
@@ -116,11 +133,22 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 	if v.Docs != "" {
 		fmt.Fprintf(b, "  %s\n", t.paint(PartLink, v.Docs))
 	}
+	if len(v.Guide.Reasons) > 0 {
+		heading("Usual reasons")
+		list(v.Guide.Reasons)
+	}
+	if places := v.Guide.places(); len(places) > 0 {
+		heading("How to change it")
+		for _, place := range places {
+			b.WriteString(t.hanging("  - ", place.Label+": "+place.Value))
+			if place.Label == inCaddy && v.Guide.Caddyfile != "" {
+				b.WriteString("\n      " + strings.ReplaceAll(strings.ReplaceAll(v.Guide.Caddyfile, "\t", "    "), "\n", "\n      ") + "\n\n")
+			}
+		}
+	}
 	if len(v.Evidence) > 0 {
 		heading("Evidence")
-		for _, evidence := range v.Evidence {
-			b.WriteString(t.hanging("  - ", evidence))
-		}
+		list(v.Evidence)
 	}
 	if len(v.Attempts) > 0 {
 		heading("Attempts")
@@ -129,15 +157,30 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 	if len(v.Unavailable) > 0 {
 		heading("Not available")
 		for _, one := range v.Unavailable {
-			b.WriteString(t.hanging("  - ", one.Label+": "+one.Value))
+			b.WriteString(t.hanging("  - ", one.Upstream+": "+one.text()))
 		}
 	}
-	b.WriteByte('\n')
-	facts(v.Facts...)
+	for _, group := range v.Groups {
+		heading(group.Name)
+		var indented []fact
+		for _, one := range group.Facts {
+			one.Label = "  " + one.Label
+			indented = append(indented, one)
+		}
+		facts(indented...)
+	}
 }
 
-// writeWaterfall draws a phase as a row of its first letter (they all differ), in
-// capitals where the attempt failed in it, and time in which no phase ran as dots.
+const inCaddy = "in Caddy"
+
+// places are how to end a cause, each with where.
+func (g Guide) places() []fact {
+	return known(fact{Label: inCaddy, Value: g.Caddy}, fact{Label: "in Docker", Value: g.Docker}, fact{Label: "in the application", Value: g.Application})
+}
+
+// writeWaterfall draws all attempts on one axis: a phase as a row of its first letter (they
+// all differ), in capitals where the attempt failed in it, and time in which no phase ran
+// as dots.
 func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 	wide := columns
 	if t.Width > 0 {
@@ -154,17 +197,17 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 		}
 		head := append(words(a.Upstream), a.Path...)
 		b.WriteString(t.hanging(fmt.Sprintf("%s%2d  ", indent, a.Number), strings.Join(append(head, outcome), ", ")))
-		label := a.Took + prefixed(": ", a.Label)
-		between := " "
-		if t.Width > 0 && len(indent)+len("    [] ")+wide+utf8.RuneCountInString(label) > t.Width {
-			between = "\n" + indent + "    "
+		fmt.Fprintf(b, "%s    [%s]", indent, line(a, wide, t))
+		if t.Width > 0 && len(indent)+len("    [] ")+wide+utf8.RuneCountInString(a.Took) > t.Width {
+			fmt.Fprintf(b, "\n%s   ", indent)
 		}
-		fmt.Fprintf(b, "%s    [%s]%s%s\n", indent, line(a, wide, t), between, label)
-		if a.Error != "" {
-			b.WriteString(t.hanging(indent+"    ", a.Error))
+		fmt.Fprintf(b, " %s\n", a.Took)
+		for _, said := range words(a.Label, a.Error) {
+			b.WriteString(t.hanging(indent+"    ", said))
 		}
 		failed = failed || slices.ContainsFunc(a.Bars, func(bar bar) bool { return bar.Failed })
 	}
+	fmt.Fprintf(b, "%s     %s\n", indent, ruler(v.Ticks, wide))
 	legend := make([]string, 0, len(v.Phases))
 	for _, phase := range v.Phases {
 		legend = append(legend, phase[:1]+" "+phase)
@@ -175,7 +218,28 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 	if failed {
 		legend = append(legend, "in capitals where it failed")
 	}
-	b.WriteString(t.hanging(indent+"    ", fmt.Sprintf("0 to %s%s", v.Length, prefixed(": ", strings.Join(legend, ", ")))))
+	b.WriteString(t.hanging(indent+"    ", "The request took "+v.Took+prefixed(". ", strings.Join(legend, ", "))))
+}
+
+// ruler is an axis of that many columns: each point's label begins, behind a mark, at its
+// place. One that has no room is left out.
+func ruler(ticks []tick, wide int) string {
+	var drawn strings.Builder
+	used := 0
+	for _, tick := range ticks {
+		at := min(tick.At*wide/thousandths, wide-1)
+		label := "|" + tick.Label
+		length := utf8.RuneCountInString(label)
+		if at < used {
+			continue
+		}
+		drawn.WriteString(strings.Repeat(" ", at-used) + label)
+		if used = at + length; used < wide {
+			drawn.WriteByte(' ')
+			used++
+		}
+	}
+	return strings.TrimRight(drawn.String(), " ")
 }
 
 func prefixed(prefix, s string) string {
@@ -197,11 +261,12 @@ func line(a attempt, wide int, t Terminal) string {
 	}
 	fill(a.Whole, '.')
 	for _, bar := range a.Bars {
-		letter := bar.Phase[0]
-		if bar.Failed {
-			letter -= 'a' - 'A'
+		fill(bar.span, bar.Phase[0])
+	}
+	for _, bar := range a.Bars {
+		if bar.Failed { // no other may hide it
+			fill(bar.span, bar.Phase[0]-('a'-'A'))
 		}
-		fill(bar.span, letter)
 	}
 	var painted strings.Builder
 	for rest := drawn; len(rest) > 0; {
@@ -219,80 +284,6 @@ func line(a attempt, wide int, t Terminal) string {
 	}
 	return painted.String()
 }
-
-func writeMarkdown(b *bytes.Buffer, v view) {
-	fmt.Fprintf(b, "### %s\n\n", escaped(v.Summary))
-	tags := []string{"cause " + code(v.Cause)}
-	for _, tag := range v.Tags {
-		tags = append(tags, strings.ToLower(tag.Label)+" "+code(tag.Value))
-	}
-	fmt.Fprintf(b, "%s\n", strings.Join(tags, ", "))
-	if v.Advice != "" {
-		fmt.Fprintf(b, "\n**What to do**: %s", escaped(v.Advice))
-		if v.Docs != "" {
-			fmt.Fprintf(b, " ([about this cause](<%s>))", strings.NewReplacer("<", "%3C", ">", "%3E", " ", "%20", `\`, "%5C").Replace(v.Docs))
-		}
-		b.WriteByte('\n')
-	}
-	if len(v.Evidence) > 0 {
-		b.WriteString("\n**Evidence**\n\n")
-		for _, evidence := range v.Evidence {
-			fmt.Fprintf(b, "- %s\n", code(evidence))
-		}
-	}
-	if len(v.Attempts) > 0 {
-		var rows bytes.Buffer
-		writeWaterfall(&rows, v, "", Terminal{})
-		fence := strings.Repeat("`", max(longestRun(rows.String(), '`')+1, 3))
-		fmt.Fprintf(b, "\n**Attempts**\n\n%stext\n%s%s\n", fence, rows.String(), fence)
-	}
-	if len(v.Unavailable) > 0 {
-		b.WriteString("\n**Not available**\n\n")
-		for _, one := range v.Unavailable {
-			fmt.Fprintf(b, "- %s: %s\n", code(one.Label), code(one.Value))
-		}
-	}
-	b.WriteString("\n| | |\n|---|---|\n")
-	for _, one := range v.Facts {
-		// GitHub's tables end a cell at a bar even inside of code.
-		fmt.Fprintf(b, "| %s | %s |\n", escaped(one.Label), strings.ReplaceAll(code(one.Value), "|", `\|`))
-	}
-}
-
-// code makes a code span, in which Markdown means nothing.
-func code(s string) string {
-	if s == "" {
-		return ""
-	}
-	fence := strings.Repeat("`", longestRun(s, '`')+1)
-	if len(fence) > 1 {
-		return fence + " " + s + " " + fence
-	}
-	return fence + s + fence
-}
-
-func longestRun(s string, of byte) (longest int) {
-	run := 0
-	for i := range len(s) {
-		if s[i] != of {
-			run = 0
-			continue
-		}
-		run++
-		longest = max(longest, run)
-	}
-	return longest
-}
-
-// escaped makes a sentence mean nothing but itself in Markdown.
-func escaped(s string) string {
-	return markdown.Replace(s)
-}
-
-var markdown = strings.NewReplacer(
-	`\`, `\\`, "`", "\\`", `*`, `\*`, `_`, `\_`, `[`, `\[`, `]`, `\]`, `<`, `\<`, `>`, `\>`,
-	`|`, `\|`, `#`, `\#`, `~`, `\~`, `&`, `\&`, `!`, `\!`, `$`, `\$`,
-)
 
 // Table lists failures in a line each, for a terminal.
 func Table(w io.Writer, failures []*failure.Failure) error {

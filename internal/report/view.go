@@ -9,26 +9,41 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
-// view is a failure in words: every string is printable and stands on one line.
+// view is a failure in words: every string is printable and stands on one line, but for the
+// lines of Guide.Caddyfile.
 type view struct {
-	ID, Summary, Cause, Advice, Docs string
+	Summary, Cause, Advice, Docs string
 	// Tags are the words by which a failure is filtered.
 	Tags     []fact
+	Guide    Guide
 	Evidence []string
 	Attempts []attempt
-	// Length is how long the whole waterfall is.
-	Length      string
-	Phases      []string
-	Unavailable []fact
-	Facts       []fact
+	// Took is how long the request took, Length how long the waterfall's axis is.
+	Took, Length string
+	Ticks        []tick
+	Phases       []string
+	Unavailable  []unavailable
+	Groups       []group
+	Visitors     []string
+}
+
+// group are facts about one thing.
+type group struct {
+	Name  string
+	Facts []fact
 }
 
 // fact is a value with its label.
-type fact struct{ Label, Value string }
+type fact struct {
+	Label, Value string
+	// URL is where more is said of it, Time the time that it is; "" for neither.
+	URL, Time string
+}
 
 // attempt is a row of the waterfall.
 type attempt struct {
@@ -49,74 +64,160 @@ type attempt struct {
 	Label string
 }
 
+// FailedAt is where the attempt failed: at the end of the phase in which it did, and where
+// that isn't known at its own end; "" for one that worked.
+func (a attempt) FailedAt() string {
+	if a.Cause == "" {
+		return ""
+	}
+	for _, bar := range a.Bars {
+		if bar.Failed {
+			return bar.End()
+		}
+	}
+	return a.Whole.End()
+}
+
+// unavailable is an upstream that could not be selected.
+type unavailable struct {
+	Upstream, Reason string
+	// Until is when it may be selected again, More how long that is from the failure on.
+	Until, More string
+	// Last is what its last failure was, LastID that failure's id.
+	Last, LastCause, LastID, LastURL string
+	Check                            string
+}
+
 // span is a place in the waterfall, in thousandths of its length.
 type span struct{ Start, Width int }
+
+// X, Middle, End and Wide are the place as SVG has it.
+func (s span) X() string      { return percent(s.Start) }
+func (s span) Middle() string { return percent(s.Start + s.Width/2) }
+func (s span) End() string    { return percent(s.Start + s.Width) }
+func (s span) Wide() string   { return percent(s.Width) }
+
+func percent(thousandths int) string {
+	return strconv.FormatFloat(float64(thousandths)/10, 'f', -1, 64) + "%"
+}
 
 // bar is a phase of an attempt.
 type bar struct {
 	span
 	Phase string
-	Took  string
+	// Took is how long it took, Label also says when it began.
+	Took, Label string
 	// Failed says that the attempt failed in this phase.
 	Failed bool
+}
+
+// Named says whether the phase's name fits into its bar, on a phone too.
+func (b bar) Named() bool { return b.Width >= 220 }
+
+// tick is a point of the axis.
+type tick struct {
+	At    int
+	Label string
+}
+
+func (t tick) X() string { return percent(t.At) }
+
+// Anchor is the side of its point on which the label stands, so that none leaves the axis.
+func (t tick) Anchor() string {
+	switch {
+	case t.At == 0:
+		return "start"
+	case t.At > 940:
+		return "end"
+	}
+	return "middle"
 }
 
 // thousandths is the length of the whole waterfall, and narrowest the least
 // width that can still be seen.
 const (
 	thousandths = 1000
-	narrowest   = 4
+	narrowest   = 8
 )
 
 // look puts f into words.
-func look(f *failure.Failure) view {
+func (l Lookup) look(f *failure.Failure) view {
 	v := view{
-		ID:      Printable(f.ID),
-		Summary: Printable(f.Summary),
-		Cause:   Printable(f.Cause),
-		Advice:  Printable(f.Advice),
+		Summary:  Printable(f.Summary),
+		Cause:    Printable(f.Cause),
+		Advice:   Printable(f.Advice),
+		Guide:    l.guide(f.Cause),
+		Visitors: l.visitors(f),
+		Took:     duration(f.DurationMS),
 	}
 	if f.Cause != "" {
 		v.Docs = CauseURL(v.Cause)
 	}
 	v.Tags = known(
-		fact{"Outcome", string(f.Outcome)},
-		fact{"Status", number(f.Status)},
-		fact{"Phase", string(f.Phase)},
-		fact{"Side", string(f.Side)},
-		fact{"Category", string(f.Category)},
-		fact{"Proxy error", f.ProxyError},
+		fact{Label: "Outcome", Value: string(f.Outcome)},
+		fact{Label: "Status", Value: number(f.Status)},
+		fact{Label: "Phase", Value: string(f.Phase)},
+		fact{Label: "Side", Value: string(f.Side)},
 	)
 	for _, evidence := range f.Evidence {
 		v.Evidence = append(v.Evidence, Printable(evidence))
 	}
-	v.Attempts, v.Phases, v.Length = waterfall(f)
+	v.waterfall(f)
 	for _, u := range f.Unavailable {
-		v.Unavailable = append(v.Unavailable, fact{Printable(u.Upstream), Printable(whyUnavailable(u))})
+		v.Unavailable = append(v.Unavailable, l.unavailable(f, u))
 	}
-	facts := []fact{
-		{"Request sent", sent(f)},
-		{"Limit", limit(f.Limit)},
-		{"Received", received(f.Received)},
-		{"Error", f.Error},
-		{"Site", f.Site},
-		{"Upstream", f.Upstream},
-		{"Request", strings.Join(words(f.Request.Method, f.Request.Host, f.Request.URI, f.Request.Proto), " ")},
-		{"Client", client(f.Request)},
+	v.Groups = l.groups(f)
+	return v
+}
+
+// groups are the facts that nothing before them has told.
+func (l Lookup) groups(f *failure.Failure) []group {
+	request := []fact{
+		{Label: "Asked", Value: strings.Join(words(f.Request.Method, f.Request.Host, f.Request.URI, f.Request.Proto), " ")},
+		{Label: "Request sent", Value: sent(f)},
+		{Label: "Client", Value: client(f.Request)},
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Request.Headers)) {
-		facts = append(facts, fact{name, strings.Join(f.Request.Headers[name], ", ")})
+		request = append(request, fact{Label: name, Value: strings.Join(f.Request.Headers[name], ", ")})
 	}
-	v.Facts = known(append(facts,
-		fact{"Time", timeOf(f)},
-		fact{"Duration", duration(f.DurationMS)},
-		fact{"Attempts", number(f.AttemptCount)},
-		fact{"Reference", f.ID},
-		fact{"Incident", f.Incident},
-		fact{"Trace", f.TraceID},
-		fact{"Instance", f.Instance},
-	)...)
-	return v
+	upstream := []fact{
+		{Label: "Configured", Value: unlessAttempted(f, f.Upstream, func(a failure.Attempt) string { return a.Upstream })},
+		{Label: "Limit", Value: limit(f.Limit)},
+		{Label: "Received", Value: received(f.Received)},
+		{Label: "Error", Value: unlessAttempted(f, f.Error, func(a failure.Attempt) string { return a.Error })},
+	}
+	identity := []fact{
+		{Label: "Reference", Value: f.ID},
+		{Label: "Time", Value: timeOf(f), Time: timeOf(f)},
+		{Label: "Site", Value: f.Site},
+		{Label: "Category", Value: string(f.Category)},
+	}
+	if f.ProxyError != f.Cause {
+		identity = append(identity, fact{Label: "Proxy error", Value: f.ProxyError})
+	}
+	if len(f.Attempts) == 0 { // else the waterfall tells
+		identity = append(identity, fact{Label: "Duration", Value: duration(f.DurationMS)})
+	}
+	identity = append(identity,
+		fact{Label: "Incident", Value: f.Incident, URL: found(l.IncidentURL, f.Incident)},
+		fact{Label: "Trace", Value: f.TraceID},
+		fact{Label: "Instance", Value: f.Instance},
+	)
+	groups := make([]group, 0, 3)
+	for _, one := range []group{{"Request", known(request...)}, {"Upstream", known(upstream...)}, {"Record", known(identity...)}} {
+		if len(one.Facts) > 0 {
+			groups = append(groups, one)
+		}
+	}
+	return groups
+}
+
+// unlessAttempted is a value that no attempt has: the waterfall tells those.
+func unlessAttempted(f *failure.Failure, value string, of func(failure.Attempt) string) string {
+	if slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return of(a) == value }) {
+		return ""
+	}
+	return value
 }
 
 // known leaves out what isn't known, and makes the rest printable.
@@ -226,27 +327,53 @@ func received(r *failure.Received) string {
 		return ""
 	}
 	parts := words(number(r.Status))
-	for _, field := range []fact{
+	for _, field := range [][2]string{
 		{"server", r.Server}, {"via", r.Via}, {"retry-after", r.RetryAfter}, {"proxy-status", r.ProxyStatus},
 		{"grpc-status", r.GRPCStatus}, {"grpc-message", r.GRPCMessage},
 	} {
-		if field.Value != "" {
-			parts = append(parts, field.Label+": "+field.Value)
+		if field[1] != "" {
+			parts = append(parts, field[0]+": "+field[1])
 		}
 	}
 	return strings.Join(parts, ", ")
 }
 
-func whyUnavailable(u failure.Unavailable) string {
-	why := u.Reason.Words()
-	if u.Until != nil {
-		why += ", until " + u.Until.String()
+// unavailable puts u into words, as it was when f happened.
+func (l Lookup) unavailable(f *failure.Failure, u failure.Unavailable) unavailable {
+	said := unavailable{
+		Upstream:  Printable(u.Upstream),
+		Reason:    Printable(u.Reason.Words()),
+		Last:      found(l.Summary, u.LastFailure),
+		LastCause: Printable(u.LastCause),
+		LastID:    Printable(u.LastFailure),
+		LastURL:   found(l.FailureURL, u.LastFailure),
+		Check:     Printable(u.Check),
 	}
-	if u.LastFailure != "" {
-		why += ", last failure " + u.LastFailure
+	if u.Until == nil {
+		return said
+	}
+	said.Until = u.Until.String()
+	if rest := u.Until.Sub(f.Time.Time); rest > 0 && !f.Time.IsZero() {
+		said.More = "for " + duration(failure.MS(rest)) + " more"
+	}
+	return said
+}
+
+// text is u as one sentence, after its name.
+func (u unavailable) text() string {
+	why := u.Reason
+	switch {
+	case u.More != "":
+		why += ", " + u.More + " (until " + u.Until + ")"
+	case u.Until != "":
+		why += ", until " + u.Until
+	}
+	if u.LastID != "" {
+		why += "; last failure " + u.LastID
 		if u.LastCause != "" {
 			why += " (" + u.LastCause + ")"
 		}
+		why += prefixed(": ", u.Last)
 	}
 	if u.Check != "" {
 		why += "; " + u.Check
@@ -268,13 +395,13 @@ func timeOf(f *failure.Failure) string {
 	return f.Time.String()
 }
 
-// waterfall makes the rows, lists the phases that occur in them, and says how
-// long the whole is.
-func waterfall(f *failure.Failure) (rows []attempt, phases []string, length string) {
+// waterfall makes the rows, all on one axis, and lists the phases that occur in them.
+func (v *view) waterfall(f *failure.Failure) {
 	total := f.DurationMS
 	for _, a := range f.Attempts {
 		total = max(total, a.StartMS+a.DurationMS)
 	}
+	v.Length, v.Ticks = duration(total), ticks(total)
 	skipped := max(f.AttemptCount-len(f.Attempts), 0)
 	seen := map[failure.Phase]bool{}
 	for i, a := range f.Attempts {
@@ -286,17 +413,76 @@ func waterfall(f *failure.Failure) (rows []attempt, phases []string, length stri
 		if i == failure.MaxAttempts/2 {
 			row.Skipped = skipped
 		}
+		if i > 0 && row.Skipped == 0 && a.Upstream == f.Attempts[i-1].Upstream && a.Error == f.Attempts[i-1].Error {
+			row.Error = "" // the one before has said it
+		}
 		for _, bar := range row.Bars {
 			seen[failure.Phase(bar.Phase)] = true
 		}
-		rows = append(rows, row)
+		v.Attempts = append(v.Attempts, row)
 	}
 	for _, phase := range failure.PhaseOrder {
 		if seen[phase] {
-			phases = append(phases, string(phase))
+			v.Phases = append(v.Phases, string(phase))
 		}
 	}
-	return rows, phases, duration(total)
+}
+
+// mostTicks is into how many parts an axis is divided at most.
+const mostTicks = 6
+
+// ticks are the points of an axis of that length, in round numbers.
+func ticks(total failure.Milliseconds) []tick {
+	points := []tick{{Label: "0"}}
+	if !(total > 0) || math.IsInf(float64(total), 0) {
+		return points
+	}
+	step := roundStep(total / mostTicks)
+	for at := step; at <= total && len(points) <= mostTicks; at = step * failure.Milliseconds(len(points)) {
+		points = append(points, tick{scale(at, total), tickLabel(at)})
+	}
+	return points
+}
+
+// roundStep is the first round number that isn't less than least.
+func roundStep(least failure.Milliseconds) failure.Milliseconds {
+	const second, minute, hour, day = 1000, 60_000, 3_600_000, 24 * 3_600_000
+	unit, factors := failure.Milliseconds(math.Pow(10, math.Floor(math.Log10(float64(least))))), []failure.Milliseconds{1, 2, 2.5, 5, 10}
+	switch { // beyond some seconds, people count in sixties
+	case least > 12*hour:
+		return day * failure.Milliseconds(math.Ceil(float64(least/day)))
+	case least > 30*minute:
+		unit, factors = hour, []failure.Milliseconds{1, 2, 3, 4, 6, 12}
+	case least > 30*second:
+		unit, factors = minute, []failure.Milliseconds{1, 2, 5, 10, 20, 30}
+	case least > 10*second:
+		unit, factors = second, []failure.Milliseconds{20, 30}
+	}
+	for _, factor := range factors {
+		if unit*factor >= least*0.999999 { // what Pow gives isn't exact
+			return unit * factor
+		}
+	}
+	return least
+}
+
+// tickLabel is a round number as people read it: exactly, and without zeros at its end (2m,
+// not 2m0s).
+func tickLabel(at failure.Milliseconds) string {
+	exactly := func(value failure.Milliseconds) string { return strconv.FormatFloat(float64(value), 'g', 6, 64) }
+	switch {
+	case at < 1000:
+		return exactly(at) + " ms"
+	case at < 60_000:
+		return exactly(at/1000) + " s"
+	}
+	label := at.Duration().Round(time.Second).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(label, zero) {
+			label = label[:len(label)-2]
+		}
+	}
+	return label
 }
 
 // row draws one attempt of f: its phases one after the other, in their order.
@@ -305,10 +491,10 @@ func row(f *failure.Failure, a failure.Attempt, total failure.Milliseconds) atte
 		Upstream: Printable(a.Upstream),
 		Cause:    Printable(a.Cause),
 		Error:    Printable(a.Error),
-		Took:     "at " + duration(a.StartMS) + " for " + duration(a.DurationMS),
+		Took:     placed(a.StartMS, a.DurationMS),
 		Whole:    place(a.StartMS, a.DurationMS, total),
 	}
-	for _, detail := range details(a) {
+	for _, detail := range details(f, a) {
 		drawn.Path = append(drawn.Path, Printable(detail))
 	}
 
@@ -321,6 +507,7 @@ func row(f *failure.Failure, a failure.Attempt, total failure.Milliseconds) atte
 			span:  place(start, *phase.took, total),
 			Phase: string(phase.name),
 			Took:  duration(*phase.took),
+			Label: string(phase.name) + ": " + placed(start, *phase.took),
 		})
 		start += *phase.took
 	}
@@ -330,10 +517,23 @@ func row(f *failure.Failure, a failure.Attempt, total failure.Milliseconds) atte
 
 	labels := make([]string, 0, len(drawn.Bars))
 	for _, bar := range drawn.Bars {
-		labels = append(labels, bar.Phase+" "+bar.Took)
+		label := bar.Phase + " " + bar.Took
+		if bar.Failed {
+			label += " (failed here)"
+		}
+		labels = append(labels, label)
 	}
 	drawn.Label = strings.Join(labels, ", ")
 	return drawn
+}
+
+// placed says when something began and how long it took.
+func placed(start, took failure.Milliseconds) string {
+	at := duration(start)
+	if start >= 1000 && start < 60_000 { // finer than a duration: what is a moment apart stands apart
+		at = rounded(float64(start)/1000, 100) + " s"
+	}
+	return "started at " + at + ", took " + duration(took)
 }
 
 // failedIn is the bar of the phase in which an attempt failed, -1 where it isn't known:
@@ -371,14 +571,21 @@ func phasesOf(p failure.Phases) []phase {
 	}
 }
 
-// details says how an upstream was reached and what went over the connection.
-func details(a failure.Attempt) []string {
+// details says how an upstream was reached and what went over the connection. An address
+// that is the upstream's name isn't said again, nor an errno that the evidence names.
+func details(f *failure.Failure, a failure.Attempt) []string {
 	var said []string
+	address := a.Address
+	if strings.HasSuffix(a.Upstream, address) { // behind a scheme, or unix/
+		address = ""
+	}
 	switch {
-	case a.LocalAddress != "" && a.Address != "":
-		said = append(said, a.LocalAddress+" → "+a.Address)
-	case a.Address != "" && a.Address != a.Upstream:
-		said = append(said, a.Address)
+	case a.LocalAddress != "" && address != "":
+		said = append(said, a.LocalAddress+" → "+address)
+	case a.LocalAddress != "":
+		said = append(said, "from "+a.LocalAddress)
+	case address != "":
+		said = append(said, "at "+address)
 	}
 	if a.Reused != nil {
 		switch {
@@ -394,7 +601,7 @@ func details(a failure.Attempt) []string {
 	if a.Status != 0 {
 		said = append(said, "status "+statusOf(a))
 	}
-	if a.Errno != "" {
+	if a.Errno != "" && !slices.ContainsFunc(f.Evidence, func(line string) bool { return strings.Contains(line, a.Errno) }) {
 		said = append(said, a.Errno)
 	}
 	if a.TLSAlert != nil {
