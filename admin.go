@@ -11,6 +11,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
 // adminAPI shows recent failures at Caddy's admin endpoint. It reads the process,
@@ -46,6 +47,11 @@ func (*adminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: adminPath, Handler: serve},
 		{Pattern: adminPath + "/", Handler: serve},
 	}
+}
+
+// lookup finds what a report of a failure shows beyond its record.
+func lookup() report.Lookup {
+	return operator.LookupIn(processView{}, slices.Collect(cause.Rows()))
 }
 
 // processView is what the operator may read of the process.

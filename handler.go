@@ -326,7 +326,7 @@ func (h *Handler) here(err error) error {
 }
 
 func (h *Handler) newPage() (*page.Page, error) {
-	options := page.Options{Mode: page.Public, TemplateName: absolute(h.Template)}
+	options := page.Options{Mode: page.Public, TemplateName: absolute(h.Template), Lookup: lookup()}
 	if h.Page == pageMinimal {
 		options.Mode = page.Minimal
 	}

@@ -83,6 +83,31 @@ func TestDetails(t *testing.T) {
 	}
 }
 
+// The operator's page has what the record doesn't: the catalogue's reasons, and what the
+// last failure of an upstream was that could not be selected.
+func TestDetailsLookUp(t *testing.T) {
+	down := testcaddy.Dead(t)
+	c := testcaddy.Start(t, `
+		@local remote_ip 127.0.0.1
+		upstream_diagnostics {
+			details @local
+		}
+		reverse_proxy `+down+` {
+			fail_duration 1h
+		}`)
+	c.Get("/", "Accept: text/html")
+	last := c.Failure()
+	page := c.Get("/", "Accept: text/html")
+	for _, want := range []string{
+		"<h2>No upstream is healthy, so none was tried.</h2>", "<h4>Usual reasons</h4>", "max_fails 3", "Last failure: " + last.Summary, last.ID,
+		`m0s more</time>`, "<summary>What visitors see</summary>",
+	} {
+		if !strings.Contains(page.Body, want) {
+			t.Errorf("no %q in\n%s", want, page.Body)
+		}
+	}
+}
+
 // The problem's members, for everybody and in the operator's view.
 func TestProblem(t *testing.T) {
 	c := testcaddy.Start(t, "@key header X-Key right\nupstream_diagnostics {\ndetails @key\n}\nreverse_proxy "+testcaddy.Dead(t))

@@ -88,6 +88,10 @@ var all = []*Row{
 // nothingToChange says that a fault can't be ended at this place.
 const nothingToChange = "Nothing to change."
 
+// Changes says whether what a Fix says of a place is more than that there is nothing to
+// change.
+func Changes(fix string) bool { return fix != nothingToChange }
+
 // Where a line of a Caddyfile belongs: in the block of reverse_proxy, or in that of
 // its transport.
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
-	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
 // View is all that the operator is shown.
@@ -171,7 +170,7 @@ func (o *Operator) latest(asked asked) (answer, error) {
 	case err != nil:
 		return answer{}, err
 	case len(page.Failures) > 0:
-		return ofFailure(page.Failures[0]), nil
+		return o.ofFailure(page.Failures[0]), nil
 	case len(asked.parameters) > 1:
 		return answer{}, &problem{http.StatusNotFound, "no failure that is kept passes these filters: /failures has those that do without them"}
 	}
@@ -183,11 +182,11 @@ func (o *Operator) failure(asked asked) (answer, error) {
 	if !ok {
 		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: expected the id of one that hasn't given way to newer ones yet, or latest", asked.id)}
 	}
-	return ofFailure(f), nil
+	return o.ofFailure(f), nil
 }
 
-func ofFailure(f *failure.Failure) answer {
-	return answer{f, func(w io.Writer) error { return report.Text(w, f) }}
+func (o *Operator) ofFailure(f *failure.Failure) answer {
+	return answer{f, func(w io.Writer) error { return LookupIn(o.view, o.causes).Text(w, f) }}
 }
 
 // incidentList is the answer that lists incidents.

@@ -7,6 +7,7 @@ import (
 	"html"
 	"io"
 	"net/http"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -57,14 +58,23 @@ func writeText(body *bytes.Buffer, d Data) {
 }
 
 // writeOperator writes the built-in page with the whole failure in it.
-func writeOperator(body *bytes.Buffer, d Data, details *failure.Failure) error {
-	drawn, err := report.HTML(details)
+func (p *Page) writeOperator(body *bytes.Buffer, d Data, details *failure.Failure) error {
+	lookup := p.lookup
+	lookup.Visitors = p.visitors(d)
+	drawn, err := lookup.HTML(details)
 	if err != nil {
 		return err
 	}
-	d.Report = drawn
+	d.Title, d.Report = report.Printable(details.Summary), drawn
 	d.Style = operatorStyle
 	return builtin.Execute(body, d)
+}
+
+// visitors are the sentences that a visitor would have been shown in the place of d.
+func (p *Page) visitors(d Data) []string {
+	d = p.data(d.Method, p.disclosed(d.Public))
+	join := func(sentences ...string) string { return strings.TrimSpace(strings.Join(sentences, " ")) }
+	return []string{d.Title, join(d.Detail, d.YourSide), join(d.Became, d.ComeBack)}
 }
 
 // maxOwner is how much an owner's template may write.

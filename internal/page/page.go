@@ -38,6 +38,8 @@ type Options struct {
 	// Data; "" for the built-in page. TemplateName is what its errors call it.
 	Template, TemplateName string
 	Brand                  Brand
+	// Lookup finds what the operator's view shows beyond a record.
+	Lookup report.Lookup
 }
 
 // Brand is how a page names the owner. All of it may be empty.
@@ -76,7 +78,7 @@ type Data struct {
 	// Lang is the language of all these words.
 	Lang string
 
-	// For the built-in page only.
+	// For the built-in page only; Report is the operator's.
 	Words  *words
 	Style  template.CSS
 	Report template.HTML
@@ -86,8 +88,10 @@ type Data struct {
 type Page struct {
 	mode  Mode
 	brand Brand
-	owner *template.Template // nil for the built-in page
-	words *words
+	// lookup is for the operator's view.
+	lookup report.Lookup
+	owner  *template.Template // nil for the built-in page
+	words  *words
 
 	policy         string // Content-Security-Policy of the built-in page
 	operatorPolicy string
@@ -140,6 +144,7 @@ func New(o Options) (*Page, error) {
 	p := &Page{
 		mode:           o.Mode,
 		brand:          o.Brand,
+		lookup:         o.Lookup,
 		words:          &english,
 		policy:         policy(style),
 		operatorPolicy: policy(operatorStyle) + "; frame-ancestors 'none'",
@@ -302,7 +307,7 @@ func (p *Page) render(body *bytes.Buffer, form form, d Data, details *failure.Fa
 	case formHTML:
 		switch {
 		case details != nil:
-			err = writeOperator(body, d, details)
+			err = p.writeOperator(body, d, details)
 		case p.owner != nil:
 			err = p.writeOwner(body, d)
 		default:
@@ -312,7 +317,7 @@ func (p *Page) render(body *bytes.Buffer, form form, d Data, details *failure.Fa
 		err = writeProblem(body, d, p.mode == Minimal && details == nil, details)
 	default:
 		if details != nil {
-			err = report.Text(body, details)
+			err = p.lookup.Text(body, details)
 		} else {
 			writeText(body, d)
 		}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
 // sample is a public failure of that category.
@@ -264,6 +265,37 @@ func TestPolicyIsForTheBuiltinPageOnly(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The operator's page begins with what is known, and says folded what a visitor would have
+// been shown instead: in this page's mode, word for word.
+func TestOperatorsPage(t *testing.T) {
+	f := broken()
+	lookup := report.Lookup{Guide: func(cause string) report.Guide { return report.Guide{Reasons: []string{"why " + cause}} }}
+	for mode, title := range map[Mode]string{Public: f.Public().Title, Minimal: english.MinimalTitle} {
+		p := newPage(t, Options{Mode: mode, Lookup: lookup, Brand: Brand{Name: "Shop"}})
+		public := f.Public()
+		public.RetryAfter = 30 * time.Second
+		body := answer(t, p, request("GET", "Accept", "text/html"), public, f).Body.String()
+		for _, want := range []string{
+			"<title>" + f.Summary + " · Shop</title>", "<h1>Operator&#39;s view</h1>", "<h2>" + f.Summary + "</h2>", "<li>why connection_refused</li>",
+			"<summary>What visitors see</summary>\n<p>" + title + "</p><p>", "about 30 seconds.</p></details>",
+		} {
+			if !strings.Contains(body, want) {
+				t.Errorf("mode %d: no %q in\n%s", mode, want, body)
+			}
+		}
+		if strings.Contains(body, "<footer>") || strings.Count(body, f.ID) != 1 {
+			t.Errorf("mode %d: the reference is there twice:\n%s", mode, body)
+		}
+		asText := answer(t, p, request("GET", "Accept", "text/plain"), public, f).Body.String()
+		if !strings.HasPrefix(asText, f.Summary+"\n") || !strings.Contains(asText, "\nUsual reasons\n  - why connection_refused\n") {
+			t.Errorf("mode %d: the text is\n%s", mode, asText)
+		}
+		if visitor := answer(t, p, request("GET", "Accept", "text/html"), public, nil).Body.String(); strings.Contains(visitor, "why connection_refused") || !strings.Contains(visitor, "<footer>") {
+			t.Errorf("mode %d: a visitor gets\n%s", mode, visitor)
+		}
 	}
 }
 

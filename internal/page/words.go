@@ -36,7 +36,8 @@ type words struct {
 	NoFaultKnown                        string
 	Broken                              map[failure.Category]string
 	TryAgain, Support, StatusPage, Logo string
-	Reference, OperatorsView            string
+	Reference                           string
+	OperatorsView, NotForVisitors       string
 }
 
 var english = words{
@@ -71,7 +72,7 @@ var english = words{
 		failure.CategoryInterrupted:     "interrupted",
 	},
 	TryAgain: "Try again", Support: "Get help", StatusPage: "Service status", Logo: "Logo",
-	Reference: "Reference", OperatorsView: "You see the operator's view. Visitors see nothing of what follows.",
+	Reference: "Reference", OperatorsView: "Operator's view", NotForVisitors: "Visitors see nothing of this page.",
 }
 
 // methodClass is what a method means for trying again.
