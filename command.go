@@ -23,6 +23,8 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/terminal"
 )
 
@@ -292,6 +294,7 @@ func combined(cmd *cobra.Command, args []string, is func(string) bool) error {
 func commandOf(cmd *cobra.Command) (*terminal.Command, error) {
 	c := &terminal.Command{
 		Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(), Filters: url.Values{},
+		Lookup: report.Lookup{Guide: operator.GuideIn(slices.Collect(cause.Rows()))},
 		Screen: func() terminal.Screen { return terminal.ScreenOf(cmd.OutOrStdout(), os.Getenv) },
 	}
 	flags := cmd.Flags()

@@ -41,6 +41,8 @@ type Command struct {
 	Limit int
 	// JSON writes each as one line of JSON, as the API has it.
 	JSON bool
+	// Lookup finds what a failure that is shown in full points to.
+	Lookup report.Lookup
 }
 
 // incidentFilters are those that incidents have too.
@@ -161,7 +163,7 @@ func (c *Command) Failure(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return c.Screen().report().Text(c.Out, f)
+	return c.Screen().report(c.Lookup).Text(c.Out, f)
 }
 
 // checkID refuses what would ask for something else than one record.

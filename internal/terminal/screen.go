@@ -76,9 +76,9 @@ var parts = map[report.Part]colour{
 }
 
 // report is where a report is drawn on this screen.
-func (s Screen) report() report.Terminal {
+func (s Screen) report(lookup report.Lookup) report.Terminal {
 	return report.Terminal{
-		Width: s.Width,
+		Width: s.Width, Lookup: lookup,
 		Paint: func(part report.Part, text string) string { return s.paint(parts[part], text) },
 	}
 }
