@@ -147,7 +147,7 @@ func BenchmarkStep(b *testing.B) {
 		{"log", func() { h.log(f) }}, // most of a storm is counted only
 		{"log line", func() { (*failureLine)(f).write(discarding) }},
 		{"count", func() { h.process.count(f) }},
-		{"notice", func() { h.noticeIncidents(r, heard, f) }},
+		{"notice", func() { h.noticeIncidents(r, nil, heard, f) }},
 		{"expose", func() { h.expose(r, nil, f) }},
 		{"answer", func() {
 			w.Body.Reset()

@@ -12,31 +12,56 @@ import (
 )
 
 // sampleWell keeps what worked of a request that went well, if it is a sample.
-func (h *Handler) sampleWell(r *http.Request, l *listen.Listener) {
+// fields are the header that came; nil where nobody kept it.
+func (h *Handler) sampleWell(r *http.Request, fields http.Header, l *listen.Listener) {
 	if !l.Sampled() {
 		return
 	}
 	r = asSent(r)
 	now := time.Now()
-	l.EachWorked(func(a *listen.Attempt) { h.sample(r, a, now) })
+	l.EachWorked(func(a *listen.Attempt) { h.sample(r, fields, a, now) })
 }
 
 // sampleRescue keeps what worked of a request in which something else failed, if it is a
 // sample.
-func (h *Handler) sampleRescue(r *http.Request, heard *listen.Heard, f *failure.Failure) {
+func (h *Handler) sampleRescue(r *http.Request, fields http.Header, heard *listen.Heard, f *failure.Failure) {
 	for n := range heard.Attempts {
 		if a := &heard.Attempts[n]; f.Attempts[n].Cause == "" && a.Worked() {
-			h.sample(r, a, heard.Start.Add(heard.Duration))
+			h.sample(r, fields, a, heard.Start.Add(heard.Duration))
 		}
 	}
 }
 
-func (h *Handler) sample(r *http.Request, a *listen.Attempt, at time.Time) {
+func (h *Handler) sample(r *http.Request, fields http.Header, a *listen.Attempt, at time.Time) {
 	if a.Limits == nil { // nobody knows which reverse_proxy made it
 		return
 	}
-	h.sampler.Add(&journal.Worked{At: at, Upstream: a.Upstream, Limits: a.Limits, Traits: traitsOf(r, a, cause.AddressOf(a), *a.Server)})
+	h.sampler.Add(&journal.Worked{At: at, Upstream: a.Upstream, Limits: a.Limits, Traits: traitsOf(r, a, cause.AddressOf(a), h.serverOf(r, fields, a))})
 	h.process.works(a.Past, at)
+}
+
+// maxServer is how many bytes of a Server field are looked at.
+const maxServer = 512
+
+// serverOf is the Server field of an answer that went well, "" where it has in it what the
+// client sent, for it may be shown in changes, or is too long to be a name. Mostly it is the
+// same as before.
+func (h *Handler) serverOf(r *http.Request, fields http.Header, a *listen.Attempt) string {
+	server := *a.Server
+	if known := h.harmless.Load(); server == "" || known != nil && *known == server {
+		return server
+	}
+	if len(server) > maxServer {
+		return ""
+	}
+	f := failure.Failure{Received: &failure.Received{Server: server}, Request: h.describeRequest(r)}
+	h.takeOutSent(r, fields, &listen.Heard{Attempts: []listen.Attempt{*a}}, &f)
+	if f.Received.Server != server {
+		return ""
+	}
+	server = strings.Clone(server)
+	h.harmless.Store(&server)
+	return server
 }
 
 // traitsOf is what can be compared of an attempt that reached, or was to reach, this address,

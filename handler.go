@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -84,6 +85,7 @@ type Handler struct {
 	unload         *unloading
 	process        *process
 	sampler        *journal.Sampler
+	harmless       *atomic.Pointer[string] // see serverOf
 	abandonedAfter time.Duration
 	where          string       // the site, for what is wrong with the config
 	release        func() error // nil where there is nothing to release
@@ -136,7 +138,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	err := next.ServeHTTP(l, r)
 	aborted = false
 	if err == nil && l.WentWell() {
-		h.sampleWell(r, l)
+		h.sampleWell(r, sent, l)
 		h.upgradeEnded(l)
 		return nil
 	}
@@ -196,7 +198,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.process.journal.Add(f)
 	h.process.count(f)
 	h.log(f)
-	h.noticeIncidents(r, heard, f)
+	h.noticeIncidents(r, sent, heard, f)
 	h.noticeRescued(f)
 	tellSpan(r, heard, f)
 	return f
@@ -309,7 +311,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 		}
 	}
 	h.site, h.known, h.unreached, h.serving, h.abandonedAfter = new(site), new(knownIncidents), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
-	h.unload, h.sampler = unloadingOf(ctx), new(journal.Sampler)
+	h.unload, h.sampler, h.harmless = unloadingOf(ctx), new(journal.Sampler), new(atomic.Pointer[string])
 	if h.process, h.release, err = acquireProcess(); err != nil {
 		return err
 	}

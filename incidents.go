@@ -15,8 +15,8 @@ import (
 
 // noticeIncidents counts a failure for the incidents that its request met, for each once:
 // those of its failed attempts, and its own where no attempt made it.
-func (h *Handler) noticeIncidents(r *http.Request, heard *listen.Heard, f *failure.Failure) {
-	h.sampleRescue(r, heard, f)
+func (h *Handler) noticeIncidents(r *http.Request, fields http.Header, heard *listen.Heard, f *failure.Failure) {
+	h.sampleRescue(r, fields, heard, f)
 	at := heard.Start.Add(heard.Duration)
 	own := failure.Incident{
 		ID: f.Incident, Site: f.Site, Upstream: f.Upstream, Cause: f.Cause,
