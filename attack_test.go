@@ -1,15 +1,31 @@
 package diagnostics
 
 import (
+	"crypto/tls"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
+
+// allOf is all that an operator may read.
+func allOf(c *testcaddy.Caddy) string {
+	var all strings.Builder
+	for _, path := range []string{"/failures", "/incidents", "/upstreams", "/incidents?format=text", "/upstreams?format=text", "/failures?format=text"} {
+		all.WriteString(c.AdminDo(http.MethodGet, path).Body)
+	}
+	for _, i := range incidentsOf(c, "") {
+		all.WriteString(c.AdminDo(http.MethodGet, "/incidents/"+i.ID+"?format=text").Body)
+	}
+	return all.String()
+}
 
 // Nothing that a client sent comes back in the Server field of an answer that went well, which
 // an incident's changes show.
@@ -26,5 +42,23 @@ func TestServerFieldOfWhatWentWell(t *testing.T) {
 				t.Errorf("%.64q: %.64q", server, got)
 			}
 		}
+	}
+}
+
+// The name of a certificate that a client asked for is not told.
+func TestWarningOfACertificateThatAClientNames(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert := endingAt(t, hello.ServerName, time.Now().Add(5*day))
+		return &cert, nil
+	}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	l := testcaddy.NewLogFile(t)
+	c := testcaddy.StartWith(t, l.OfOurs(), "upstream_diagnostics\nreverse_proxy https://"+server.Listener.Addr().String()+" {\ntransport http {\ntls_insecure_skip_verify\ntls_server_name {query.sni}\nkeepalive off\n}\n}")
+	c.Get("/?sni=topsecrettenant.example.com")
+	c.Idle()
+	if all := allOf(c) + fmt.Sprint(l.Entries(warningMessage)); strings.Contains(all, "topsecret") {
+		t.Errorf("%s", all)
 	}
 }

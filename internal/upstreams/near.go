@@ -54,10 +54,23 @@ func (e *ear) hearNear(near *listen.Near, r *http.Request) {
 	}
 	handshake, _ := e.limits.Setting(failure.TLSTimeout)
 	slow(failure.WarnHandshake, near.Handshake, handshake)
-	if near.Certificate != nil {
-		seen.Kind, seen.Measured, seen.Certificate = failure.WarnCertificate, nil, near.Certificate
+	if c := near.Certificate; c != nil {
+		if e.asksForAnyName(near.Upstream) {
+			c.Name = ""
+		}
+		seen.Kind, seen.Measured, seen.Certificate = failure.WarnCertificate, nil, c
 		e.nearly(seen)
 	}
+}
+
+// asksForAnyName says that a client may have a part in which name a certificate of this
+// upstream is asked for. Who has one for each has the name in it, too.
+func (e *ear) asksForAnyName(upstream string) bool {
+	switch upstream {
+	case dynamicSource, severalSources: // a plugin's names, or one's among several
+		return true
+	}
+	return failure.Expands(upstream) || e.limits.TLS != nil && failure.Expands(e.limits.TLS.ServerName)
 }
 
 // shownAddress is the address of an upstream of that name where it says more than the name,

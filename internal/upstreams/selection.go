@@ -211,11 +211,17 @@ func sourceName(s reverseproxy.UpstreamSource) string {
 		}
 		return "a " + s.Name + ":" + s.Port
 	case *reverseproxy.MultiUpstreams:
-		return "multi"
+		return severalSources
 	default:
-		return "dynamic"
+		return dynamicSource
 	}
 }
+
+// Names of a source of several, and of one of which nothing is known.
+const (
+	severalSources = "multi"
+	dynamicSource  = "dynamic"
+)
 
 // sourcesWithin names the sources of a source of several; nil where they can't be told.
 // Caddy has them in a field of its own: where that has another name, nothing is told.
@@ -230,7 +236,7 @@ func sourcesWithin(s reverseproxy.UpstreamSource) []string {
 	}
 	names := make([]string, 0, sources.Len())
 	for i := range sources.Len() {
-		name := "dynamic"
+		name := dynamicSource
 		switch inner := reflect.Indirect(sources.Index(i).Elem()); inner.Type() {
 		case reflect.TypeFor[reverseproxy.SRVUpstreams]():
 			name = sourceName(&reverseproxy.SRVUpstreams{Service: text(inner, "Service"), Proto: text(inner, "Proto"), Name: text(inner, "Name")})
