@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
@@ -60,5 +64,48 @@ func TestWarningOfACertificateThatAClientNames(t *testing.T) {
 	c.Idle()
 	if all := allOf(c) + fmt.Sprint(l.Entries(warningMessage)); strings.Contains(all, "topsecret") {
 		t.Errorf("%s", all)
+	}
+}
+
+// zoned is a plugin's source, which gives an address with a zone that the client sent.
+type zoned struct{}
+
+func (zoned) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.reverse_proxy.upstreams.zoned", New: func() caddy.Module { return new(zoned) }}
+}
+
+func (zoned) GetUpstreams(r *http.Request) ([]*reverseproxy.Upstream, error) {
+	return []*reverseproxy.Upstream{{Dial: "[fe80::1%" + r.URL.Query().Get("zone") + "]:80"}}, nil
+}
+
+func init() { caddy.RegisterModule(zoned{}) }
+
+// A zone is what anybody may have written.
+func TestBoardHasNoZone(t *testing.T) {
+	c := testcaddy.New(t)
+	adapted := c.Caddyfile("", "upstream_diagnostics\nreverse_proxy {\ndynamic a localhost 1\n}")
+	loadAdapted(t, adapted, func(text string) string {
+		return regexp.MustCompile(`"dynamic_upstreams": \{[^}]*\}`).ReplaceAllString(text, `"dynamic_upstreams": {"source": "zoned"}`)
+	})
+	t.Cleanup(func() { testcaddy.Stop(t) })
+	c.Get("/?zone=topsecretzone")
+	c.Idle()
+	if all := allOf(c); strings.Contains(all, "topsecret") {
+		t.Errorf("%s", all)
+	}
+}
+
+func loadAdapted(t *testing.T, caddyfile string, change func(string) string) {
+	t.Helper()
+	config, err := adaptCaddyfile(t, caddyfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := change(config)
+	if changed == config {
+		t.Fatalf("nothing to change: %s", config)
+	}
+	if err := caddy.Load([]byte(changed), true); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -2,7 +2,6 @@ package upstreams
 
 import (
 	"cmp"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -333,7 +332,7 @@ func (k *lookups) shown() *failure.SourceLookup {
 		Time: failure.At(time.Unix(0, k.at.Load())), Error: last.err, AddressCount: last.count, Addresses: []failure.SourceAddress{},
 	}
 	for _, address := range last.addresses {
-		if _, err := netip.ParseAddrPort(address); address != "" && (k.named || err == nil && !k.expands) {
+		if address != "" && (k.named || isPlain(address) && !k.expands) {
 			l.Addresses = append(l.Addresses, failure.SourceAddress{Address: address})
 		}
 	}

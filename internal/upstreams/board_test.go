@@ -187,6 +187,10 @@ func TestLookups(t *testing.T) {
 			t.Errorf("%s: %s", test.name, shown(k))
 		}
 	}
+	zoned := newLookups(pluginSource{})
+	if zoned.hear(give("[fe80::1%hunter2]:80", "[fe80::1]:80"), nil); shown(zoned) != "2[[fe80::1]:80]" {
+		t.Errorf("a zone is any text: %s", shown(zoned))
+	}
 	same := give("app-1:80", "10.0.0.7:80")
 	named.hear(same, nil)
 	if allocs := testing.AllocsPerRun(100, func() { named.hear(same, nil) }); allocs != 0 {

@@ -79,8 +79,14 @@ func shownAddress(name, address string) string {
 	if address == name || failure.Expands(name) {
 		return ""
 	}
-	if _, err := netip.ParseAddrPort(address); err != nil {
+	if !isPlain(address) {
 		return ""
 	}
 	return address
+}
+
+// isPlain says that an address is of numbers alone. A zone may be any text.
+func isPlain(address string) bool {
+	plain, err := netip.ParseAddrPort(address)
+	return err == nil && plain.Addr().Zone() == ""
 }
