@@ -95,6 +95,39 @@ func TestBoardHasNoZone(t *testing.T) {
 	}
 }
 
+// An answer that is a failure is no success before it.
+func TestFailureIsNoSuccess(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer func(w http.ResponseWriter)
+	}{
+		{"gRPC unavailable", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/grpc")
+			w.Header().Set("Grpc-Status", "14")
+		}},
+		{"misdirected", func(w http.ResponseWriter) { w.WriteHeader(http.StatusMisdirectedRequest) }},
+		{"upgrade required", func(w http.ResponseWriter) { w.WriteHeader(http.StatusUpgradeRequired) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			upstream := testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) { test.answer(w) })
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream)
+			for range 3 {
+				c.Get("/")
+				c.Idle()
+			}
+			for _, i := range incidentsOf(c, "") {
+				if len(i.Changes) > 0 {
+					t.Errorf("%s %+v", i.Cause, i.Changes)
+				}
+			}
+			// Where nobody asked for an upgrade, an answer that demands one is an answer.
+			if s := stateOf(c, upstream); s.LastSuccess != nil != (len(c.Failures()) == 0) {
+				t.Errorf("last success %v", s.LastSuccess)
+			}
+		})
+	}
+}
+
 func loadAdapted(t *testing.T, caddyfile string, change func(string) string) {
 	t.Helper()
 	config, err := adaptCaddyfile(t, caddyfile)

@@ -186,6 +186,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	}
 	f = cause.Diagnose(heard)
 	if f == nil {
+		l.NoFailure()
 		return nil
 	}
 	l.Yield()

@@ -309,7 +309,7 @@ func (l *Listener) WentWell() bool {
 		if !a.Exact && status == 0 && a.Err == nil { // no ear heard its answer, which was passed on
 			status = l.response.Status
 		}
-		if !upgradeFailed && a.Body.Beyond == nil {
+		if !upgradeFailed && a.Body.Beyond == nil && !a.wanting { // else see NoFailure
 			a.succeeded(status)
 		}
 	}
@@ -321,6 +321,16 @@ func (l *Listener) WentWell() bool {
 		l.sealed.Store(true)
 	}
 	return well
+}
+
+// NoFailure hears that an answer which might have said that its upstream was asked in the
+// wrong way, or is unavailable by gRPC, was found to be none of these.
+func (l *Listener) NoFailure() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.current; a != nil && a.wanting && a.Err == nil && a.Body.Beyond == nil {
+		a.succeeded(a.Status)
+	}
 }
 
 // Upgraded is what became of an upgraded connection.
