@@ -3,6 +3,8 @@ package diagnostics
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
@@ -125,6 +128,21 @@ func TestFailureIsNoSuccess(t *testing.T) {
 				t.Errorf("last success %v", s.LastSuccess)
 			}
 		})
+	}
+}
+
+// What the client did is not the upstream's failure.
+func TestNeverAnsweredIsNotTheClients(t *testing.T) {
+	silent := testcaddy.Peer(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+silent)
+	c.Raw("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n")
+	c.Idle()
+	if f := c.Failure(); f.Side != failure.SideClient || f.Upstream != silent {
+		t.Fatalf("%+v", f)
+	}
+	sweep(time.Now())
+	if w := warningsAt(c, silent); len(w) != 0 {
+		t.Errorf("%+v", w)
 	}
 }
 

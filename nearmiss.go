@@ -101,7 +101,7 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 	for i := range states {
 		s := &states[i]
 		last := p.journal.Last(s.Upstream)
-		failed := last != nil && !last.Time.Before(s.Loaded)
+		failed := last != nil && !last.Time.Before(s.Loaded) && blamed(last, s.Upstream)
 		check := s.Check.Result() // one that gets an answer may fail all the same
 		if answered[s.Upstream] || !failed && (check == nil || check.Status != 0) {
 			continue
@@ -114,6 +114,14 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 		list = append(list, w)
 	}
 	return list
+}
+
+// blamed says that f failed at an upstream, and not by the client's doing.
+func blamed(f *failure.Failure, upstream string) bool {
+	if a := f.FailedAttempt(upstream); a != nil {
+		return f.Blames(a)
+	}
+	return f.Side != failure.SideClient
 }
 
 // warnings are those of the process itself.
