@@ -146,6 +146,26 @@ func TestNeverAnsweredIsNotTheClients(t *testing.T) {
 	}
 }
 
+// A config that changed nothing of a source is not what its address began to fail with.
+func TestSourceIsAskedAsBefore(t *testing.T) {
+	_, port, _ := net.SplitHostPort(testcaddy.Dead(t))
+	site := "upstream_diagnostics\nreverse_proxy {\ndynamic a localhost " + port + " {\nversions ipv4\n}\n}"
+	c := testcaddy.Start(t, site)
+	c.Get("/")
+	c.Idle()
+	if err := c.Load("", site+"\nrespond /unrelated hello"); err != nil {
+		t.Fatal(err)
+	}
+	c.AdminDo(http.MethodDelete, "/failures")
+	c.Visit("/")
+	c.Idle()
+	for _, i := range incidentsOf(c, "") {
+		if len(i.Changes) > 0 {
+			t.Errorf("%s %+v", i.Cause, i.Changes)
+		}
+	}
+}
+
 func loadAdapted(t *testing.T, caddyfile string, change func(string) string) {
 	t.Helper()
 	config, err := adaptCaddyfile(t, caddyfile)

@@ -118,13 +118,17 @@ type beginning struct {
 	worked atomic.Int64
 }
 
-// noteAsked keeps which ways there are since this config to ask an upstream.
+// noteAsked keeps which ways there are since this config to ask an upstream. Of an address
+// that a dynamic source gives it isn't known: it may have been asked before, without an answer.
 func (p *process) noteAsked(a *App) {
+	if a.board == nil {
+		return
+	}
 	var since time.Time // the first config changes nothing
 	if !a.loadedBefore.IsZero() {
 		since = a.loaded
 	}
-	for _, past := range p.learnt.All() {
+	for past := range a.board.Pasts() {
 		p.beginnings.LoadOrStore(past, &beginning{asked: since})
 	}
 }

@@ -2,6 +2,7 @@ package upstreams
 
 import (
 	"cmp"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -52,6 +53,17 @@ func (b *Board) Names() []string {
 		names = append(names, b.rows[i].name())
 	}
 	return names
+}
+
+// Pasts are those of the upstreams that the config itself names, as far as somebody keeps them.
+func (b *Board) Pasts() iter.Seq[*listen.Past] {
+	return func(yield func(*listen.Past) bool) {
+		for i := range b.rows {
+			if past := b.rows[i].via.pasts[b.rows[i].upstream]; past != nil && !yield(past) {
+				return
+			}
+		}
+	}
 }
 
 func (row *boardRow) name() string {
