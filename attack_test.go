@@ -70,6 +70,21 @@ func TestWarningOfACertificateThatAClientNames(t *testing.T) {
 	}
 }
 
+// The certificate of a forward proxy is not the upstream's.
+func TestCertificateOfAForwardProxy(t *testing.T) {
+	proxy := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	proxy.TLS = &tls.Config{Certificates: []tls.Certificate{endingAt(t, "proxy", time.Now().Add(5*day))}}
+	proxy.StartTLS()
+	t.Cleanup(proxy.Close)
+	upstream := testcaddy.Dead(t)
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy https://"+upstream+" {\ntransport http {\ntls_insecure_skip_verify\nnetwork_proxy url https://"+proxy.Listener.Addr().String()+"\nkeepalive off\n}\n}")
+	c.Get("/")
+	c.Idle()
+	if s := stateOf(c, upstream); s.CertificateNotAfter != nil || s.LastFailure == nil || s.LastFailure.Cause == "connection_refused" {
+		t.Errorf("%v %+v", s.CertificateNotAfter, s.LastFailure)
+	}
+}
+
 // zoned is a plugin's source, which gives an address with a zone that the client sent.
 type zoned struct{}
 

@@ -493,6 +493,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) (near *
 	if !a.live() {
 		return nil
 	}
+	a.hearCertificate()
 	if err != nil {
 		a.End = a.l.now()
 		a.Err, a.DialErr = err, dialErr

@@ -307,6 +307,9 @@ type Dialing struct {
 	Link    *Link
 	// wire is that connection.
 	wire *Wire
+	// certificateEnds is when the certificate ends that was shown last, be it by a forward
+	// proxy; the zero time for none.
+	certificateEnds time.Time
 	// near is nil until something nearly went wrong.
 	near *Near
 }

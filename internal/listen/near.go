@@ -55,9 +55,17 @@ func (a *LiveAttempt) hearHandshake(d *Dialing, state *tls.ConnectionState) {
 		return
 	}
 	leaf := state.PeerCertificates[0]
-	a.Past.CertificateEnds(leaf.NotAfter)
+	d.certificateEnds = leaf.NotAfter
 	if time.Until(leaf.NotAfter) <= failure.CertificateNear {
 		d.nearly().Certificate = &failure.Certificate{Name: nameOf(leaf), NotAfter: failure.At(leaf.NotAfter)}
+	}
+}
+
+// hearCertificate tells the upstream's past when its certificate ends. A forward proxy may
+// have shown one before, and there may be none but that. The caller holds the lock.
+func (a *LiveAttempt) hearCertificate() {
+	if d := a.Dialing; d != nil && !d.certificateEnds.IsZero() && a.TLS && a.ForwardProxy == "" {
+		a.Past.CertificateEnds(d.certificateEnds)
 	}
 }
 
