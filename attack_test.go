@@ -195,3 +195,29 @@ func loadAdapted(t *testing.T, caddyfile string, change func(string) string) {
 		t.Fatal(err)
 	}
 }
+
+// Of an upstream beyond those of which anything is kept, nobody knows whether it has answered.
+func TestNeverAnsweredIsKnown(t *testing.T) {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
+	for n := range 1000 {
+		currentProcess().learnt.Past(fmt.Sprint("10.0.0.1:", n))
+	}
+	upstream := testcaddy.Upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/fails" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	if err := c.Load("", "upstream_diagnostics\nreverse_proxy "+upstream); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", "/fails", "/"} {
+		c.Visit(path)
+		c.Idle()
+	}
+	if f := c.Failure(); f.Upstream != upstream {
+		t.Fatalf("%+v", f)
+	}
+	if sweep(time.Now()); len(warningsAt(c, upstream)) != 0 {
+		t.Errorf("it has answered: %+v", warningsAt(c, upstream))
+	}
+}

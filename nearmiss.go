@@ -96,7 +96,7 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 	for i := range states {
 		s := &states[i]
 		answered[s.Upstream] = answered[s.Upstream] || s.LastAnswer != nil && !s.LastAnswer.Before(s.Loaded) ||
-			s.Dynamic && !s.NeverGave || strings.Contains(s.Upstream, "{")
+			s.Dynamic && !s.NeverGave || s.Unheard || strings.Contains(s.Upstream, "{")
 	}
 	for i := range states {
 		s := &states[i]

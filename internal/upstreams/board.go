@@ -84,6 +84,8 @@ type State struct {
 	Loaded time.Time
 	// NeverGave says that it is a source that was asked and has given nothing since then.
 	NeverGave bool
+	// Unheard says that nobody keeps whether it has answered: too many others are known.
+	Unheard bool
 }
 
 // States are those of the upstreams of several configs, by name. Who is reached in one way
@@ -169,6 +171,7 @@ func (row *boardRow) state(loaded time.Time) State {
 		s.Check = via.checks[u]
 	}
 	past := via.pasts[u]
+	s.Unheard = past == nil
 	s.LastAnswer, s.LastSuccess, s.CertificateNotAfter = known(past.LastAnswer()), known(past.LastSuccess()), known(past.CertificateEnd())
 	return s
 }
