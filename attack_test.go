@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -219,5 +220,34 @@ func TestNeverAnsweredIsKnown(t *testing.T) {
 	}
 	if sweep(time.Now()); len(warningsAt(c, upstream)) != 0 {
 		t.Errorf("it has answered: %+v", warningsAt(c, upstream))
+	}
+}
+
+// A config whose load failed has changed nothing.
+func TestFailedLoadIsNoChange(t *testing.T) {
+	const handler = "upstream_diagnostics\nreverse_proxy "
+	dead := testcaddy.Dead(t)
+	c := testcaddy.Start(t, handler+dead)
+	secured := handler + dead + " {\ntransport http {\ntls\n}\n}"
+	for range 20 { // Caddy starts the apps in any order: in half of them ours comes first
+		if err := c.Load("", secured+"\n}\nhttp://192.0.2.99:1 {\nbind 192.0.2.99\nrespond x"); err == nil {
+			t.Fatal("it could listen there")
+		}
+	}
+	failed := time.Now()
+	testcaddy.Eventually(t, "its time is another one to the millisecond", func() bool { return time.Since(failed) > 5*time.Millisecond })
+	failed = time.Now()
+	if err := c.Load("", secured); err != nil {
+		t.Fatal(err)
+	}
+	c.Visit("/")
+	c.Idle()
+	list := incidentsOf(c, "")
+	if len(list) != 1 || !slices.Equal(kindsOf(&list[0]), []string{"config"}) {
+		t.Fatalf("%+v", list)
+	}
+	change := list[0].Changes[0]
+	if at, err := time.Parse(failure.TimestampLayout, change.Value); err != nil || at.Before(failed.Truncate(time.Millisecond)) {
+		t.Errorf("%v: %s, which is before %s", err, change.Value, failed)
 	}
 }

@@ -133,6 +133,16 @@ func (p *process) noteAsked(a *App) {
 	}
 }
 
+// forgetAsked forgets which ways to ask an upstream came with a config whose load failed.
+func (p *process) forgetAsked(a *App) {
+	p.beginnings.Range(func(past, known any) bool {
+		if b := known.(*beginning); b.asked.Equal(a.loaded) && b.worked.Load() == 0 { //nolint:forcetypeassert // see process
+			p.beginnings.Delete(past)
+		}
+		return true
+	})
+}
+
 // stopped goes back to what the configs that still run say; last says that none does.
 func (p *process) stopped(a *App) (last bool) {
 	p.mu.Lock()
@@ -143,7 +153,11 @@ func (p *process) stopped(a *App) (last bool) {
 		p.events = nil
 		return true
 	}
-	p.running[len(p.running)-1].wakeUp() // it may have become the newest again
+	newest := p.running[len(p.running)-1]
+	if newest.loaded.Before(a.loaded) { // the load of a failed
+		p.forgetAsked(a)
+	}
+	newest.wakeUp() // it may have become the newest again
 	return false
 }
 
