@@ -34,8 +34,12 @@ const (
 	maxAnswering = 8
 )
 
-// Answering tells when an upstream answered last; the zero time for never.
-type Answering interface{ LastAnswer() time.Time }
+// Answering tells when an upstream answered last, with whatever status, and when the last
+// answer was over that was whole and no error; the zero time for never.
+type Answering interface {
+	LastAnswer() time.Time
+	LastSuccess() time.Time
+}
 
 // Sighting is that a request met an incident.
 type Sighting struct {
@@ -315,14 +319,21 @@ func (i *incident) remember(by Answering) {
 	}
 }
 
-// answeredSince says that one of those that failed has answered after a time.
+// answeredSince says that one of those that failed has answered well after a time: where
+// its answers are what failed, with a whole one that is no error.
 func (i *incident) answeredSince(since time.Time) bool {
+	words := i.words.Load()
+	answers := words != nil && (words.phase == failure.PhaseHeaders || words.phase == failure.PhaseBody)
 	for n := range i.answering {
 		known := i.answering[n].Load()
 		if known == nil {
 			return false
 		}
-		if (*known).LastAnswer().After(since.Add(sameAnswer)) {
+		last := (*known).LastSuccess()
+		if !answers {
+			last = (*known).LastAnswer()
+		}
+		if last.After(since.Add(sameAnswer)) {
 			return true
 		}
 	}

@@ -15,16 +15,21 @@ import (
 )
 
 // answering is an upstream that answers when a test says so.
-type answering struct{ last atomic.Int64 }
+type answering struct{ last, success atomic.Int64 }
 
-func (a *answering) LastAnswer() time.Time {
-	if n := a.last.Load(); n != 0 {
+func timeAt(at *atomic.Int64) time.Time {
+	if n := at.Load(); n != 0 {
 		return time.Unix(0, n)
 	}
 	return time.Time{}
 }
 
-func (a *answering) answers(at time.Time) { a.last.Store(at.UnixNano()) }
+func (a *answering) LastAnswer() time.Time  { return timeAt(&a.last) }
+func (a *answering) LastSuccess() time.Time { return timeAt(&a.success) }
+
+// answers well, begins an answer that may break off.
+func (a *answering) answers(at time.Time) { a.begins(at); a.success.Store(at.UnixNano()) }
+func (a *answering) begins(at time.Time)  { a.last.Store(at.UnixNano()) }
 
 var incidentsStart = time.Date(2026, 11, 24, 4, 0, 30, 0, time.UTC)
 
@@ -36,6 +41,32 @@ func sighting(cause, id string, at time.Time, by Answering) Sighting {
 }
 
 func everybody(string) bool { return true }
+
+// Where answers are what fails, another that begins is no sign that it is over: one whose
+// body breaks off has begun long before.
+func TestAnswersThatFail(t *testing.T) {
+	for _, test := range []struct {
+		phase failure.Phase
+		over  bool
+	}{{failure.PhaseConnect, true}, {failure.PhaseWait, true}, {failure.PhaseHeaders, false}, {failure.PhaseBody, false}} {
+		t.Run(string(test.phase), func(t *testing.T) {
+			var s Incidents
+			app := new(answering)
+			seen := sighting("broken", "a", incidentsStart, app)
+			seen.Of.Phase = test.phase
+			s.See(seen)
+			app.begins(incidentsStart.Add(time.Second))
+			if over := len(s.Sweep(incidentsStart.Add(time.Minute), 0, everybody)) == 1; over != test.over {
+				t.Errorf("an answer has begun: over is %v", over)
+			}
+			app.answers(incidentsStart.Add(2 * time.Second))
+			s.Sweep(incidentsStart.Add(2*time.Minute), 0, everybody)
+			if i := s.List(incidentsStart)[0]; i.ResolvedBy != failure.ResolvedByAnswer {
+				t.Errorf("a whole answer has come, and it is %s", i.State)
+			}
+		})
+	}
+}
 
 // A day of one upstream: it refuses, then is slow, recovers, flaps, and is left alone.
 func TestIncidentsOfADay(t *testing.T) {
