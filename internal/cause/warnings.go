@@ -28,7 +28,7 @@ type WarningRow struct {
 var warnings = []*WarningRow{
 	{
 		Kind:    failure.WarnCertificate,
-		Meaning: "a handshake showed a certificate that ends within 14 days, or has ended and was let pass (`tls_insecure_skip_verify`)",
+		Meaning: "a handshake showed a certificate that ends within 14 days (one made for less than 56 days: in the last quarter of its time), or has ended and was let pass (`tls_insecure_skip_verify`)",
 		Summary: "The certificate of {upstream} {left}.",
 		Advice:  "Renew the certificate that {upstream} shows, and let it load the new one: once it has ended, Caddy refuses it unless tls_insecure_skip_verify is set.",
 	},

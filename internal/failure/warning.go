@@ -18,8 +18,15 @@ const (
 	WarnLocalPorts    WarningKind = "local_ports_near_limit"
 )
 
-// CertificateNear is how long before its end an upstream's certificate is warned of.
+// CertificateNear is how long before its end an upstream's certificate is warned of; one
+// that is valid for less than 56 days, in the last quarter of its time: the certificates of
+// Caddy's own authority are made for 12 hours.
 const CertificateNear = 14 * 24 * time.Hour
+
+// NearItsEnd says whether a certificate that is valid between two times is warned of now.
+func NearItsEnd(notBefore, notAfter, now time.Time) bool {
+	return notAfter.Sub(now) <= min(CertificateNear, notAfter.Sub(notBefore)/4)
+}
 
 // Warning is what has nearly gone wrong in one way: of one kind, at one upstream.
 type Warning struct {

@@ -152,8 +152,8 @@ func (s *Warnings) Sweep(now time.Time, configured func(upstream string) bool, c
 		over := since >= unseen
 		if of.Kind == failure.WarnCertificate {
 			over = since >= unseenCertificate
-			if ends := certificateEnd(of.Upstream); !ends.IsZero() {
-				over = ends.Sub(now) > failure.CertificateNear
+			if ends, warned := certificateEnd(of.Upstream), w.seen.Load().Certificate; !ends.IsZero() && warned != nil {
+				over = ends.Sub(warned.NotAfter.Time) >= time.Second // another one, of which nothing was said
 			}
 		}
 		if !w.measured && (over || !configured(of.Upstream)) {

@@ -57,7 +57,7 @@ func TestWarning(t *testing.T) {
 	}
 }
 
-// A certificate is warned of as long as it is the last that was shown and its end is near.
+// A certificate is warned of as long as it is the last that was shown.
 func TestWarningOfACertificate(t *testing.T) {
 	var s Warnings
 	for _, test := range []struct {
@@ -70,10 +70,13 @@ func TestWarningOfACertificate(t *testing.T) {
 		{"still shown, days later", noon.Add(5 * 24 * time.Hour), 4 * 24 * time.Hour, false},
 		{"it has ended", noon.Add(5 * 24 * time.Hour), 6 * 24 * time.Hour, false},
 		{"renewed", noon.Add(90 * 24 * time.Hour), time.Minute, true},
+		{"renewed for a week", noon.Add(7 * 24 * time.Hour), time.Minute, true},
 		{"nobody knows", time.Time{}, 3 * time.Hour, false},
 		{"nobody knows for a day", time.Time{}, 24 * time.Hour, true},
 	} {
-		s.Raise(near(failure.WarnCertificate, "app:443", noon))
+		shown := near(failure.WarnCertificate, "app:443", noon)
+		shown.Certificate = &failure.Certificate{NotAfter: failure.At(noon.Add(5 * 24 * time.Hour))}
+		s.Raise(shown)
 		s.Sweep(noon.Add(test.after), all, func(string) time.Time { return test.ends })
 		if over := len(s.List()) == 0; over != test.over {
 			t.Errorf("%s: over is %t", test.name, over)

@@ -56,7 +56,7 @@ func (a *LiveAttempt) hearHandshake(d *Dialing, state *tls.ConnectionState) {
 	}
 	leaf := state.PeerCertificates[0]
 	d.certificateEnds = leaf.NotAfter
-	if time.Until(leaf.NotAfter) <= failure.CertificateNear {
+	if failure.NearItsEnd(leaf.NotBefore, leaf.NotAfter, time.Now()) {
 		d.nearly().Certificate = &failure.Certificate{Name: nameOf(leaf), NotAfter: failure.At(leaf.NotAfter)}
 	}
 }

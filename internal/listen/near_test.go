@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,8 +23,9 @@ func TestNear(t *testing.T) {
 	const limit = 10 * time.Second
 	limits := &failure.Limits{Near: failure.Near{Connect: failure.NearOf(limit), Handshake: failure.NearOf(limit), Response: failure.NearOf(limit)}}
 	none := new(failure.Limits)
-	state := func(ends time.Duration) tls.ConnectionState {
-		return tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: "app"}, NotAfter: time.Now().Add(ends)}}}
+	state := func(ends, lasts time.Duration) tls.ConnectionState {
+		notAfter := time.Now().Add(ends)
+		return tls.ConnectionState{PeerCertificates: []*x509.Certificate{{Subject: pkix.Name{CommonName: "app"}, NotBefore: notAfter.Add(-lasts), NotAfter: notAfter}}}
 	}
 	const far = 365 * 24 * time.Hour
 	for _, test := range []struct {
@@ -31,7 +33,7 @@ func TestNear(t *testing.T) {
 		limits                       *failure.Limits
 		protocol                     string
 		connect, shake, send, answer time.Duration
-		ends                         time.Duration // of the certificate
+		ends, lasts                  time.Duration // of the certificate; a year where it doesn't matter
 		fails                        bool
 		want                         Near
 		wantCertificate              bool
@@ -50,6 +52,8 @@ func TestNear(t *testing.T) {
 		{name: "a certificate that ends soon", limits: none, ends: failure.CertificateNear, wantCertificate: true},
 		{name: "one that has ended", limits: limits, ends: -time.Hour, wantCertificate: true},
 		{name: "one that ends later", limits: limits, ends: failure.CertificateNear + 2*time.Second},
+		{name: "one made for 12 hours, soon after", limits: none, ends: 11 * time.Hour, lasts: 12 * time.Hour},
+		{name: "one made for 12 hours, near its end", limits: none, ends: 3 * time.Hour, lasts: 12 * time.Hour, wantCertificate: true},
 		{name: "a slow connect before a failure", limits: limits, connect: 9 * time.Second, ends: far, fails: true, want: Near{Connect: 9 * time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -73,7 +77,7 @@ func TestNear(t *testing.T) {
 				time.Sleep(test.shake)
 				ends := begun.Add(test.ends)
 				if test.protocol != "fastcgi" {
-					shown := state(ends.Sub(time.Now()))
+					shown := state(ends.Sub(time.Now()), cmp.Or(test.lasts, far))
 					trace.TLSHandshakeDone(shown, nil)
 				}
 				trace.GotConn(httptrace.GotConnInfo{})
