@@ -41,6 +41,8 @@ type metrics struct {
 
 	failures, attempts *prometheus.CounterVec
 	durations          *prometheus.HistogramVec
+	// counters are those of failures and attempts that counted last.
+	counters struct{ failures, attempts knownCounters }
 	// exemplified has when each of failures took its exemplar, in Unix nanoseconds.
 	exemplified sync.Map
 	// faults counts the records that a fault of ours has cost.
@@ -201,8 +203,9 @@ var causeLabels = func() map[string]string {
 // count counts a failure, and each of its failed attempts for that one's own upstream.
 func (p *process) count(f *failure.Failure) {
 	m := p.metrics
-	site := m.sites.of(f.Site)
-	counter := m.failures.WithLabelValues(site, m.upstreams.of(f.Upstream), causeLabels[f.Cause], string(f.Outcome))
+	counter := m.counters.failures.of(f.Incident, f.Outcome, func() prometheus.Counter {
+		return m.failures.WithLabelValues(m.sites.of(f.Site), m.upstreams.of(f.Upstream), causeLabels[f.Cause], string(f.Outcome))
+	})
 	if f.TraceID != "" && m.takesExemplar(counter, f.Time.Time) {
 		counter.(prometheus.ExemplarAdder).AddWithExemplar(1, prometheus.Labels{"trace_id": strings.Clone(f.TraceID)})
 	} else {
@@ -210,9 +213,37 @@ func (p *process) count(f *failure.Failure) {
 	}
 	for n := range f.Attempts {
 		if a := &f.Attempts[n]; a.Incident != "" {
-			m.attempts.WithLabelValues(site, m.upstreams.of(a.Upstream), causeLabels[a.Cause]).Inc()
+			m.counters.attempts.of(a.Incident, "", func() prometheus.Counter {
+				return m.attempts.WithLabelValues(m.sites.of(f.Site), m.upstreams.of(a.Upstream), causeLabels[a.Cause])
+			}).Inc()
 		}
 	}
+}
+
+// knownCounters keeps the counters of the incidents that counted last: in a storm, the labels
+// of the same ones would be looked up again and again. It is bounded, and nobody waits.
+type knownCounters [32]atomic.Pointer[knownCounter]
+
+type knownCounter struct {
+	incident string
+	outcome  failure.Outcome
+	counter  prometheus.Counter
+}
+
+// of gives the counter of an incident, which has the same labels always; look finds it. What
+// is of no incident is looked up each time.
+func (k *knownCounters) of(incident string, outcome failure.Outcome, look func() prometheus.Counter) prometheus.Counter {
+	if incident == "" {
+		return look()
+	}
+	// The last letters of an id are of a hash, as all of them.
+	place := &k[(int(incident[len(incident)-1])+len(outcome))%len(k)]
+	if known := place.Load(); known != nil && known.incident == incident && known.outcome == outcome {
+		return known.counter
+	}
+	counter := look()
+	place.Store(&knownCounter{strings.Clone(incident), outcome, counter})
+	return counter
 }
 
 // takesExemplar says whether it is time for another one.
