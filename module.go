@@ -17,6 +17,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(Handler{})
+	caddy.RegisterModule(Dashboard{})
 	caddy.RegisterModule(new(App))
 	caddy.RegisterModule(adminAPI{})
 }
@@ -29,6 +30,11 @@ var (
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 	_ upstreams.Placed            = (*Handler)(nil)
+
+	_ caddy.Provisioner           = (*Dashboard)(nil)
+	_ caddy.CleanerUpper          = (*Dashboard)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Dashboard)(nil)
+	_ caddyfile.Unmarshaler       = (*Dashboard)(nil)
 
 	_ caddy.App             = (*App)(nil)
 	_ caddy.Provisioner     = (*App)(nil)

@@ -46,6 +46,12 @@ func writeBoard(w io.Writer, board failure.Board) error {
 			return err
 		}
 	}
+	writeWarnings(w, allWarnings(&board))
+	return nil
+}
+
+// allWarnings are the process's and its upstreams', each once.
+func allWarnings(board *failure.Board) []failure.Warning {
 	warnings := slices.Clone(board.Warnings)
 	for i := range board.Upstreams {
 		for _, warning := range board.Upstreams[i].Warnings {
@@ -57,8 +63,7 @@ func writeBoard(w io.Writer, board failure.Board) error {
 			}
 		}
 	}
-	writeWarnings(w, warnings)
-	return nil
+	return warnings
 }
 
 // stateOf is how an upstream is in one word.
