@@ -77,6 +77,7 @@ var dashboardJS string
 var (
 	dashboardPages = template.Must(template.New("dashboard").Funcs(template.FuncMap{
 		"printable": report.Printable,
+		"soft":      soft,
 		"words":     rowWords,
 	}).Parse(dashboardHTML))
 	dashboardStyle  = template.CSS(report.CompactCSS(dashboardCSS)) + template.CSS(report.Style)
@@ -111,6 +112,7 @@ type sheet struct {
 	AllowClear bool
 	At         moment
 
+	view   View
 	now    time.Time
 	asker  Visitor
 	status int
@@ -220,7 +222,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, from Visitor, p
 
 // sheet is a page on which nothing stands yet.
 func (d *Dashboard) sheet(r *http.Request, from Visitor) *sheet {
-	s := &sheet{now: time.Now(), AllowClear: d.AllowClear, asker: from, status: http.StatusOK}
+	s := &sheet{view: d.view, now: time.Now(), AllowClear: d.AllowClear, asker: from, status: http.StatusOK}
 	s.Root = "./"
 	if depth := strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/"); depth > 0 {
 		s.Root = strings.Repeat("../", depth)

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/dustin/go-humanize"
 
@@ -88,7 +89,7 @@ type count struct {
 func (s *sheet) counts(of map[failure.Outcome]uint64, filters ...string) (counts []count) {
 	for _, outcome := range failure.Outcomes {
 		counts = append(counts, count{
-			Word: strings.ReplaceAll(string(outcome), "_", " "), N: humanize.Comma(int64(min(of[outcome], 1<<62))),
+			Word: outcomeWords(outcome), N: humanize.Comma(int64(min(of[outcome], 1<<62))),
 			URL: s.filtered(append(filters, "outcome", string(outcome))...), Known: of[outcome] > 0,
 		})
 	}
@@ -182,7 +183,9 @@ func (s *sheet) incident(i *failure.Incident) incidentCard {
 		card.Reopened = fmt.Sprintf("It has come back %d times.", i.ReopenedCount)
 	}
 	for _, id := range i.Samples {
-		card.Samples = append(card.Samples, s.ofFailure(id))
+		if _, ok := s.view.Get(id); ok { // it may have given way to newer ones
+			card.Samples = append(card.Samples, s.ofFailure(id))
+		}
 	}
 	card.Version, _ = versionOf(i) // without one, the card is drawn anew each time
 	return card
@@ -297,9 +300,7 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 	default:
 		page.State, page.Headline = stateWell, "All is well"
 	}
-	if page.Since = s.momentOf(quiet); page.Since == nil {
-		page.Since = &page.Counting
-	}
+	page.Since = s.momentOf(quiet)
 	s.Title, s.Body = page.Headline, page
 	s.Open, s.Warned = open, len(page.Warnings)+page.MoreWarnings
 	var err error
@@ -375,7 +376,7 @@ func (d *Dashboard) drawFailures(s *sheet, asked asked) error {
 		row := failureRow{
 			ID: f.ID, URL: s.ofFailure(f.ID).URL, Time: s.moment(f.Time), Summary: f.Summary,
 			Site: to("site", f.Site), Upstream: to("upstream", f.Upstream), Cause: to("cause", f.Cause),
-			Outcome: link{strings.ReplaceAll(string(f.Outcome), "_", " "), with("outcome", string(f.Outcome))},
+			Outcome: link{outcomeWords(f.Outcome), with("outcome", string(f.Outcome))},
 			Kind:    kindOf(f.Outcome),
 		}
 		if f.Status != 0 {
@@ -395,6 +396,11 @@ func (d *Dashboard) drawFailures(s *sheet, asked asked) error {
 	page.Recorded = overview.KeptCount > 0
 	s.Body = page
 	return nil
+}
+
+// outcomeWords says how a request ended.
+func outcomeWords(outcome failure.Outcome) string {
+	return strings.ReplaceAll(string(outcome), "_", " ")
 }
 
 // kindOf is how bad an outcome was for who asked.
@@ -464,7 +470,7 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 	}
 	page.Copies = []copied{
 		{"markdown", "Markdown", "for a ticket", markdown.String()},
-		{"json", "JSON", "the whole record", string(record)},
+		{"json", "JSON", "the whole record", visible(string(record))},
 		{"curl", "curl", "which shows it in a terminal", s.curl("failures/" + url.PathEscape(f.ID) + "?format=text")},
 	}
 	for _, one := range []link{{"site", f.Site}, {"upstream", f.Upstream}, {"cause", f.Cause}, {"host", f.Request.Host}} {
@@ -474,6 +480,23 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 	}
 	s.Body = page
 	return nil
+}
+
+// visible writes out what a browser would obey rather than show, as JSON writes it.
+func visible(record string) string {
+	var shown strings.Builder
+	for _, r := range record {
+		switch {
+		case r == '\n' || report.Printable(string(r)) == string(r):
+			shown.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&shown, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&shown, `\u%04x`, r)
+		}
+	}
+	return shown.String()
 }
 
 // curl is the command that asks for a path of the dashboard, for a shell.
@@ -797,6 +820,18 @@ func (d *Dashboard) drawCauses(s *sheet, _ asked) error {
 	}
 	s.Body = sections
 	return nil
+}
+
+// soft is a name that may be long, with places where a line may break.
+func soft(name string) template.HTML {
+	var broken strings.Builder
+	for part := range strings.SplitAfterSeq(report.Printable(name), "") {
+		broken.WriteString(template.HTMLEscapeString(part))
+		if strings.ContainsAny(part, "_/.:-") {
+			broken.WriteString("<wbr>")
+		}
+	}
+	return template.HTML(broken.String()) //nolint:gosec // each part is escaped
 }
 
 // rowWords are a row's, with what stands in for its placeholders.
