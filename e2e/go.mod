@@ -3,6 +3,8 @@ module github.com/seed-0f014f16/caddy-upstream-diagnostics/e2e
 go 1.26.0
 
 require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
 	github.com/pb33f/libopenapi v0.41.8
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/seed-0f014f16/caddy-upstream-diagnostics v0.0.0
@@ -15,6 +17,7 @@ require (
 require (
 	github.com/bahlo/generic-list-go v0.2.0 // indirect
 	github.com/buger/jsonparser v1.1.2 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/pb33f/go-yaml v0.1.1 // indirect
 	github.com/pb33f/jsonpath v0.8.4 // indirect

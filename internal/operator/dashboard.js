@@ -29,17 +29,28 @@ const countOn = () => {
 const live = $('#live')
 const say = words => { if (live && live.textContent !== words) live.textContent = words }
 
+// What a node shows, whenever.
+const shown = node => node.outerHTML.replace(/(<time[^>]*>)[^<]*/g, '$1')
+
 // Replace what has changed, and leave alone what hasn't: who reads, has opened or has
-// selected something there keeps it.
+// selected something there keeps it. Both are told by the ids of their children.
 const renew = (old, fresh) => {
-	const before = new Map($$(':scope > [id]', old).map(node => [node.id, node]))
+	const before = new Map([...old.children].map(node => [node.id, node]))
 	const kept = [...fresh.children].map(node => {
 		const known = before.get(node.id)
-		if (known && known.dataset.version === node.dataset.version) return known
-		if (!known && old.children.length) node.classList.add('fresh')
-		const focused = known && known.contains(document.activeElement) && document.activeElement.getAttribute('href')
+		if (known && shown(known) === shown(node)) return known
+		const list = known && $('[data-list]', known), other = $('[data-list]', node)
+		if (list && other) {
+			renew(list, other)
+			return known
+		}
+		const focused = known?.contains(document.activeElement) && document.activeElement.getAttribute('href')
 		const taken = document.adoptNode(node)
 		if (known) known.replaceWith(taken)
+		else {
+			taken.classList.add('fresh')
+			setTimeout(() => taken.classList.remove('fresh'), 3000)
+		}
 		if (focused) $$('a', taken).find(a => a.getAttribute('href') === focused)?.focus({preventScroll: true})
 		return taken
 	})
@@ -47,7 +58,6 @@ const renew = (old, fresh) => {
 	kept.forEach((node, n) => { if (old.children[n] !== node) old.insertBefore(node, old.children[n] || null) })
 }
 
-const parts = ['#hero', '#open-cards']
 let version = document.body.dataset.version
 const refreshNow = async () => {
 	const answer = await fetch(location.href, {headers: {Accept: 'text/html', 'If-None-Match': 'W/"' + version + '"'}})
@@ -56,22 +66,15 @@ const refreshNow = async () => {
 	const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
 	const now = $('#now', page)
 	if (!now) throw new Error('another page')
-	const open = $$('#open-cards > [id]').map(card => card.id)
-	const cards = $('#open-cards'), fresh = $('#open-cards', page)
-	const added = fresh ? [...fresh.children].filter(card => !open.includes(card.id)).length : 0
-	if (cards && fresh) {
-		renew(cards, fresh)
-		fresh.replaceWith(cards)
-	}
-	const focused = document.activeElement?.getAttribute('href')
-	$('#now').replaceWith(document.adoptNode(now))
-	if (focused && document.activeElement === document.body) $$('a').find(a => a.getAttribute('href') === focused)?.focus({preventScroll: true})
+	const open = $$('.incident').map(card => card.id)
+	const added = $$('.incident', now).filter(card => !open.includes(card.id)).length
+	version = page.body.dataset.version
 	document.title = page.title
-	$('#badge').replaceWith(document.adoptNode($('#badge', page)))
 	const at = $('footer time', page)
 	skew = Date.parse(at.dateTime) - Date.now()
-	drawn.replaceWith ? $('footer time').replaceWith(document.adoptNode(at)) : 0
-	version = page.body.dataset.version
+	$('footer time').replaceWith(document.adoptNode(at))
+	$('#badge').replaceWith(document.adoptNode($('#badge', page)))
+	renew($('#now'), now)
 	countOn()
 	return added ? added + (added > 1 ? ' new incidents' : ' new incident') : 'changed just now'
 }

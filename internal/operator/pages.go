@@ -158,7 +158,6 @@ type incidentCard struct {
 	Changes                      []string
 	Samples                      []link
 	All                          string
-	Version                      string
 }
 
 func (s *sheet) incident(i *failure.Incident) incidentCard {
@@ -187,7 +186,6 @@ func (s *sheet) incident(i *failure.Incident) incidentCard {
 			card.Samples = append(card.Samples, s.ofFailure(id))
 		}
 	}
-	card.Version, _ = versionOf(i) // without one, the card is drawn anew each time
 	return card
 }
 

@@ -1,0 +1,347 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// tab is a browser's, which hears what is wrong with the pages that it shows.
+type tab struct {
+	context.Context
+
+	mu       sync.Mutex
+	wrong    []string // of the console, and of policies
+	requests []string
+}
+
+// openTab opens a tab of a browser that ends with the test.
+func openTab(t *testing.T) *tab {
+	t.Helper()
+	chromium := program(t, "chromium", "chromium", "chromium-browser", "google-chrome")
+	dir := workDir(t)
+	allocator, cancel := chromedp.NewExecAllocator(t.Context(), append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(chromium), chromedp.NoSandbox, // its sandbox needs rights that a container hasn't
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(filepath.Join(dir, "profile")), chromedp.Flag("lang", "en-US"),
+	)...)
+	t.Cleanup(cancel)
+	ctx, cancelTab := chromedp.NewContext(allocator)
+	t.Cleanup(cancelTab)
+	b := &tab{Context: ctx}
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
+	tell(t, b, log.Enable, cdp.Empty{})
+	tell(t, b, network.Enable, network.EnableParams{})
+	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancelTime)
+	b.Context = ctx
+	return b
+}
+
+func (b *tab) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch event := event.(type) {
+	case *log.EventEntryAdded: // policies are among these
+		b.wrong = append(b.wrong, fmt.Sprintf("%s: %s", event.Entry.Source, event.Entry.Text))
+	case *runtime.EventConsoleAPICalled:
+		b.wrong = append(b.wrong, fmt.Sprint(event.Type))
+	case *runtime.EventExceptionThrown:
+		b.wrong = append(b.wrong, event.ExceptionDetails.Text)
+	case *network.EventRequestWillBeSent:
+		b.requests = append(b.requests, event.Request.URL)
+	}
+}
+
+func tell[P, R any](t *testing.T, b *tab, command cdp.Command[P, R], parameters P) {
+	t.Helper()
+	if _, err := chromedp.Call(b, command, parameters); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *tab) do(t *testing.T, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	if err := chromedp.Do(b, actions...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sees sets what the pages are shown on.
+func (b *tab) sees(t *testing.T, scheme string, width int64) {
+	t.Helper()
+	tell(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	tell(t, b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1})
+}
+
+// result is what an action gives.
+func result[T any](t *testing.T, b *tab, action chromedp.Action[T]) T {
+	t.Helper()
+	value, err := chromedp.Run(b, action)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// asks is what an expression is worth in the page.
+func asks[T any](t *testing.T, b *tab, expression string) T {
+	t.Helper()
+	return result(t, b, chromedp.Evaluate[T](expression))
+}
+
+// until waits for an expression to become true.
+func (b *tab) until(t *testing.T, expression string) {
+	t.Helper()
+	result(t, b, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(200*time.Millisecond)))
+}
+
+// excuse takes out what the browser has to say of a status.
+func (b *tab) excuse(status string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrong = slices.DeleteFunc(b.wrong, func(said string) bool { return strings.Contains(said, "status of "+status) })
+}
+
+// clean fails where something was wrong, or asked for elsewhere.
+func (b *tab) clean(t *testing.T, of string) {
+	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, wrong := range b.wrong {
+		t.Errorf("the browser says: %s", wrong)
+	}
+	for _, requested := range b.requests {
+		if !strings.HasPrefix(requested, of) && !strings.HasPrefix(requested, "data:") && requested != "about:blank" {
+			t.Errorf("a page asks for %s", requested)
+		}
+	}
+	b.wrong = nil
+}
+
+// dashboardCaddy is a Caddy whose upstreams have failed in some ways, hostile ones among
+// them, with the dashboard at /ops.
+func dashboardCaddy(t *testing.T) *caddy {
+	t.Helper()
+	c := startCaddy(t, fmt.Sprintf(`
+	handle_path /ops* {
+		upstream_dashboard {
+			no_auth
+			allow_clear
+		}
+	}
+	handle /forbidden {
+		upstream_dashboard
+	}
+	handle {
+		upstream_diagnostics {
+			site "shop.example.com"
+		}
+		handle /late* {
+			reverse_proxy %[2]s
+		}
+		handle /hostile* {
+			reverse_proxy "unix//tmp/<script>alert(1)</script>"
+		}
+		handle /name* {
+			reverse_proxy no-such-host-anywhere.invalid:8080
+		}
+		handle {
+			reverse_proxy %[1]s
+		}
+	}`, deadAddress(t), deadAddress(t)))
+	for _, path := range []string{"/a", "/hostile/%3Cscript%3Ealert(1)%3C/script%3E", "/%E2%80%AEgnp.exe", "/%1B[31mred", "/" + strings.Repeat("long", 60), "/name"} {
+		c.visit(t, visit{path: path})
+	}
+	await(t, "all are recorded", func() bool { return len(c.failures(t)) == 6 })
+	return c
+}
+
+// dashboardPages are those that the others are judged by; an id stands for {id}.
+func dashboardPages(t *testing.T, c *caddy) []string {
+	t.Helper()
+	f := c.failures(t)
+	return []string{"/", "/failures", "/failures?cause=connection_refused", "/failures/" + f[0].ID, "/failures/" + f[len(f)-2].ID, "/incidents", "/incidents/" + f[0].Incident, "/upstreams", "/causes", "/forget", "/nowhere"}
+}
+
+func TestDashboardInBrowser(t *testing.T) {
+	c := dashboardCaddy(t)
+	b := openTab(t)
+	pages := dashboardPages(t, c)
+
+	t.Run("every page, at every width, dark and light", func(t *testing.T) {
+		for _, scheme := range []string{"light", "dark"} {
+			for _, width := range []int64{320, 768, 1280} {
+				b.sees(t, scheme, width)
+				for _, page := range pages {
+					b.do(t, chromedp.Navigate(c.url+"/ops"+page))
+					if wide := asks[int64](t, b, `document.documentElement.scrollWidth`); wide > width {
+						t.Errorf("%s at %d px is %d px wide", page, width, wide)
+					}
+					if title := asks[string](t, b, `document.title`); !strings.Contains(title, "Upstream diagnostics") {
+						t.Errorf("%s has the title %q", page, title)
+					}
+					light := asks[bool](t, b, `getComputedStyle(document.body).backgroundColor === 'rgb(246, 247, 249)'`)
+					if light != (scheme == "light") {
+						t.Errorf("%s is not %s", page, scheme)
+					}
+				}
+			}
+		}
+		b.excuse("404") // of /nowhere
+		b.clean(t, c.url)
+	})
+
+	t.Run("mounted without a slash", func(t *testing.T) {
+		b.do(t, chromedp.Navigate(c.url+"/ops"), chromedp.Click(chromedp.CSS(`nav a[href="./failures"]`)), chromedp.WaitVisible(chromedp.CSS(`.failures`)))
+		if at := asks[string](t, b, `location.pathname`); at != "/ops/failures" {
+			t.Errorf("the link led to %s", at)
+		}
+	})
+
+	t.Run("hostile text is text", func(t *testing.T) {
+		for _, page := range pages {
+			b.do(t, chromedp.Navigate(c.url+"/ops"+page))
+			if n := asks[int](t, b, `document.scripts.length`); n > 1 {
+				t.Errorf("%s has %d scripts", page, n)
+			}
+			if asks[bool](t, b, `/[\u001b\u202e]/.test(document.body.textContent)`) {
+				t.Errorf("%s has what changes direction or colour", page)
+			}
+		}
+		b.do(t, chromedp.Navigate(c.url+"/ops/failures"))
+		if shown := asks[string](t, b, `document.querySelector('main').innerText`); !strings.Contains(shown, "<script>alert(1)</script>") {
+			t.Error("it isn't shown")
+		}
+	})
+
+	t.Run("by keyboard alone", func(t *testing.T) {
+		for _, page := range pages[:6] {
+			b.do(t, chromedp.Navigate(c.url+"/ops"+page))
+			missing := asks[int](t, b, `window.links = new Set([...document.querySelectorAll('a[href], summary, button')].filter(e => e.checkVisibility())), links.size`)
+			if missing > 400 {
+				t.Fatalf("%s has %d links", page, missing)
+			}
+			for range missing + 20 { // and what scrolls, and the browser's own
+				b.do(t, chromedp.KeyEvent("\t"))
+				missing = asks[int](t, b, `links.delete(document.activeElement), links.size`)
+				if missing == 0 {
+					break
+				}
+				if unseen := asks[string](t, b, `(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none' ? '' : e.outerHTML)(document.activeElement)`); unseen != "" {
+					t.Errorf("%s: the focus is not seen on %s", page, unseen)
+				}
+			}
+			if missing > 0 {
+				t.Errorf("%s: %d links are not reached, %s", page, missing, asks[string](t, b, `[...links][0].outerHTML`))
+			}
+		}
+	})
+
+	t.Run("not allowed", func(t *testing.T) {
+		b.do(t, chromedp.Navigate(c.url+"/forbidden"))
+		if shown := asks[string](t, b, `document.body.innerText`); !strings.Contains(shown, "basic_auth") || strings.Contains(shown, "shop.example.com") {
+			t.Errorf("it shows %q", shown)
+		}
+		b.excuse("404")
+		b.excuse("403")
+		b.clean(t, c.url)
+	})
+
+	t.Run("live", func(t *testing.T) {
+		b.do(t, chromedp.Navigate(c.url+"/ops/"), chromedp.Evaluate[chromedp.Void](`window.same = true, document.querySelector('#open-cards a').focus()`))
+		focused := asks[string](t, b, `document.activeElement.href`)
+		before := asks[int](t, b, `document.querySelectorAll('#open-cards > article').length`)
+		c.visit(t, visit{path: "/late"})
+		b.until(t, fmt.Sprintf(`document.querySelectorAll('#open-cards > article').length === %d`, before+1))
+		if !asks[bool](t, b, `window.same`) {
+			t.Error("the page was loaded anew")
+		}
+		if at := asks[string](t, b, `document.activeElement.href`); at != focused {
+			t.Errorf("the focus went from %s to %s", focused, at)
+		}
+		b.do(t, chromedp.Navigate(c.url+"/ops/failures"))
+		rows := asks[int](t, b, `document.querySelectorAll('tbody tr').length`)
+		c.visit(t, visit{path: "/late/again"})
+		b.until(t, `document.querySelector('#fresh').innerText === '1 new, show'`)
+		if now := asks[int](t, b, `document.querySelectorAll('tbody tr').length`); now != rows {
+			t.Error("a row was pushed under the reader's eyes")
+		}
+		b.do(t, chromedp.Click(chromedp.CSS(`#fresh a`)), chromedp.WaitNotPresent(chromedp.CSS(`#fresh a`)))
+		if now := asks[int](t, b, `document.querySelectorAll('tbody tr').length`); now != rows+1 {
+			t.Errorf("%d rows, want %d", now, rows+1)
+		}
+		b.clean(t, c.url)
+	})
+
+	t.Run("copied", func(t *testing.T) {
+		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[3]), chromedp.Click(chromedp.CSS(`#copy-json summary`)), chromedp.Click(chromedp.CSS(`#copy-json button`)))
+		b.until(t, `/Copied|Selected/.test(document.querySelector('#copy-json button').textContent)`)
+		b.clean(t, c.url)
+	})
+
+	t.Run("forgotten", func(t *testing.T) {
+		b.do(t, chromedp.Navigate(c.url+"/ops/"), chromedp.Click(chromedp.CSS(`footer a[href="./forget"]`)), chromedp.WaitVisible(chromedp.CSS(`form button`)), chromedp.Click(chromedp.CSS(`form button`)), chromedp.WaitVisible(chromedp.CSS(`#hero`)))
+		if at := asks[string](t, b, `location.pathname`); at != "/ops/" {
+			t.Errorf("at %s", at)
+		}
+		if n := len(c.failures(t)); n != 0 {
+			t.Errorf("%d failures are kept", n)
+		}
+		b.clean(t, c.url)
+	})
+}
+
+// Without a script, all is there too.
+func TestDashboardWithoutScript(t *testing.T) {
+	c := dashboardCaddy(t)
+	b := openTab(t)
+	tell(t, b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b.do(t, chromedp.Navigate(c.url+"/ops"))
+	if shown := result(t, b, chromedp.TextContent(chromedp.CSS("main"))); !strings.Contains(shown, "things are broken") || !strings.Contains(shown, "What to do") {
+		t.Errorf("it shows %q", shown)
+	}
+	b.do(t, chromedp.Click(chromedp.CSS(`nav a[href="./failures"]`)), chromedp.WaitVisible(chromedp.CSS(`.failures`)), chromedp.Click(chromedp.CSS(`tbody td[data-label=Cause] a`)), chromedp.WaitVisible(chromedp.CSS(`.chips .chip`)))
+	b.do(t, chromedp.Click(chromedp.CSS(`.chips .chip`)), chromedp.WaitNotPresent(chromedp.CSS(`.chips .chip`)), chromedp.Click(chromedp.CSS(`tbody .what a`)), chromedp.WaitVisible(chromedp.CSS(`.uf`)))
+	b.do(t, chromedp.Click(chromedp.CSS(`#copy-markdown summary`)), chromedp.WaitVisible(chromedp.CSS(`#text-markdown`)))
+	b.do(t, chromedp.Click(chromedp.CSS(`nav a[href="../upstreams"]`)), chromedp.WaitVisible(chromedp.CSS(`.board`)), chromedp.Click(chromedp.CSS(`nav a[href="./causes"]`)), chromedp.WaitVisible(chromedp.CSS(`#connection_refused`)))
+	b.clean(t, c.url)
+}
+
+// Pictures of all pages, for people to look at: PICTURES says where to.
+func TestDashboardPictures(t *testing.T) {
+	dir := os.Getenv("PICTURES")
+	if dir == "" {
+		t.Skip("PICTURES names no folder")
+	}
+	c := dashboardCaddy(t)
+	b := openTab(t)
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{320, 1280} {
+			b.sees(t, scheme, width)
+			for n, page := range dashboardPages(t, c) {
+				b.do(t, chromedp.Navigate(c.url+"/ops"+page))
+				picture := result(t, b, chromedp.FullScreenshot(100))
+				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d-%d-%s.png", n, width, scheme)), picture, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
