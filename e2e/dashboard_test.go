@@ -336,6 +336,9 @@ func TestDashboardPictures(t *testing.T) {
 		for _, width := range []int64{320, 1280} {
 			b.sees(t, scheme, width)
 			for n, page := range dashboardPages(t, c) {
+				if page == "/causes" && width == 320 {
+					continue // too long for a picture
+				}
 				b.do(t, chromedp.Navigate(c.url+"/ops"+page))
 				picture := result(t, b, chromedp.FullScreenshot(100))
 				if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d-%d-%s.png", n, width, scheme)), picture, 0o644); err != nil {

@@ -14,7 +14,7 @@ const ago = (then, now) => {
 		const n = Math.floor(seconds / length)
 		if (n) return n + ' ' + unit + (n > 1 ? 's' : '') + (then > now ? ' from now' : ' ago')
 	}
-	return 'now'
+	return 'just now'
 }
 // The server's clock decides, not this machine's.
 const drawn = $('footer time')

@@ -38,7 +38,11 @@ const skipParameter = "skip"
 type moment struct{ Machine, Exact, Ago string }
 
 func (s *sheet) moment(t failure.Timestamp) moment {
-	return moment{t.String(), t.UTC().Format("2006-01-02 15:04:05.000 UTC"), humanize.RelTime(t.Time, s.now, "ago", "from now")}
+	ago := humanize.RelTime(t.Time, s.now, "ago", "from now")
+	if ago == "now" {
+		ago = "just now"
+	}
+	return moment{t.String(), t.UTC().Format("2006-01-02 15:04:05.000 UTC"), ago}
 }
 
 func (s *sheet) momentOf(t *failure.Timestamp) *moment {
@@ -478,6 +482,13 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 	}
 	s.Body = page
 	return nil
+}
+
+// As leads to what the page shows in a format of the API.
+func (s *sheet) As(format string) string {
+	parameters := withoutSkip(s.asker.URL.Query())
+	parameters.Set("format", format)
+	return "?" + parameters.Encode()
 }
 
 // visible writes out what a browser would obey rather than show, as JSON writes it.
