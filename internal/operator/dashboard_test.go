@@ -32,6 +32,7 @@ func incidentOf(n int, state failure.IncidentState) failure.Incident {
 		State: state, Count: 25, Outcomes: map[failure.Outcome]uint64{failure.Failed: 20, failure.Rescued: 5},
 		FirstSeen: failure.At(now.Add(-12 * time.Minute)), LastSeen: failure.At(now.Add(-5 * time.Second)), DurationS: 715,
 		Samples: []string{"k3f9qw2ax", "hasgivenway"},
+		Changes: []failure.Change{{Kind: failure.ChangeConfig, Summary: "It began 4 s after a config was loaded."}},
 	}
 	for minute := range 12 {
 		i.PerMinute[failure.HistoryMinutes-1-minute] = uint32((minute * 7) % 11)
@@ -143,6 +144,7 @@ func TestDashboardHostileText(t *testing.T) {
 	f.Evidence = []string{hostile}
 	i := incidentOf(1, failure.IncidentOpen)
 	i.Site, i.Upstream, i.Summary, i.Advice, i.Samples = hostile, hostile, hostile, hostile, []string{hostile}
+	i.Changes = []failure.Change{{Summary: hostile, Value: hostile}}
 	f.Incident = i.ID
 	now := failure.At(time.Now())
 	warning := failure.Warning{Upstream: hostile, Summary: hostile, Advice: hostile, Evidence: []string{hostile}, LastFailure: hostile, FirstSeen: now, LastSeen: now}
@@ -190,7 +192,7 @@ func TestDashboardState(t *testing.T) {
 		{name: "broken", view: fakeView{
 			overview:  failure.Overview{Since: since, OpenIncidents: 1},
 			incidents: []failure.Incident{incidentOf(1, failure.IncidentOpen)},
-		}, shows: []string{"1 thing is broken", "Nothing accepts connections at app1:8080.", "12 minutes ago", "5 rescued", "Start the application", `title="`, `aria-label="55 in the last hour, most in one minute 10, 3 minutes ago"`}, silent: []string{"hasgivenway"}},
+		}, shows: []string{"1 thing is broken", "Nothing accepts connections at app1:8080.", "12 minutes ago", "5 rescued", "Start the application", "What changed", "It began 4 s after a config was loaded.", `title="`, `aria-label="55 in the last hour, most in one minute 10, 3 minutes ago"`}, silent: []string{"hasgivenway"}},
 		{name: "warned", view: fakeView{
 			overview: failure.Overview{Since: since, Warnings: 1},
 			board:    failure.Board{Warnings: []failure.Warning{{Summary: "Files are scarce.", Advice: "Raise it.", Count: 1, FirstSeen: since, LastSeen: since}}},

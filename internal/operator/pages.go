@@ -185,6 +185,9 @@ func (s *sheet) incident(i *failure.Incident) incidentCard {
 	default:
 		card.Reopened = fmt.Sprintf("It has come back %d times.", i.ReopenedCount)
 	}
+	for _, change := range i.Changes {
+		card.Changes = append(card.Changes, change.Summary)
+	}
 	for _, id := range i.Samples {
 		if _, ok := s.view.Get(id); ok { // it may have given way to newer ones
 			card.Samples = append(card.Samples, s.ofFailure(id))
