@@ -19,7 +19,7 @@ import (
 //
 // It answers 403 unless the request was authenticated (`{http.auth.user.id}` is set).
 type Dashboard struct {
-	// Let who sees it have an upstream asked again. Default: false.
+	// Let who sees it have an upstream asked again. It has no effect yet. Default: false.
 	AllowProbe bool `json:"allow_probe,omitempty"`
 
 	// Let who sees it forget the records and the incidents. Default: false.
@@ -47,7 +47,10 @@ func (Dashboard) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision takes hold of what was recorded.
-func (d *Dashboard) Provision(caddy.Context) (err error) {
+func (d *Dashboard) Provision(ctx caddy.Context) (err error) {
+	if d.AllowProbe {
+		ctx.Logger().Warn("allow_probe has no effect yet: no upstream can be asked again from the dashboard")
+	}
 	d.dashboard = operator.NewDashboard(processView{}, slices.Collect(cause.Rows()))
 	d.dashboard.AllowClear = d.AllowClear
 	_, d.release, err = acquireProcess()

@@ -254,6 +254,22 @@ func TestDashboardInBrowser(t *testing.T) {
 		}
 	})
 
+	t.Run("without motion, and on paper", func(t *testing.T) {
+		const animation = `(e => { document.body.append(e); e.className = 'fresh'; return getComputedStyle(e).animationName })(document.createElement('p'))`
+		b.do(t, chromedp.Navigate(c.url+"/ops/"))
+		if got := asks[string](t, b, animation); got != "fresh" {
+			t.Errorf("what is new moves by %q", got)
+		}
+		tell(t, b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print", Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}}})
+		if got := asks[string](t, b, animation); got != "none" {
+			t.Errorf("what is new moves by %q where nothing should", got)
+		}
+		if asks[bool](t, b, `document.querySelector('.top nav').checkVisibility()`) || !asks[bool](t, b, `document.querySelector('#open-cards').checkVisibility()`) {
+			t.Error("on paper are links to other pages, or no incidents")
+		}
+		b.sees(t, "light", 1280)
+	})
+
 	t.Run("not allowed", func(t *testing.T) {
 		b.do(t, chromedp.Navigate(c.url+"/forbidden"))
 		if shown := asks[string](t, b, `document.body.innerText`); !strings.Contains(shown, "basic_auth") || strings.Contains(shown, "shop.example.com") {

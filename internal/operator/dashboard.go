@@ -174,7 +174,6 @@ func guard(header http.Header) {
 	// (Fetch, "append a request Origin header").
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
 	header.Set("X-Robots-Tag", "noindex")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 }

@@ -383,6 +383,30 @@ func TestDashboardScriptSize(t *testing.T) {
 	}
 }
 
+func FuzzDashboard(f *testing.F) {
+	d := dashboardOf(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{record("a")}}, incidents: []failure.Incident{incidentOf(1, failure.IncidentOpen)}})
+	d.AllowClear = true
+	f.Add("GET", "/failures/a", "cause=connection_refused", "text/html", "/ops/failures/a")
+	f.Add("POST", "//forget/", "%zz", "text/html;q=0.1", "")
+	f.Add("HEAD", "incidents", "skip=-1&state=x", "*/*", "ops")
+	f.Fuzz(func(t *testing.T, method, path, query, accept, written string) {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Method, r.URL = method, &url.URL{Path: path, RawQuery: query}
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		d.Serve(w, r, Visitor{URL: url.URL{Scheme: "http", Host: "ops.example.com", Path: written, RawQuery: query}})
+		if !slices.Contains([]int{200, 204, 303, 307, 400, 404, 405}, w.Code) {
+			t.Errorf("status is %d: %s", w.Code, w.Body)
+		}
+		if to := w.Header().Get("Location"); to != "" && !strings.HasPrefix(to, "./") {
+			t.Errorf("it leads away, to %q", to)
+		}
+		if strings.Contains(w.Body.String(), "ZgotmplZ") {
+			t.Error("the template took out something")
+		}
+	})
+}
+
 // A record that is copied is the record.
 func TestVisible(t *testing.T) {
 	f := record("a")

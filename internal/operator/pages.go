@@ -82,6 +82,8 @@ func (s *sheet) ofFailure(id string) link {
 	return link{id, s.Root + "failures/" + url.PathEscape(id)}
 }
 
+func (s *sheet) ofIncident(id string) string { return s.Root + "incidents/" + url.PathEscape(id) }
+
 // count is how many requests ended in one way.
 type count struct {
 	Word  string
@@ -166,7 +168,7 @@ type incidentCard struct {
 
 func (s *sheet) incident(i *failure.Incident) incidentCard {
 	card := incidentCard{
-		ID: i.ID, URL: s.Root + "incidents/" + url.PathEscape(i.ID), Summary: i.Summary, Advice: i.Advice,
+		ID: i.ID, URL: s.ofIncident(i.ID), Summary: i.Summary, Advice: i.Advice,
 		Cause: link{i.Cause, s.filtered("cause", i.Cause)}, Upstream: link{i.Upstream, s.filtered("upstream", i.Upstream)},
 		Site: link{i.Site, s.filtered("site", i.Site)}, Phase: link{Word: string(i.Phase)}, About: s.about(i.Cause),
 		Open: i.State == failure.IncidentOpen, First: s.moment(i.FirstSeen), Last: s.moment(i.LastSeen), Resolved: s.momentOf(i.ResolvedAt),
@@ -424,8 +426,6 @@ type failurePage struct {
 	Failure  *failure.Failure
 	Time     moment
 	Report   template.HTML
-	Row      *cause.Row
-	About    string
 	Incident *incidentCard
 	Copies   []copied
 	Filters  []link
@@ -456,9 +456,14 @@ func (d *Dashboard) drawFailure(s *sheet, asked asked) error {
 
 func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 	s.Part, s.Template, s.Title = "failures", "failure", f.Summary
-	page := failurePage{Failure: f, Time: s.moment(f.Time), Row: d.row(f.Cause), About: s.about(f.Cause)}
+	page := failurePage{Failure: f, Time: s.moment(f.Time)}
+	lookup := LookupIn(d.view, d.causes)
+	here := lookup // with links that lead to pages of ours
+	here.FailureURL = func(id string) string { return s.ofFailure(id).URL }
+	here.IncidentURL = s.ofIncident
+	here.CauseURL = s.about
 	var err error
-	if page.Report, err = report.HTML(f); err != nil {
+	if page.Report, err = here.HTML(f); err != nil {
 		return err
 	}
 	if i, ok := d.view.Incident(f.Incident); ok && f.Incident != "" {
@@ -470,7 +475,7 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 		return err
 	}
 	var markdown strings.Builder
-	if err := report.Markdown(&markdown, f); err != nil {
+	if err := lookup.Markdown(&markdown, f); err != nil {
 		return err
 	}
 	page.Copies = []copied{

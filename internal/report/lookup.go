@@ -20,6 +20,8 @@ type Lookup struct {
 	FailureURL func(id string) string
 	// IncidentURL is where the incident with this id is shown, "" for no link.
 	IncidentURL func(id string) string
+	// CauseURL is where a cause is explained; without it, that is DocsURL.
+	CauseURL func(cause string) string
 	// Visitors are the sentences that this failure's visitor was shown, a paragraph each.
 	// Without them, the record's outcome and category tell.
 	Visitors []string

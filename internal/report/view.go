@@ -151,7 +151,9 @@ func (l Lookup) look(f *failure.Failure) view {
 		Took:     duration(f.DurationMS),
 	}
 	if f.Cause != "" {
-		v.Docs = CauseURL(v.Cause)
+		if v.Docs = found(l.CauseURL, v.Cause); v.Docs == "" {
+			v.Docs = CauseURL(v.Cause)
+		}
 	}
 	v.Tags = known(
 		fact{Label: "Outcome", Value: string(f.Outcome)},
