@@ -145,13 +145,17 @@ func TestDashboardOrigin(t *testing.T) {
 	}
 }
 
-// A dashboard alone keeps what was recorded across a reload.
+// A dashboard alone keeps what was recorded, across a reload and without the admin endpoint.
 func TestDashboardReload(t *testing.T) {
-	c := dashboardCaddy(t)
-	if err := c.Load("", "upstream_dashboard {\nno_auth\n}"); err != nil {
+	const dashboard = "handle_path /ops* {\nupstream_dashboard {\nno_auth\n}\n}"
+	c := testcaddy.StartWith(t, "admin off", dashboard+`
+		upstream_diagnostics
+		reverse_proxy `+testcaddy.Dead(t))
+	c.Visit("/down")
+	if err := c.Load("admin off", dashboard); err != nil {
 		t.Fatal(err)
 	}
-	if a := c.Get("/failures", html); a.Status != 200 || !strings.Contains(a.Body, "connection_refused") {
+	if a := c.Get("/ops/failures", html); a.Status != 200 || !strings.Contains(a.Body, "Nothing accepts connections") {
 		t.Errorf("%d %.300s", a.Status, a.Body)
 	}
 }

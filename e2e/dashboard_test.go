@@ -281,13 +281,13 @@ func TestDashboardInBrowser(t *testing.T) {
 	})
 
 	t.Run("live", func(t *testing.T) {
-		b.do(t, chromedp.Navigate(c.url+"/ops/"), chromedp.Evaluate[chromedp.Void](`window.same = true, document.querySelector('#open-cards a').focus()`))
+		b.do(t, chromedp.Navigate(c.url+"/ops/"), chromedp.Evaluate[chromedp.Void](`window.same = true, document.querySelector('#open-cards a').focus(), document.querySelector('#open-cards > article').same = true`))
 		focused := asks[string](t, b, `document.activeElement.href`)
 		before := asks[int](t, b, `document.querySelectorAll('#open-cards > article').length`)
 		c.visit(t, visit{path: "/late"})
 		b.until(t, fmt.Sprintf(`document.querySelectorAll('#open-cards > article').length === %d`, before+1))
-		if !asks[bool](t, b, `window.same`) {
-			t.Error("the page was loaded anew")
+		if !asks[bool](t, b, `window.same && [...document.querySelectorAll('#open-cards > article')].some(card => card.same)`) {
+			t.Error("what had not changed was drawn anew")
 		}
 		if at := asks[string](t, b, `document.activeElement.href`); at != focused {
 			t.Errorf("the focus went from %s to %s", focused, at)
