@@ -187,7 +187,7 @@ func TestDashboardInBrowser(t *testing.T) {
 
 	t.Run("every page, at every width, dark and light", func(t *testing.T) {
 		for _, scheme := range []string{"light", "dark"} {
-			for _, width := range []int64{320, 768, 1280} {
+			for _, width := range []int64{320, 768, 1100, 1280} {
 				b.sees(t, scheme, width)
 				for _, page := range pages {
 					b.do(t, chromedp.Navigate(c.url+"/ops"+page))

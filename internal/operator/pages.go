@@ -697,6 +697,7 @@ type upstreamCard struct {
 	Reached  string
 	Limits   []link
 	Cert     *moment
+	Ended    bool // the certificate has
 	Asked    *moment
 	Given    []address
 }
@@ -749,6 +750,7 @@ func (s *sheet) upstream(u *failure.UpstreamState, incidents []failure.Incident)
 		Failing: s.momentOf(u.FailingSince), Success: s.momentOf(u.LastSuccess), Failed: s.lastFailed(u.LastFailure),
 		Warned: s.warnings(&failure.Board{Warnings: u.Warnings}), Cert: s.momentOf(u.CertificateNotAfter),
 	}
+	card.Ended = u.CertificateNotAfter != nil && u.CertificateNotAfter.Before(s.now)
 	if u.InFlight != nil {
 		card.InFlight = inFlight(u)
 	}
