@@ -76,7 +76,7 @@ const refreshNow = async () => {
 	$('#badge').replaceWith(document.adoptNode($('#badge', page)))
 	renew($('#now'), now)
 	countOn()
-	return added ? added + (added > 1 ? ' new incidents' : ' new incident') : 'changed just now'
+	if (added) return added + (added > 1 ? ' new incidents' : ' new incident')
 }
 
 const most = 50

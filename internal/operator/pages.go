@@ -64,6 +64,9 @@ func took(from, to time.Time) string {
 // link is a word that leads somewhere; nowhere without URL.
 type link struct{ Word, URL string }
 
+// named is a value with its name.
+type named struct{ Name, Value string }
+
 // filtered leads to the failures that pass filters: name, value, name, value.
 func (s *sheet) filtered(filters ...string) string {
 	values := url.Values{}
@@ -151,7 +154,7 @@ func drawHistory(perMinute []uint32) spark {
 type incidentCard struct {
 	ID, URL                      string
 	Summary, Advice              string
-	Cause, Upstream, Site, Phase link
+	Cause, Upstream, Site        link
 	About                        string
 	Open                         bool
 	First, Last                  moment
@@ -170,7 +173,7 @@ func (s *sheet) incident(i *failure.Incident) incidentCard {
 	card := incidentCard{
 		ID: i.ID, URL: s.ofIncident(i.ID), Summary: i.Summary, Advice: i.Advice,
 		Cause: link{i.Cause, s.filtered("cause", i.Cause)}, Upstream: link{i.Upstream, s.filtered("upstream", i.Upstream)},
-		Site: link{i.Site, s.filtered("site", i.Site)}, Phase: link{Word: string(i.Phase)}, About: s.about(i.Cause),
+		Site: link{i.Site, s.filtered("site", i.Site)}, About: s.about(i.Cause),
 		Open: i.State == failure.IncidentOpen, First: s.moment(i.FirstSeen), Last: s.moment(i.LastSeen), Resolved: s.momentOf(i.ResolvedAt),
 		ResolvedBy: i.ResolvedBy.Words(), Lasted: took(i.FirstSeen.Time, i.LastSeen.Time),
 		Count: humanize.Comma(int64(min(i.Count, 1<<62))), Once: i.Count == 1, History: drawHistory(i.PerMinute[:]), All: s.filtered("incident", i.ID),
@@ -227,20 +230,19 @@ func (s *sheet) warnings(board *failure.Board) (cards []warningCard) {
 
 // nowPage is what the first page shows.
 type nowPage struct {
-	State, Headline, Detail string
-	Since                   *moment
-	Open                    []incidentCard
-	MoreOpen                int
-	Warnings                []warningCard
-	MoreWarnings            int
-	Resolved                []incidentCard
-	MoreResolved            int
-	Counts                  []count
-	Counting                moment
-	Upstreams, Down         int
-	Kept, Keep              string
-	Dropped                 uint64
-	Upgrades                []count
+	State, Headline string
+	Since           *moment
+	Open            []incidentCard
+	MoreOpen        int
+	Warnings        []warningCard
+	MoreWarnings    int
+	Resolved        []incidentCard
+	MoreResolved    int
+	Counts          []count
+	Counting        moment
+	Upstreams, Down int
+	Kept, Keep      string
+	Dropped         uint64
 }
 
 // The states of the first page.
@@ -335,17 +337,16 @@ type failureRow struct {
 
 // failuresPage is a page of failures.
 type failuresPage struct {
-	Filters  []filter
-	Rows     []failureRow
-	Older    string
-	Newest   string
-	Paged    bool
-	Fresh    string // where the script asks whether there are newer ones
-	Reload   string // where these are shown
-	All      string
-	Since    moment
-	Kept     string
-	Recorded bool
+	Filters []filter
+	Rows    []failureRow
+	Older   string
+	Newest  string
+	Paged   bool
+	Fresh   string // where the script asks whether there are newer ones
+	Reload  string // where these are shown
+	All     string
+	Since   moment
+	Kept    string
 }
 
 // filter is one that is active; URL leads to the page without it.
@@ -400,7 +401,6 @@ func (d *Dashboard) drawFailures(s *sheet, asked asked) error {
 	}
 	overview := d.view.Overview()
 	page.Since, page.Kept = s.moment(overview.Since), humanize.Comma(int64(overview.KeptCount))
-	page.Recorded = overview.KeptCount > 0
 	s.Body = page
 	return nil
 }
@@ -483,9 +483,9 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 		{"json", "JSON", "the whole record", visible(string(record))},
 		{"curl", "curl", "which shows it in a terminal", s.curl("failures/" + url.PathEscape(f.ID) + "?format=text")},
 	}
-	for _, one := range []link{{"site", f.Site}, {"upstream", f.Upstream}, {"cause", f.Cause}, {"host", f.Request.Host}} {
-		if one.URL != "" {
-			page.Filters = append(page.Filters, link{one.Word + " " + one.URL, s.filtered(one.Word, one.URL)})
+	for _, one := range []named{{"site", f.Site}, {"upstream", f.Upstream}, {"cause", f.Cause}, {"host", f.Request.Host}} {
+		if one.Value != "" {
+			page.Filters = append(page.Filters, link{one.Name + " " + one.Value, s.filtered(one.Name, one.Value)})
 		}
 	}
 	s.Body = page
@@ -695,7 +695,7 @@ type upstreamCard struct {
 	Open     []incidentCard
 	Warned   []warningCard
 	Reached  string
-	Limits   []link
+	Limits   []named
 	Cert     *moment
 	Ended    bool // the certificate has
 	Asked    *moment
@@ -792,7 +792,7 @@ func (s *sheet) upstream(u *failure.UpstreamState, incidents []failure.Incident)
 		if limit.Source == failure.LimitDefault {
 			value += " (default)"
 		}
-		card.Limits = append(card.Limits, link{limit.Name, value})
+		card.Limits = append(card.Limits, named{limit.Name, value})
 	}
 	if u.Lookup != nil {
 		card.Asked = s.momentOf(&u.Lookup.Time)
