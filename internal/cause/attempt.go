@@ -35,6 +35,8 @@ type try struct {
 	again int
 	// client is what was heard on the client's side.
 	client *listen.Client
+	// patience is Heard's.
+	patience time.Duration
 }
 
 // endOf is when an attempt was over, or the request if it wasn't.
@@ -46,7 +48,7 @@ func endOf(h *listen.Heard, a *listen.Attempt) time.Duration {
 }
 
 func tryOf(h *listen.Heard, a *listen.Attempt) *try {
-	t := &try{Attempt: a, err: a.Err, end: endOf(h, a), clock: h.Start, protocol: a.Protocol, client: &h.Client}
+	t := &try{Attempt: a, err: a.Err, end: endOf(h, a), clock: h.Start, protocol: a.Protocol, client: &h.Client, patience: h.Patience}
 	if h.Selection.Limits == a.Limits {
 		t.source = h.Selection.Resolvers
 	}
@@ -113,6 +115,9 @@ var rules = []func(*try) finding{
 func attemptCause(t *try) finding {
 	if canceled(t.err) {
 		return found(Unknown).at(reached(t.Attempt))
+	}
+	if f := impatient(t); f.is() {
+		return f.withPast(t)
 	}
 	for _, rule := range rules {
 		if f := rule(t); f.is() {

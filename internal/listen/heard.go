@@ -27,6 +27,10 @@ type Heard struct {
 	// connection (see Serving).
 	Looped bool
 
+	// Patience is how long whoever asks waits at the most, where that is ourselves and no
+	// client; 0 for a client, who may leave.
+	Patience time.Duration
+
 	Client    Client
 	Response  Response
 	Selection Selection

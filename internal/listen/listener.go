@@ -288,6 +288,17 @@ func (l *Listener) keep(a Attempt) {
 	l.over = append(l.over, a)
 }
 
+// GivenUp hears that whoever asked waits no longer for the attempt under way, whose
+// transport doesn't return.
+func (l *Listener) GivenUp(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if a := l.current; a != nil && a.Err == nil && !a.HasAnswer() && !l.sealed.Load() {
+		a.End, a.Err = l.now(), err
+		l.troubled = true
+	}
+}
+
 // WentWell says that nothing happened which is worth a diagnosis, after the next
 // handler returned no error; the listening has ended then. It is asked for every
 // request.

@@ -186,6 +186,24 @@ func (p *Past) CertificateEnd() time.Time {
 	return time.Unix(int64(p.ends.Load()), 0)
 }
 
+// Copy is the past as it is now, which hears nothing of what comes.
+func (p *Past) Copy() *Past {
+	if p == nil {
+		return nil
+	}
+	c := new(Past)
+	c.answers.Store(p.answers.Load())
+	c.answered.Store(p.answered.Load())
+	c.succeeded.Store(p.succeeded.Load())
+	c.worked.Store(p.worked.Load())
+	c.counted.Store(p.counted.Load())
+	c.ends.Store(p.ends.Load())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.deaths, c.died, c.moment = p.deaths, p.died, p.moment
+	return c
+}
+
 // Before is what an upstream had done before an attempt ended.
 type Before struct {
 	// Answers is how many answers it had given to this process, Last when the last one

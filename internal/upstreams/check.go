@@ -111,7 +111,14 @@ func repeatCheck(ctx context.Context, transport http.RoundTripper, a *reversepro
 		return checkFailed(err)
 	}
 	defer res.Body.Close()
-	result = &listen.CheckResult{At: time.Now(), Status: res.StatusCode, Location: res.Header.Get("Location")}
+	result = checkResult(res, a)
+	checkBody(result, res.Body, a)
+	return result
+}
+
+// checkResult is what a check makes of an answer, its body aside.
+func checkResult(res *http.Response, a *reverseproxy.ActiveHealthChecks) *listen.CheckResult {
+	result := &listen.CheckResult{At: time.Now(), Status: res.StatusCode, Location: res.Header.Get("Location")}
 	if len(result.Location) > maxLocation {
 		result.Location = result.Location[:maxLocation]
 	}
@@ -120,7 +127,6 @@ func repeatCheck(ctx context.Context, transport http.RoundTripper, a *reversepro
 	if a.ExpectStatus > 0 {
 		result.Passed = caddyhttp.StatusCodeMatches(res.StatusCode, a.ExpectStatus)
 	}
-	checkBody(result, res.Body, a)
 	return result
 }
 

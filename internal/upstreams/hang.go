@@ -4,6 +4,7 @@ package upstreams
 
 import (
 	"cmp"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -49,7 +50,8 @@ type Placed interface{ Placed(Place) }
 // goroutines of requests, which must not block; nil hears nothing.
 func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, board *Board) {
 	checks, board = NewChecks(), &Board{loaded: failure.At(time.Now()).Time}
-	for name, server := range app.Servers {
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
 		if len(server.Listeners()) > 0 {
 			continue
 		}
@@ -57,6 +59,7 @@ func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, bo
 		var ways []way
 		w := newWalk(func(h *reverseproxy.Handler, y way) {
 			if s := hangOn(h, learnt, checks, nearly); s != nil {
+				s.server, s.host = server, cmp.Or(s.host, y.site)
 				found, ways = append(found, s), append(ways, y)
 			}
 		})
@@ -309,6 +312,7 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks, nearly Near
 		if e.protocol == "h2c" {
 			hear = func(c net.Conn, past *listen.Past) net.Conn { return listen.NewSharedWire(c, past) }
 		}
+		s.dial = httpTransport.Transport.DialContext
 		hearDialer(httpTransport.Transport, hear)
 	}
 	s.protocol, s.tls = e.protocol, e.tls != nil

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -39,6 +40,12 @@ type selection struct {
 	// traces says that no ear can be put into the transport: the attempt's trace
 	// goes along with the request from here.
 	traces bool
+	// server is the handler's, host the first host name of a site that leads to it, "" for
+	// none.
+	server *caddyhttp.Server
+	host   string
+	// dial is the transport's own dialer where it is listened to; nil elsewhere.
+	dial dialFunc
 	// protocol and tls are what the transport speaks, as far as it is known.
 	protocol string
 	tls      bool
