@@ -1,6 +1,7 @@
 package diagnostics
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -97,6 +98,13 @@ func (processView) Upstreams() failure.Board {
 		return p.boardNow(time.Now())
 	}
 	return failure.Board{Upstreams: []failure.UpstreamState{}, Warnings: []failure.Warning{}}
+}
+
+func (processView) Probe(ctx context.Context, q failure.ProbeQuery) (failure.Probe, error) {
+	if p := currentProcess(); p != nil {
+		return p.probe(ctx, q)
+	}
+	return failure.Probe{}, &failure.ProbeRefused{Why: failure.ProbeUnknown, Message: "no config runs that has an upstream"}
 }
 
 func (v processView) Clear() {

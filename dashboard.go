@@ -19,7 +19,8 @@ import (
 //
 // It answers 403 unless the request was authenticated (`{http.auth.user.id}` is set).
 type Dashboard struct {
-	// Let who sees it have an upstream asked again. It has no effect yet. Default: false.
+	// Let who sees it have an upstream asked again (`POST probe`): one
+	// request of this Caddy's own. Default: false.
 	AllowProbe bool `json:"allow_probe,omitempty"`
 
 	// Let who sees it forget the records and the incidents. Default: false.
@@ -47,12 +48,9 @@ func (Dashboard) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision takes hold of what was recorded.
-func (d *Dashboard) Provision(ctx caddy.Context) (err error) {
-	if d.AllowProbe {
-		ctx.Logger().Warn("allow_probe has no effect yet: no upstream can be asked again from the dashboard")
-	}
+func (d *Dashboard) Provision(caddy.Context) (err error) {
 	d.dashboard = operator.NewDashboard(processView{}, slices.Collect(cause.Rows()))
-	d.dashboard.AllowClear = d.AllowClear
+	d.dashboard.AllowClear, d.dashboard.AllowProbe = d.AllowClear, d.AllowProbe
 	_, d.release, err = acquireProcess()
 	return err
 }

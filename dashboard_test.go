@@ -31,6 +31,7 @@ func dashboardCaddy(t *testing.T) *testcaddy.Caddy {
 			upstream_dashboard {
 				no_auth
 				allow_clear
+				allow_probe
 			}
 		}
 		handle {
@@ -130,7 +131,9 @@ func TestDashboardOrigin(t *testing.T) {
 		{"a link on another site", "GET", "/open/", []string{html, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200},
 		{"where it isn't allowed", "DELETE", "/ops/failures", []string{asAlice}, 405},
 		{"its form where it isn't allowed", "POST", "/ops/forget", []string{asAlice, "Origin: " + c.URL}, 405},
-		{"a probe", "POST", "/open/probe", []string{"Origin: " + c.URL}, 405},
+		{"a probe where it isn't allowed", "POST", "/ops/probe", []string{asAlice, "Origin: " + c.URL}, 403},
+		{"another site's probe", "POST", "/open/ask", []string{html, "Origin: https://evil.example"}, 403},
+		{"a probe of nobody", "POST", "/open/probe", []string{"Origin: " + c.URL}, 400},
 	} {
 		a := c.Do(test.method, test.path, nil, test.fields...)
 		if a.Status != test.status || len(c.Failures()) != 1 {
@@ -142,6 +145,24 @@ func TestDashboardOrigin(t *testing.T) {
 	}
 	if a := c.Do("POST", "/open/forget", nil, html, "Origin: "+c.URL); a.Status != 200 || len(c.Failures()) != 0 {
 		t.Errorf("its own form: %d, %d failures are kept", a.Status, len(c.Failures()))
+	}
+}
+
+// The dashboard asks an upstream again, and its incident has what came of it.
+func TestDashboardProbes(t *testing.T) {
+	c := dashboardCaddy(t)
+	upstream := c.Failure().Upstream
+	ask := func(path, body, contentType string) testcaddy.Answer {
+		return c.Do("POST", path, strings.NewReader(body), html, "Origin: "+c.URL, "Content-Type: "+contentType)
+	}
+	if a := ask("/open/ask", "upstream="+upstream, "application/x-www-form-urlencoded"); a.Status != 200 || !strings.Contains(a.Body, "Nothing accepts connections at "+upstream) {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	if i := incidentsOf(c, "")[0]; len(i.Probes) != 1 || i.Probes[0].OK || i.Count != 1 {
+		t.Errorf("%+v", i)
+	}
+	if a := ask("/open/ask", "upstream=nobody:1", "application/x-www-form-urlencoded"); a.Status != 404 {
+		t.Errorf("nobody's: %d", a.Status)
 	}
 }
 

@@ -38,6 +38,8 @@ type process struct {
 	warnings journal.Warnings
 	// metrics are what is counted for Caddy's /metrics.
 	metrics *metrics
+	// probing bounds how often upstreams are asked again.
+	probing probing
 	// upgrades are upgraded connections that were ended.
 	upgrades journal.Upgrades
 	// summing says that a timer is set which sums up what was left out of the log.

@@ -172,9 +172,9 @@ reverse_proxy `+good)
 		c.recorded(t, path)
 	}
 
-	asked := func(method, path, target string, status int) {
+	asked := func(method, path, target string, status int, body ...string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+c.admin+"/upstream_diagnostics"+target, nil)
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+c.admin+"/upstream_diagnostics"+target, strings.NewReader(strings.Join(body, "")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,15 +183,20 @@ reverse_proxy `+good)
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		body, err := io.ReadAll(res.Body)
+		answer, err := io.ReadAll(res.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if res.StatusCode != status {
 			t.Errorf("%s %s: %d, want %d", method, target, res.StatusCode, status)
 		}
-		described.check(t, method, path, res.StatusCode, res.Header.Get("Content-Type"), string(body))
+		described.check(t, method, path, res.StatusCode, res.Header.Get("Content-Type"), string(answer))
 	}
+	asked("POST", "/probe", "/probe", 200, `{"upstream": "nobody.invalid:80"}`)
+	asked("POST", "/probe", "/probe", 200, `{"upstream": "`+good+`", "index": 1}`)
+	asked("POST", "/probe", "/probe", 404, `{"upstream": "nobody.invalid"}`)
+	asked("POST", "/probe", "/probe", 400, `{"upstrem": "nobody.invalid"}`)
+	asked("POST", "/probe", "/probe?format=text", 200, `{"upstream": "unix//nowhere/app.sock"}`)
 	for _, f := range c.failures(t) {
 		asked("GET", "/failures/{id}", "/failures/"+f.ID, 200)
 		asked("GET", "/incidents/{id}", "/incidents/"+f.Incident, 200)
@@ -203,7 +208,7 @@ reverse_proxy `+good)
 	for _, query := range []string{"", "?format=text"} {
 		// Whatever takes no id answers without a filter.
 		for path := range described.at("paths").(map[string]any) {
-			if !strings.Contains(path, "{") {
+			if !strings.Contains(path, "{") && described.at("paths", path, "get") != nil {
 				asked("GET", path, path+query, 200)
 			}
 		}

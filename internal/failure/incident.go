@@ -56,6 +56,8 @@ type Incident struct {
 	// Changes are what was different when it began, and what is about the requests that it
 	// meets.
 	Changes []Change `json:"changes"`
+	// Probes are the last that its upstream was asked by, newest last.
+	Probes []Probe `json:"probes"`
 }
 
 // Resolution is by what an incident was found to be over.

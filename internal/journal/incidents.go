@@ -89,6 +89,8 @@ type incident struct {
 
 	began      began // never changes either
 	comparison atomic.Pointer[comparison]
+	// probes are the last ones, newest last, and are not changed; nil for none.
+	probes atomic.Pointer[[]failure.Probe]
 }
 
 // fingerprint is which incident it is.
@@ -437,6 +439,10 @@ func (i *incident) tell(now time.Time) (told failure.Incident) {
 	}
 	told.Samples = i.sampleIDs()
 	told.Changes = i.changes()
+	told.Probes = []failure.Probe{}
+	if probes := i.probes.Load(); probes != nil {
+		told.Probes = append(told.Probes, *probes...)
+	}
 	return told
 }
 
@@ -456,6 +462,26 @@ func (i *incident) sampleIDs() []string {
 		add(half + (k-half)%half)
 	}
 	return ids
+}
+
+// Probed keeps a probe with the incidents of its upstream, open and resolved ones, each of
+// which keeps the last failure.MaxProbes.
+func (s *Incidents) Probed(p failure.Probe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID.Range(func(_, value any) bool {
+		i := value.(*incident)
+		if i.of.Upstream != p.Upstream {
+			return true
+		}
+		var kept []failure.Probe
+		if before := i.probes.Load(); before != nil {
+			kept = append(kept, (*before)[max(0, len(*before)-failure.MaxProbes+1):]...)
+		}
+		kept = append(kept, p)
+		i.probes.Store(&kept)
+		return true
+	})
 }
 
 // List gives all incidents: open ones first, of each kind those first that began last.

@@ -284,7 +284,43 @@ func TestAnIncidentIsSmall(t *testing.T) {
 	}
 }
 
-// An incident takes at most 4 KiB of memory, also one of which all is as long as can be.
+// Incidents of an upstream keep its last probes, those of others and later ones none.
+func TestIncidentsProbed(t *testing.T) {
+	var s Incidents
+	s.Probed(failure.Probe{Upstream: "app:8080"}) // of which there is none yet
+	for _, cause := range []string{"refused", "slow"} {
+		s.See(sighting(cause, "f1", incidentsStart, nil))
+	}
+	other := sighting("down", "f2", incidentsStart, nil)
+	other.Of.Upstream = "other:8080"
+	s.See(other)
+	if list := s.Sweep(incidentsStart.Add(2*silence), 0, everybody); len(list) != 3 {
+		t.Fatalf("%d are resolved", len(list))
+	}
+	s.See(sighting("slow", "f3", incidentsStart.Add(2*silence+time.Minute), nil)) // the same again
+	for n := range 5 {
+		s.Probed(failure.Probe{Upstream: "app:8080", Summary: fmt.Sprint(n)})
+	}
+	told := map[string]string{}
+	for _, i := range s.List(incidentsStart.Add(2 * silence)) {
+		told[i.Cause] = ""
+		for _, p := range i.Probes {
+			told[i.Cause] += p.Summary
+		}
+		if i.Probes == nil {
+			t.Errorf("those of %s are null", i.Cause)
+		}
+	}
+	if want := map[string]string{"refused": "234", "slow": "234", "down": ""}; !reflect.DeepEqual(told, want) {
+		t.Errorf("got %v, want %v", told, want)
+	}
+	s.See(sighting("refused", "f4", incidentsStart.Add(4*silence), nil))
+	if i, _ := s.Get("of refused", incidentsStart.Add(4*silence)); len(i.Probes) != 0 {
+		t.Errorf("another incident has %v", i.Probes)
+	}
+}
+
+// An incident takes at most 4 KiB of memory, its probes aside, also one of which all is as long as can be.
 func TestAnIncidentsMemory(t *testing.T) {
 	for _, names := range []struct{ site, upstream int }{{64, 128}, {128, 512}} {
 		t.Run(fmt.Sprintf("names of %d and %d bytes", names.site, names.upstream), func(t *testing.T) {

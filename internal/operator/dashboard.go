@@ -25,8 +25,8 @@ import (
 // under the same paths.
 type Dashboard struct {
 	*Operator
-	// AllowClear lets who sees it forget the records.
-	AllowClear bool
+	// AllowClear lets who sees it forget the records, AllowProbe ask upstreams again.
+	AllowClear, AllowProbe bool
 }
 
 // Visitor is what is known of who asks, besides the request whose path was stripped of where
@@ -64,6 +64,10 @@ var pages = map[string]struct {
 // forgetPath is where a browser is asked whether to forget the records, and its form leads:
 // a form knows no DELETE.
 const forgetPath = "forget"
+
+// askPath is where a browser is asked whether to ask an upstream again, and its form leads;
+// probePath is the API's.
+const askPath, probePath = "ask", "probe"
 
 //go:embed dashboard.html
 var dashboardHTML string
@@ -110,6 +114,7 @@ type sheet struct {
 	Open       int
 	Warned     int
 	AllowClear bool
+	AllowProbe bool
 	At         moment
 
 	view   View
@@ -125,9 +130,15 @@ func (d *Dashboard) Serve(w http.ResponseWriter, r *http.Request, from Visitor) 
 	parameters, err := url.ParseQuery(r.URL.RawQuery)
 	switch {
 	case from.Foreign:
-		d.fail(w, r, from, &problem{http.StatusForbidden, "another site's page has made this request: open the dashboard itself"})
+		d.fail(w, r, from, &problem{status: http.StatusForbidden, message: "another site's page has made this request: open the dashboard itself"})
 	case path == forgetPath && d.AllowClear:
 		d.forget(w, r, from)
+	case path == askPath && d.AllowProbe:
+		d.ask(w, r, from)
+	case path == probePath && r.Method == http.MethodPost && !d.AllowProbe:
+		d.fail(w, r, from, &problem{status: http.StatusForbidden, message: "asking an upstream again is not allowed here: set allow_probe in upstream_dashboard"})
+	case path == probePath && r.Method == http.MethodPost:
+		d.ServeHTTP(w, r)
 	case r.Method == http.MethodDelete && !d.AllowClear:
 		d.refuse(w, r, from, "nothing may be forgotten here: allow_clear of upstream_dashboard allows it")
 	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete:
@@ -160,7 +171,7 @@ func (d *Dashboard) Forbid(w http.ResponseWriter, r *http.Request) {
 	case err == nil && asText:
 		write(w, r, http.StatusForbidden, "text/plain; charset=utf-8", []byte(message+"\n"))
 	default:
-		fail(w, r, &problem{http.StatusForbidden, message})
+		fail(w, r, &problem{status: http.StatusForbidden, message: message})
 	}
 }
 
@@ -194,12 +205,12 @@ func lastSegment(path string) string { return path[strings.LastIndexByte(path, '
 func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, from Visitor, parameters url.Values) {
 	requests, id := requestsOf(r.URL.Path)
 	if requests == nil {
-		d.fail(w, r, from, &problem{http.StatusNotFound, "there is no such page"})
+		d.fail(w, r, from, &problem{status: http.StatusNotFound, message: "there is no such page"})
 		return
 	}
 	request := withMethod(requests, r.Method)
 	if request == nil { // a form that leads where only others ask
-		d.fail(w, r, from, &problem{http.StatusNotFound, "there is no such page"})
+		d.fail(w, r, from, &problem{status: http.StatusNotFound, message: "there is no such page"})
 		return
 	}
 	page, ok := pages[request.Path]
@@ -212,7 +223,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, from Visitor, p
 		return
 	}
 	s := d.sheet(r, from)
-	if err := page.draw(d, s, asked{id, parameters}); err != nil {
+	if err := page.draw(d, s, asked{id, parameters, r}); err != nil {
 		d.fail(w, r, from, err)
 		return
 	}
@@ -221,7 +232,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, from Visitor, p
 
 // sheet is a page on which nothing stands yet.
 func (d *Dashboard) sheet(r *http.Request, from Visitor) *sheet {
-	s := &sheet{view: d.view, now: time.Now(), AllowClear: d.AllowClear, asker: from, status: http.StatusOK}
+	s := &sheet{view: d.view, now: time.Now(), AllowClear: d.AllowClear, AllowProbe: d.AllowProbe, asker: from, status: http.StatusOK}
 	s.Root = "./"
 	if depth := strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/"); depth > 0 {
 		s.Root = strings.Repeat("../", depth)
@@ -239,7 +250,7 @@ func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, from Visitor,
 		allowed += ", DELETE"
 	}
 	w.Header().Set("Allow", allowed)
-	d.fail(w, r, from, &problem{http.StatusMethodNotAllowed, message})
+	d.fail(w, r, from, &problem{status: http.StatusMethodNotAllowed, message: message})
 }
 
 // fail tells an error, to a browser as a page.
@@ -255,7 +266,7 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, from Visitor, e
 	}
 	s.Title = map[int]string{
 		http.StatusBadRequest: "This can't be asked for", http.StatusNotFound: "Not here", http.StatusForbidden: "Not allowed",
-		http.StatusMethodNotAllowed: "Not allowed",
+		http.StatusMethodNotAllowed: "Not allowed", http.StatusTooManyRequests: "Not so often",
 	}[s.status]
 	if s.Title == "" {
 		s.Title = "This page can't be drawn"
@@ -305,6 +316,36 @@ func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request, from Visitor)
 		d.view.Clear()
 		w.Header().Set("Location", "./")
 		w.WriteHeader(http.StatusSeeOther)
+	default:
+		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, POST, got %+.16q", r.Method))
+	}
+}
+
+// ask asks whether to ask an upstream again, and does so.
+func (d *Dashboard) ask(w http.ResponseWriter, r *http.Request, from Visitor) {
+	s := d.sheet(r, from)
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		s.Template, s.Title, s.Body = "ask", "Ask this upstream again?", r.URL.Query().Get("upstream")
+		d.draw(w, r, s)
+	case http.MethodPost:
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := r.ParseForm(); err != nil {
+			d.fail(w, r, from, wrong("the form can't be read: %v", err))
+			return
+		}
+		p, err := d.askAgain(r.Context(), failure.ProbeQuery{Upstream: r.PostForm.Get("upstream")})
+		if err != nil {
+			d.fail(w, r, from, err)
+			return
+		}
+		var text strings.Builder
+		if err := writeProbe(&text, &p); err != nil {
+			d.fail(w, r, from, err)
+			return
+		}
+		s.Template, s.Title, s.Body = "asked", p.Summary, text.String()
+		d.draw(w, r, s)
 	default:
 		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, POST, got %+.16q", r.Method))
 	}

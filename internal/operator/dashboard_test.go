@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -307,10 +308,64 @@ func TestDashboardSlash(t *testing.T) {
 	}
 }
 
+// An upstream is asked again where that is allowed, after a question, and the answer is shown.
+func TestDashboardAsksAgain(t *testing.T) {
+	v := &fakeView{
+		incidents: []failure.Incident{incident()}, probe: failure.Probe{Upstream: "app:8080", Summary: "app:8080 answered <200>.", OK: true},
+		board: failure.Board{Upstreams: []failure.UpstreamState{{Upstream: "app:8080"}, {Upstream: "{query.to}:80"}}},
+	}
+	d := dashboardOf(v)
+	post := func(path, contentType, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://ops.example.com/", strings.NewReader(body))
+		r.URL = &url.URL{Path: path}
+		r.Header.Set("Content-Type", contentType)
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		d.Serve(w, r, Visitor{URL: url.URL{Path: "/ops" + path}})
+		return w
+	}
+	const form, asked = "application/x-www-form-urlencoded", `{"upstream": "app:8080"}`
+	if w := post("/probe", "application/json", asked); w.Code != 403 || !strings.Contains(w.Body.String(), "set allow_probe in upstream_dashboard") {
+		t.Errorf("not allowed: %d", w.Code)
+	}
+	if w := post("/ask", form, "upstream=app:8080"); w.Code != 405 {
+		t.Errorf("its form, not allowed: %d", w.Code)
+	}
+	if body := browse(d, "/ops", "/").Body.String(); strings.Contains(body, "again …") || len(v.probed) > 0 {
+		t.Error("it is offered where it isn't allowed")
+	}
+	d.AllowProbe = true
+	for _, page := range []string{"/", "/upstreams"} {
+		if body := browse(d, "/ops", page).Body.String(); strings.Count(body, `href="./ask?upstream=app%3A8080"`) != 1 || strings.Contains(body, "ask?upstream=%7B") {
+			t.Errorf("%s doesn't offer it once", page)
+		}
+	}
+	if body := browse(d, "/ops", "/ask?upstream=%22%3Eapp").Body.String(); !strings.Contains(body, `value="&#34;&gt;app"`) || len(v.probed) > 0 {
+		t.Errorf("it asks %s", body)
+	}
+	if w := post("/ask", form, "upstream=app:8080"); w.Code != 200 || !strings.Contains(w.Body.String(), "answered &lt;200&gt;") || len(v.probed) != 1 || v.probed[0].Upstream != "app:8080" {
+		t.Errorf("%d %v %s", w.Code, v.probed, w.Body)
+	}
+	if w := post("/probe", "application/json", asked); w.Code != 200 || len(v.probed) != 2 {
+		t.Errorf("the API: %d %s", w.Code, w.Body)
+	}
+	if w := post("/ask", form, "upstream="+strings.Repeat("x", 5000)); w.Code != 400 || len(v.probed) != 2 {
+		t.Errorf("too long: %d", w.Code)
+	}
+	v.probeErr = &failure.ProbeRefused{Why: failure.ProbeTooOften, Message: "once a second"}
+	if w := post("/ask", form, "upstream=app:8080"); w.Code != 429 || !strings.Contains(w.Body.String(), "once a second") {
+		t.Errorf("too often: %d", w.Code)
+	}
+	v.incidents[0].Probes = []failure.Probe{{Summary: "Nothing accepts connections at app:8080, still."}}
+	if body := browse(d, "/ops", "/incidents/"+v.incidents[0].ID).Body.String(); !strings.Contains(body, "still.") || !strings.Contains(body, "not well") {
+		t.Error("the incident doesn't show it")
+	}
+}
+
 func TestDashboardForget(t *testing.T) {
 	v := &fakeView{overview: failure.Overview{KeptCount: 3}}
 	d := dashboardOf(v)
-	for _, refused := range []struct{ method, path string }{{"POST", "/forget"}, {"DELETE", "/failures"}, {"PUT", "/failures"}, {"POST", "/failures"}, {"POST", "/probe"}} {
+	for _, refused := range []struct{ method, path string }{{"POST", "/forget"}, {"DELETE", "/failures"}, {"PUT", "/failures"}, {"POST", "/failures"}} {
 		for _, accept := range []string{"text/html", "*/*"} {
 			if w := request(d, refused.method, "/ops", refused.path, accept); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" || v.cleared != 0 {
 				t.Errorf("%s %s: %d, Allow %q", refused.method, refused.path, w.Code, w.Header().Get("Allow"))
@@ -428,6 +483,9 @@ type storedView struct {
 	fake *fakeView
 }
 
+func (v storedView) Probe(ctx context.Context, q failure.ProbeQuery) (failure.Probe, error) {
+	return v.fake.Probe(ctx, q)
+}
 func (v storedView) Upstreams() failure.Board                    { return v.fake.Upstreams() }
 func (v storedView) Incidents() []failure.Incident               { return v.fake.Incidents() }
 func (v storedView) Incident(id string) (failure.Incident, bool) { return v.fake.Incident(id) }

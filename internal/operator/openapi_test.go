@@ -28,7 +28,7 @@ import (
 // each type, the values of each closed set, and answers of a handler. e2e/openapi_test.go
 // has the document itself checked, and the answers of a running Caddy.
 
-// answers are the types of what is answered, by the name of their schema. The types that
+// answers are the types of what is answered, and of what is sent, by the name of their schema. The types that
 // these are made of follow from their fields.
 var answers = map[string]any{
 	"Overview":     failure.Overview{},
@@ -38,6 +38,8 @@ var answers = map[string]any{
 	"Incident":     failure.Incident{},
 	"Board":        failure.Board{},
 	"CauseList":    causeList{},
+	"Probe":        failure.Probe{},
+	"ProbeQuery":   failure.ProbeQuery{},
 	"Error":        errorAnswer{},
 }
 
@@ -587,8 +589,16 @@ func fullView(t *testing.T) *fakeView {
 			Next: "n", Newest: "m",
 		},
 		board:     failure.Board{Upstreams: []failure.UpstreamState{full[failure.UpstreamState](t)}, Warnings: []failure.Warning{full[failure.Warning](t)}, WarningsDropped: 1},
-		incidents: []failure.Incident{incident, {State: failure.IncidentResolved, Outcomes: map[failure.Outcome]uint64{}, Samples: []string{}, Changes: []failure.Change{}}},
+		incidents: []failure.Incident{incident, {State: failure.IncidentResolved, Outcomes: map[failure.Outcome]uint64{}, Samples: []string{}, Changes: []failure.Change{}, Probes: []failure.Probe{leastProbe}}},
+		probe:     full[failure.Probe](t),
 	}
+}
+
+// leastProbe has as few fields as there can be.
+var leastProbe = failure.Probe{
+	Proxy: failure.ProbeProxy{Sites: []string{}}, Request: failure.ProbeRequest{By: failure.ProbeByDefault},
+	Steps:  []failure.ProbeStep{{Step: failure.ProbeTLS, TLS: &failure.Handshake{Certificate: &failure.PeerCertificate{Names: []string{}}}}},
+	Checks: []failure.ProbeCheck{{Check: failure.CheckTLS}}, NotTried: []failure.NotTried{},
 }
 
 // Every answer is one that is described, with its status and its type.
@@ -600,9 +610,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 		t.Run(o.method+" "+o.path, func(t *testing.T) {
 			target := o.target()
 			seen := map[string]bool{}
-			check := func(view View, method, target string) {
+			check := func(view View, method, target string, options ...Option) {
 				t.Helper()
-				w := ask(New(view, catalogue), method, target)
+				w := ask(New(view, catalogue, options...), method, target)
 				status := strconv.Itoa(w.Code)
 				response := referred(t, document, objectAt(o.of, "responses", status))
 				if response == nil {
@@ -636,6 +646,14 @@ func TestOpenAPIAnswers(t *testing.T) {
 					overview: failure.Overview{Counts: map[failure.Outcome]uint64{}},
 					board:    failure.Board{Upstreams: []failure.UpstreamState{}, Warnings: []failure.Warning{}},
 				}, o.method, target)
+			}
+			if o.method == http.MethodPost {
+				check(fullView(t), o.method, target+"?format=text")
+				check(&fakeView{probe: leastProbe}, o.method, target)
+				check(fullView(t), o.method, target, WithoutProbe("set allow_probe in upstream_dashboard"))
+				for _, why := range []failure.ProbeRefusal{failure.ProbeUnknown, failure.ProbeImpossible, failure.ProbeTooOften} {
+					check(&fakeView{probeErr: &failure.ProbeRefused{Why: why, Message: "no", RetryAfter: time.Second}}, o.method, target)
+				}
 			}
 			for status := range objectAt(o.of, "responses") {
 				if !seen[status] && status != "default" {

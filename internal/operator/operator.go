@@ -4,10 +4,12 @@ package operator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -30,6 +32,9 @@ type View interface {
 	Incident(id string) (failure.Incident, bool)
 	// Upstreams is how the upstreams of the running configs are.
 	Upstreams() failure.Board
+	// Probe asks an upstream once more. Its error is a failure.ProbeRefused where nobody was
+	// asked, and otherwise that of who has left.
+	Probe(context.Context, failure.ProbeQuery) (failure.Probe, error)
 	// Clear forgets all failures and incidents.
 	Clear()
 }
@@ -38,7 +43,15 @@ type View interface {
 type Operator struct {
 	view   View
 	causes []*cause.Row
+	// noProbe says what to set so that upstreams may be asked again; "" where they may.
+	noProbe string
 }
+
+// Option is a choice of who mounts it.
+type Option func(*Operator)
+
+// WithoutProbe refuses to ask upstreams again, and says what to set so that it doesn't.
+func WithoutProbe(set string) Option { return func(o *Operator) { o.noProbe = set } }
 
 // New makes the handler of Requests, whose paths are relative to where it is mounted (with
 // http.StripPrefix): no answer has a link or a redirect, so that it can be mounted
@@ -46,8 +59,12 @@ type Operator struct {
 //
 // HEAD is answered as GET. Answers are JSON, or with `?format=text` or `Accept:
 // text/plain` text for people; errors are JSON always.
-func New(view View, rows []*cause.Row) http.Handler {
-	return &Operator{view: view, causes: withLists(rows)}
+func New(view View, rows []*cause.Row, options ...Option) http.Handler {
+	o := &Operator{view: view, causes: withLists(rows)}
+	for _, option := range options {
+		option(o)
+	}
+	return o
 }
 
 // withLists returns rows of which each has a list of rivals: null is no list.
@@ -75,12 +92,14 @@ type answer struct {
 type problem struct {
 	status  int
 	message string
+	// retryAfter is after how long it may be asked again; 0 where that isn't known.
+	retryAfter time.Duration
 }
 
 func (p *problem) Error() string { return p.message }
 
 func wrong(format string, values ...any) error {
-	return &problem{http.StatusBadRequest, fmt.Sprintf(format, values...)}
+	return &problem{status: http.StatusBadRequest, message: fmt.Sprintf(format, values...)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -93,14 +112,14 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	requests, id := requestsOf(r.URL.Path)
 	if requests == nil {
-		fail(w, r, &problem{http.StatusNotFound, "no such path: expected one of " + strings.Join(paths(), ", ")})
+		fail(w, r, &problem{status: http.StatusNotFound, message: "no such path: expected one of " + strings.Join(paths(), ", ")})
 		return
 	}
 	request := withMethod(requests, r.Method)
 	if request == nil {
 		allowed := strings.Join(methods(requests), ", ")
 		header.Set("Allow", allowed)
-		fail(w, r, &problem{http.StatusMethodNotAllowed, fmt.Sprintf("expected one of the methods %s, got %+.16q", allowed, r.Method)})
+		fail(w, r, &problem{status: http.StatusMethodNotAllowed, message: fmt.Sprintf("expected one of the methods %s, got %+.16q", allowed, r.Method)})
 		return
 	}
 
@@ -120,7 +139,7 @@ func (o *Operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parameters.Del("format")
-	found, err := request.answer(o, asked{id, parameters})
+	found, err := request.answer(o, asked{id, parameters, r})
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -172,15 +191,15 @@ func (o *Operator) latest(asked asked) (answer, error) {
 	case len(page.Failures) > 0:
 		return o.ofFailure(page.Failures[0]), nil
 	case len(asked.parameters) > 1:
-		return answer{}, &problem{http.StatusNotFound, "no failure that is kept passes these filters: /failures has those that do without them"}
+		return answer{}, &problem{status: http.StatusNotFound, message: "no failure that is kept passes these filters: /failures has those that do without them"}
 	}
-	return answer{}, &problem{http.StatusNotFound, "no failure is kept: none has happened yet, or they were forgotten"}
+	return answer{}, &problem{status: http.StatusNotFound, message: "no failure is kept: none has happened yet, or they were forgotten"}
 }
 
 func (o *Operator) failure(asked asked) (answer, error) {
 	f, ok := o.view.Get(asked.id)
 	if !ok {
-		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: expected the id of one that hasn't given way to newer ones yet, or latest", asked.id)}
+		return answer{}, &problem{status: http.StatusNotFound, message: fmt.Sprintf("no failure %+.64q is kept: expected the id of one that hasn't given way to newer ones yet, or latest", asked.id)}
 	}
 	return o.ofFailure(f), nil
 }
@@ -215,7 +234,7 @@ func (o *Operator) incidents(asked asked) (answer, error) {
 func (o *Operator) incident(asked asked) (answer, error) {
 	i, ok := o.view.Incident(asked.id)
 	if !ok {
-		return answer{}, &problem{http.StatusNotFound, fmt.Sprintf("no incident %+.64q is kept: expected the id of one that /incidents lists", asked.id)}
+		return answer{}, &problem{status: http.StatusNotFound, message: fmt.Sprintf("no incident %+.64q is kept: expected the id of one that /incidents lists", asked.id)}
 	}
 	return answer{i, func(w io.Writer) error { return writeIncident(w, &i, time.Now()) }}, nil
 }
@@ -318,6 +337,9 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	if p, ok := errors.AsType[*problem](err); ok {
 		status = p.status
+		if p.retryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+		}
 	}
 	var drawn bytes.Buffer
 	_ = encode(&drawn, errorAnswer{err.Error()}) // a string always can be

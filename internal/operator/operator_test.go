@@ -1,9 +1,11 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -41,6 +43,15 @@ type fakeView struct {
 
 	incidents []failure.Incident
 	board     failure.Board
+
+	probed   []failure.ProbeQuery
+	probe    failure.Probe
+	probeErr error
+}
+
+func (v *fakeView) Probe(_ context.Context, q failure.ProbeQuery) (failure.Probe, error) {
+	v.probed = append(v.probed, q)
+	return v.probe, v.probeErr
 }
 
 func (v *fakeView) Upstreams() failure.Board {
@@ -80,6 +91,10 @@ func (v *fakeView) Get(id string) (*failure.Failure, bool) {
 // journalView shows a journal, which knows of no incidents.
 type journalView struct{ *journal.Journal }
 
+func (journalView) Probe(context.Context, failure.ProbeQuery) (p failure.Probe, err error) {
+	return p, nil
+}
+
 func (journalView) Upstreams() (b failure.Board)                  { return b }
 func (journalView) Incidents() []failure.Incident                 { return nil }
 func (journalView) Incident(string) (i failure.Incident, ok bool) { return i, false }
@@ -95,7 +110,11 @@ func record(id string) *failure.Failure {
 }
 
 func ask(h http.Handler, method, target string, accept ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, "http://localhost:2019/", nil)
+	var body io.Reader
+	if method == http.MethodPost {
+		body = strings.NewReader(`{"upstream": "app:8080"}`)
+	}
+	r := httptest.NewRequest(method, "http://localhost:2019/", body)
 	path, query, _ := strings.Cut(target, "?")
 	r.URL = &url.URL{Path: path, RawQuery: query}
 	for _, value := range accept {

@@ -167,6 +167,22 @@ type incidentCard struct {
 	Changes                      []string
 	Samples                      []link
 	All                          string
+	Ask                          string // where its upstream is asked again, "" for nowhere
+	Probes                       []asking
+}
+
+// asking is an upstream that was asked again.
+type asking struct {
+	At moment
+	*failure.Probe
+}
+
+// asks is where an upstream is asked again, "" for nowhere.
+func (s *sheet) asks(upstream string) string {
+	if !s.AllowProbe || upstream == "" || strings.Contains(upstream, "{") {
+		return ""
+	}
+	return s.Root + askPath + "?" + url.Values{"upstream": {upstream}}.Encode()
 }
 
 func (s *sheet) incident(i *failure.Incident) incidentCard {
@@ -177,6 +193,10 @@ func (s *sheet) incident(i *failure.Incident) incidentCard {
 		Open: i.State == failure.IncidentOpen, First: s.moment(i.FirstSeen), Last: s.moment(i.LastSeen), Resolved: s.momentOf(i.ResolvedAt),
 		ResolvedBy: i.ResolvedBy.Words(), Lasted: took(i.FirstSeen.Time, i.LastSeen.Time),
 		Count: humanize.Comma(int64(min(i.Count, 1<<62))), Once: i.Count == 1, History: drawHistory(i.PerMinute[:]), All: s.filtered("incident", i.ID),
+		Ask: s.asks(i.Upstream),
+	}
+	for n := range i.Probes {
+		card.Probes = append(card.Probes, asking{s.moment(i.Probes[n].Time), &i.Probes[n]})
 	}
 	for _, one := range s.counts(i.Outcomes, "incident", i.ID) {
 		if one.Known {
@@ -441,7 +461,7 @@ func (d *Dashboard) drawLatest(s *sheet, asked asked) error {
 		return err
 	}
 	if len(page.Failures) == 0 {
-		return &problem{http.StatusNotFound, "no failure that is kept is asked for"}
+		return &problem{status: http.StatusNotFound, message: "no failure that is kept is asked for"}
 	}
 	return d.drawOne(s, page.Failures[0])
 }
@@ -449,7 +469,7 @@ func (d *Dashboard) drawLatest(s *sheet, asked asked) error {
 func (d *Dashboard) drawFailure(s *sheet, asked asked) error {
 	f, ok := d.view.Get(asked.id)
 	if !ok {
-		return &problem{http.StatusNotFound, fmt.Sprintf("no failure %+.64q is kept: it has given way to newer ones, was forgotten, or another instance has it", asked.id)}
+		return &problem{status: http.StatusNotFound, message: fmt.Sprintf("no failure %+.64q is kept: it has given way to newer ones, was forgotten, or another instance has it", asked.id)}
 	}
 	return d.drawOne(s, f)
 }
@@ -662,7 +682,7 @@ func (d *Dashboard) drawIncident(s *sheet, asked asked) error {
 	s.Part, s.Template = "now", "incident"
 	i, ok := d.view.Incident(asked.id)
 	if !ok {
-		return &problem{http.StatusNotFound, fmt.Sprintf("no incident %+.64q is kept", asked.id)}
+		return &problem{status: http.StatusNotFound, message: fmt.Sprintf("no incident %+.64q is kept", asked.id)}
 	}
 	s.Title, s.Body = i.Summary, incidentPage{s.incident(&i), d.row(i.Cause)}
 	return nil
@@ -700,6 +720,7 @@ type upstreamCard struct {
 	Ended    bool // the certificate has
 	Asked    *moment
 	Given    []address
+	Ask      string // where it is asked again, "" for nowhere
 }
 
 type lastFailed struct {
@@ -746,7 +767,7 @@ func (d *Dashboard) drawUpstreams(s *sheet, asked asked) error {
 
 func (s *sheet) upstream(u *failure.UpstreamState, incidents []failure.Incident) upstreamCard {
 	card := upstreamCard{
-		UpstreamState: u, Name: link{u.Upstream, s.filtered("upstream", u.Upstream)}, State: stateOf(u), Why: whyOf(u),
+		UpstreamState: u, Ask: s.asks(u.Upstream), Name: link{u.Upstream, s.filtered("upstream", u.Upstream)}, State: stateOf(u), Why: whyOf(u),
 		Failing: s.momentOf(u.FailingSince), Success: s.momentOf(u.LastSuccess), Failed: s.lastFailed(u.LastFailure),
 		Warned: s.warnings(&failure.Board{Warnings: u.Warnings}), Cert: s.momentOf(u.CertificateNotAfter),
 	}

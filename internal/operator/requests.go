@@ -14,7 +14,8 @@ type Request struct {
 	Method string
 	// Path is relative to where this is mounted; {id} in it stands for an id.
 	Path string
-	// Parameters are those of the query, besides the format that each GET has.
+	// Parameters are those of the query, besides the format, which each has that is answered
+	// with something.
 	Parameters []string
 	// Answer is what is answered, in one line.
 	Answer string
@@ -26,6 +27,7 @@ type Request struct {
 type asked struct {
 	id         string
 	parameters url.Values
+	request    *http.Request
 }
 
 // Requests are all that there are: what is served, what a 404 names, and what README.md and
@@ -39,12 +41,13 @@ var Requests = []Request{
 	{http.MethodGet, "/incidents/{id}", nil, "one incident", (*Operator).incident},
 	{http.MethodGet, "/upstreams", failure.BoardFilters, "the board: each upstream, healthy or why not, its limits, requests in flight, last success and last failure, open incidents, and warnings before something breaks", (*Operator).upstreams},
 	{http.MethodGet, "/causes", nil, "the catalogue", (*Operator).catalogue},
+	{http.MethodPost, "/probe", nil, "ask an upstream once more, step by step", (*Operator).probe},
 	{http.MethodDelete, "/failures", nil, "forget the records and the incidents; the counts stay", (*Operator).clear},
 }
 
 // known are the parameters that a request may have.
 func (r *Request) known() []string {
-	if r.Method != http.MethodGet {
+	if r.Method == http.MethodDelete {
 		return r.Parameters
 	}
 	return append(slices.Clone(r.Parameters), "format")

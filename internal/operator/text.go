@@ -111,6 +111,9 @@ func writeIncident(w io.Writer, i *failure.Incident, now time.Time) error {
 		fmt.Fprintf(w, "\nFailures\n  %s\n  one of them: /failures/%s, all that are kept: /failures?incident=%s\n",
 			samplesOf(i), report.Printable(i.Samples[len(i.Samples)-1]), report.Printable(i.ID))
 	}
+	if err := writeProbes(w, i); err != nil {
+		return err
+	}
 	fmt.Fprintln(w)
 	facts(
 		[2]string{"Site", i.Site},
