@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"os"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +114,31 @@ func TestWarningEvent(t *testing.T) {
 	// The next one is of the certificate; what an upstream has named breaks no line.
 	if e := nextEvent(t, events); e.Data["kind"] != string(failure.WarnCertificate) || e.Data["certificate"].(map[string]any)["name"] != "shop��example" {
 		t.Errorf("%s %v", e.Name(), e.Data)
+	}
+}
+
+// The example's events and placeholders are there.
+func TestEventsExample(t *testing.T) {
+	example, err := os.ReadFile("examples/events/Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.ReplaceAll(string(example), " exec ", " recorder ") // of a plugin that isn't here
+	if _, err := adaptCaddyfile(t, config); err != nil {
+		t.Error(err)
+	}
+	fields, err := fieldsAsJSON(failure.Incident{ResolvedBy: failure.ResolvedByAnswer, Upstream: "app:8080", Advice: "Start it."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\{event\.data\.(\w+)\}`).FindAllStringSubmatch(config, -1)
+	for _, name := range named {
+		if _, ok := fields[name[1]]; !ok {
+			t.Errorf("an incident has no %s", name[1])
+		}
+	}
+	if len(named) == 0 || strings.Count(config, " recorder ") != 2 {
+		t.Errorf("got\n%s", config)
 	}
 }
 
