@@ -542,8 +542,9 @@ func TestDetailsExample(t *testing.T) {
 	}
 	c := testcaddy.New(t)
 	c.URL = "http://localhost:" + strconv.Itoa(c.Port)
-	example := strings.NewReplacer(":8080", ":"+strconv.Itoa(c.Port), ":8081", ":"+strconv.Itoa(testcaddy.FreePort(t)), "127.0.0.1:9000", testcaddy.Dead(t)).Replace(string(source))
-	if err := testcaddy.Load("{\nadmin 127.0.0.1:" + strconv.Itoa(c.AdminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n}\n" + example); err != nil {
+	options := "admin 127.0.0.1:" + strconv.Itoa(c.AdminPort) + "\npersist_config off\nauto_https off\nlog {\noutput discard\n}\n"
+	example := strings.NewReplacer("admin localhost:2020\n", options, ":8080", ":"+strconv.Itoa(c.Port), ":8081", ":"+strconv.Itoa(testcaddy.FreePort(t)), "127.0.0.1:9000", testcaddy.Dead(t)).Replace(string(source))
+	if err := testcaddy.Load(example); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })

@@ -33,14 +33,14 @@ func TestDemo(t *testing.T) {
 	}
 	c := testcaddy.New(t)
 	c.URL = "http://localhost:" + strconv.Itoa(c.Port)
-	c.Admin = "http://127.0.0.1:" + strconv.Itoa(c.AdminPort)
-	ports := []string{":8080", ":" + strconv.Itoa(c.Port), ":2019", ":" + strconv.Itoa(c.AdminPort)}
+	c.Admin = "http://localhost:" + strconv.Itoa(c.AdminPort)
+	ports := []string{":8080", ":" + strconv.Itoa(c.Port), ":2020", ":" + strconv.Itoa(c.AdminPort)}
 	for _, port := range []string{":8081", ":8091", ":8092", ":8443", ":8444"} {
 		ports = append(ports, port, ":"+strconv.Itoa(testcaddy.FreePort(t)))
 	}
 	demo := strings.NewReplacer(ports...).Replace(string(source))
-	demo = strings.Replace(demo, "\n{\n", "\n{\n\tadmin 127.0.0.1:"+strconv.Itoa(c.AdminPort)+
-		"\n\tstorage file_system \""+strings.ReplaceAll(t.TempDir(), `\`, `/`)+"\"\n\tlog {\n\t\toutput discard\n\t}\n\tgrace_period 1s\n", 1)
+	demo = strings.Replace(demo, "\n{\n", "\n{\n"+
+		"\tstorage file_system \""+strings.ReplaceAll(t.TempDir(), `\`, `/`)+"\"\n\tlog {\n\t\toutput discard\n\t}\n\tgrace_period 1s\n", 1)
 	if err := testcaddy.Load(demo); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestDemo(t *testing.T) {
 // The links of the demo's day, and the one to what is broken.
 var (
 	demoHour      = regexp.MustCompile(`<li><a href="([^"]+)">`)
-	demoIncidents = regexp.MustCompile(`http://localhost:[0-9]+/incidents`)
+	demoDashboard = regexp.MustCompile(`http://localhost:[0-9]+/dashboard/`)
 )
 
 // followDemoDay follows the day's links, each of which leaves so many incidents open.
@@ -86,7 +86,7 @@ func followDemoDay(c *testcaddy.Caddy) {
 	for n, open := range []int{0, 1, 2, 2, 2} {
 		c.Get(strings.TrimPrefix(hours[n][1], c.URL))
 		c.Idle()
-		res, err := testcaddy.Client.Get(demoIncidents.FindString(index))
+		res, err := testcaddy.Client.Get(demoDashboard.FindString(index) + "incidents?format=text")
 		if err != nil {
 			c.T.Fatal(err)
 		}
