@@ -17,6 +17,11 @@ func (h *Handler) sampleWell(r *http.Request, fields http.Header, l *listen.List
 	if !l.Sampled() {
 		return
 	}
+	defer func() {
+		if fault := recover(); fault != nil { // it must not become the request's, which went well
+			h.faulted("sampling a request panicked", fault)
+		}
+	}()
 	r = asSent(r)
 	now := time.Now()
 	l.EachWorked(func(a *listen.Attempt) { h.sample(r, fields, a, now) })

@@ -49,8 +49,12 @@ func (Dashboard) CaddyModule() caddy.ModuleInfo {
 
 // Provision takes hold of what was recorded.
 func (d *Dashboard) Provision(caddy.Context) (err error) {
-	d.dashboard = operator.NewDashboard(processView{}, slices.Collect(cause.Rows()))
-	d.dashboard.AllowClear, d.dashboard.AllowProbe = d.AllowClear, d.AllowProbe
+	var options []operator.Option
+	if !d.AllowProbe {
+		options = append(options, operator.WithoutProbe("set allow_probe in upstream_dashboard"))
+	}
+	d.dashboard = operator.NewDashboard(processView{}, slices.Collect(cause.Rows()), options...)
+	d.dashboard.AllowClear = d.AllowClear
 	_, d.release, err = acquireProcess()
 	return err
 }

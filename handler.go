@@ -172,8 +172,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	defer func() {
 		// A fault of ours must not become the request's.
 		if fault := recover(); fault != nil {
-			h.say(zapcore.ErrorLevel, "diagnosing an upstream failure panicked", zap.Any("panic", fault), zap.Stack("stack"))
-			h.process.metrics.faults.Add(1)
+			h.faulted("diagnosing an upstream failure panicked", fault)
 			f = nil
 		}
 	}()
@@ -203,6 +202,12 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	h.noticeRescued(f)
 	tellSpan(r, heard, f)
 	return f
+}
+
+// faulted tells of a fault of ours, and counts it.
+func (h *Handler) faulted(message string, fault any) {
+	h.say(zapcore.ErrorLevel, message, zap.Any("panic", fault), zap.Stack("stack"))
+	h.process.metrics.faults.Add(1)
 }
 
 // expose lets the other handlers and the access log see what was found.

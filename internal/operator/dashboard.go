@@ -25,8 +25,8 @@ import (
 // under the same paths.
 type Dashboard struct {
 	*Operator
-	// AllowClear lets who sees it forget the records, AllowProbe ask upstreams again.
-	AllowClear, AllowProbe bool
+	// AllowClear lets who sees it forget the records.
+	AllowClear bool
 }
 
 // Visitor is what is known of who asks, besides the request whose path was stripped of where
@@ -41,9 +41,12 @@ type Visitor struct {
 }
 
 // NewDashboard makes a dashboard. Who may see it is decided by who calls Serve.
-func NewDashboard(view View, rows []*cause.Row) *Dashboard {
-	return &Dashboard{Operator: &Operator{view: view, causes: withLists(rows)}}
+func NewDashboard(view View, rows []*cause.Row, options ...Option) *Dashboard {
+	return &Dashboard{Operator: newOperator(view, rows, options)}
 }
+
+// allowsProbe says whether an upstream may be asked again.
+func (d *Dashboard) allowsProbe() bool { return d.noProbe == "" }
 
 // pages are what a browser is shown, each under the path of the same request of the API.
 // Parameters are those that it has besides the API's.
@@ -133,11 +136,9 @@ func (d *Dashboard) Serve(w http.ResponseWriter, r *http.Request, from Visitor) 
 		d.fail(w, r, from, &problem{status: http.StatusForbidden, message: "another site's page has made this request: open the dashboard itself"})
 	case path == forgetPath && d.AllowClear:
 		d.forget(w, r, from)
-	case path == askPath && d.AllowProbe:
+	case path == askPath && d.allowsProbe():
 		d.ask(w, r, from)
-	case path == probePath && r.Method == http.MethodPost && !d.AllowProbe:
-		d.fail(w, r, from, &problem{status: http.StatusForbidden, message: "asking an upstream again is not allowed here: set allow_probe in upstream_dashboard"})
-	case path == probePath && r.Method == http.MethodPost:
+	case path == probePath && r.Method == http.MethodPost: // the API's, which refuses it where it isn't allowed
 		d.ServeHTTP(w, r)
 	case r.Method == http.MethodDelete && !d.AllowClear:
 		d.refuse(w, r, from, "nothing may be forgotten here: allow_clear of upstream_dashboard allows it")
@@ -232,7 +233,7 @@ func (d *Dashboard) page(w http.ResponseWriter, r *http.Request, from Visitor, p
 
 // sheet is a page on which nothing stands yet.
 func (d *Dashboard) sheet(r *http.Request, from Visitor) *sheet {
-	s := &sheet{view: d.view, now: time.Now(), AllowClear: d.AllowClear, AllowProbe: d.AllowProbe, asker: from, status: http.StatusOK}
+	s := &sheet{view: d.view, now: time.Now(), AllowClear: d.AllowClear, AllowProbe: d.allowsProbe(), asker: from, status: http.StatusOK}
 	s.Root = "./"
 	if depth := strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/"); depth > 0 {
 		s.Root = strings.Repeat("../", depth)

@@ -314,7 +314,7 @@ func TestDashboardAsksAgain(t *testing.T) {
 		incidents: []failure.Incident{incident()}, probe: failure.Probe{Upstream: "app:8080", Summary: "app:8080 answered <200>.", OK: true},
 		board: failure.Board{Upstreams: []failure.UpstreamState{{Upstream: "app:8080"}, {Upstream: "{query.to}:80"}}},
 	}
-	d := dashboardOf(v)
+	d := NewDashboard(v, rows, WithoutProbe("set allow_probe in upstream_dashboard"))
 	post := func(path, contentType, body string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "http://ops.example.com/", strings.NewReader(body))
 		r.URL = &url.URL{Path: path}
@@ -334,7 +334,7 @@ func TestDashboardAsksAgain(t *testing.T) {
 	if body := browse(d, "/ops", "/").Body.String(); strings.Contains(body, "again …") || len(v.probed) > 0 {
 		t.Error("it is offered where it isn't allowed")
 	}
-	d.AllowProbe = true
+	d = dashboardOf(v)
 	for _, page := range []string{"/", "/upstreams"} {
 		if body := browse(d, "/ops", page).Body.String(); strings.Count(body, `href="./ask?upstream=app%3A8080"`) != 1 || strings.Contains(body, "ask?upstream=%7B") {
 			t.Errorf("%s doesn't offer it once", page)

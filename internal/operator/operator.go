@@ -60,6 +60,10 @@ func WithoutProbe(set string) Option { return func(o *Operator) { o.noProbe = se
 // HEAD is answered as GET. Answers are JSON, or with `?format=text` or `Accept:
 // text/plain` text for people; errors are JSON always.
 func New(view View, rows []*cause.Row, options ...Option) http.Handler {
+	return newOperator(view, rows, options)
+}
+
+func newOperator(view View, rows []*cause.Row, options []Option) *Operator {
 	o := &Operator{view: view, causes: withLists(rows)}
 	for _, option := range options {
 		option(o)
