@@ -546,7 +546,21 @@ func TestMetricsOfAFault(t *testing.T) {
 	}
 }
 
-// What counting a failure costs.
+// A fault while a sample is kept harms no request that goes well.
+func TestFaultOfASample(t *testing.T) {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Server", "app")
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	running(t).ours[0].redact = nil
+	if a := c.Get("/"); a.Status != http.StatusNoContent {
+		t.Errorf("got %d %v", a.Status, a.Err)
+	}
+	if n := metricsOf(c).sum("caddy_upstream_diagnostics_dropped_total", `reason="fault"`); n != 1 {
+		t.Errorf("%v faults are counted", n)
+	}
+}
+
 // Near misses and the certificates that upstreams showed are looked up where they are kept.
 func TestMetricsBeforeItBreaks(t *testing.T) {
 	upstream := httptest.NewTLSServer(http.HandlerFunc(well))
@@ -566,6 +580,7 @@ func TestMetricsBeforeItBreaks(t *testing.T) {
 	}
 }
 
+// What counting a failure costs.
 func BenchmarkCount(b *testing.B) {
 	for _, with := range []struct {
 		name    string
