@@ -68,7 +68,7 @@ func TestProbeOfFaults(t *testing.T) {
 	}
 	var all []asked
 	var site strings.Builder
-	known := map[string]bool{}
+	known, taken := map[string]bool{}, map[string]bool{}
 	for _, fault := range faultlab.Faults() {
 		kind := familyOf(fault.Name) + fault.Cause
 		if fault.Skip != "" || fault.Outcome != "failed" && fault.Outcome != "upstream_answered" || known[kind] ||
@@ -80,10 +80,13 @@ func TestProbeOfFaults(t *testing.T) {
 		}
 		broken, options := breakUpstream(t, fault)
 		upstream := upstreamOf(broken)
-		if options != "" || broken.Prepared() || upstream == "" || strings.ContainsAny(upstream, " {") {
+		if options != "" || broken.Prepared() || upstream == "" || strings.ContainsAny(upstream, " {") ||
+			// The system gives a port of UDP the number of one of TCP at times: two reverse_proxy
+			// handlers lead there then, and which is asked is not the test's question.
+			taken[upstream] {
 			continue
 		}
-		known[kind] = true
+		known[kind], taken[upstream] = true, true
 		fmt.Fprintf(&site, "handle /%d {\n%s}\n", len(all), broken.Caddyfile())
 		all = append(all, asked{fault, upstream})
 	}
