@@ -19,7 +19,7 @@ var rooms = map[string][]string{
 	"cause":     {"failure", "host", "listen"},
 	"journal":   {"failure"},
 	"redact":    {"failure"},
-	"report":    {"failure"},
+	"report":    {"failure", "texts"},
 	"texts":     {"failure"},
 	"page":      {"failure", "report", "texts"},
 	"operator":  {"failure", "cause", "report"},

@@ -1,21 +1,33 @@
 package failure
 
+// Told is a failure, and what the visitor is told of it in words.
+type Told struct {
+	*Failure
+	Title, Detail string
+}
+
 // Placeholder is the value of {http.upstream_diagnostics.<name>}. Of these an owner
-// shows to the public what Public has, and no more. Where nothing failed, f is nil and
-// every value empty.
-func (f *Failure) Placeholder(name string) (any, bool) {
-	if f == nil {
-		_, known := new(Failure).Placeholder(name)
+// shows to the public what Public has and the words, and no more. Where nothing failed, t
+// is nil and every value empty.
+func (t *Told) Placeholder(name string) (any, bool) {
+	if t == nil {
+		_, known := (&Told{Failure: new(Failure)}).Placeholder(name)
 		return "", known
 	}
+	switch name {
+	case "title":
+		return t.Title, true
+	case "detail":
+		return t.Detail, true
+	}
+	return t.Failure.placeholder(name)
+}
+
+func (f *Failure) placeholder(name string) (any, bool) {
 	switch name {
 	// what the public may see
 	case "id":
 		return f.ID, true
-	case "title":
-		return f.Public().Title, true
-	case "detail":
-		return f.Public().Detail, true
 	case "category":
 		return string(f.Public().Category), true
 	case "request_sent":

@@ -184,7 +184,7 @@ func (q *Query) set(name string, values []string, now time.Time) (err error) {
 	case "cause":
 		q.Cause = list
 	case "category":
-		q.Category, err = oneOf(list, categoryNames())
+		q.Category, err = oneOf(list, Categories)
 	case "proxy_error":
 		q.ProxyError = list
 	case "phase":
@@ -356,13 +356,6 @@ func parseDuration(value string) (time.Duration, error) {
 		return 0, errors.New("out of range")
 	}
 	return whole + part, nil
-}
-
-func categoryNames() (names []Category) {
-	for _, words := range Categories {
-		names = append(names, words.Category)
-	}
-	return names
 }
 
 func join[T ~string](names []T) string {

@@ -5,13 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"html"
+	"html/template"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // problem is RFC 9457's object, with our extensions.
@@ -47,14 +52,14 @@ func writeProblem(body *bytes.Buffer, d Data, minimal bool, details *failure.Fai
 }
 
 func writeText(body *bytes.Buffer, d Data) {
-	lines := []string{d.Title, "", d.Detail, d.YourSide, d.Became, d.ComeBack}
+	lines := []string{d.Title, "", d.Detail, d.YourSide, d.Became, d.Help, d.ComeBack}
 	for i, line := range lines {
 		if line != "" || i == 1 {
 			body.WriteString(line)
 			body.WriteByte('\n')
 		}
 	}
-	body.WriteString("\n" + d.Words.Reference + ": " + d.ID + "\n" + d.TimeUTC + "\n")
+	body.WriteString("\n" + d.Texts.Reference + " " + d.ID + "\n" + d.ErrorNumber + " · " + d.TimeUTC + "\n")
 }
 
 // writeOperator writes the built-in page with the whole failure in it.
@@ -66,15 +71,15 @@ func (p *Page) writeOperator(body *bytes.Buffer, d Data, details *failure.Failur
 		return err
 	}
 	d.Title, d.Report = report.Printable(details.Summary), drawn
-	d.Style = operatorStyle
+	d.Style, d.Script = operatorStyle, ""
 	return builtin.Execute(body, d)
 }
 
 // visitors are the sentences that a visitor would have been shown in the place of d.
 func (p *Page) visitors(d Data) []string {
-	d = p.data(d.Method, p.disclosed(d.Public))
+	d = p.data(d.Texts, d.Method, p.disclosed(d.Public))
 	join := func(sentences ...string) string { return strings.TrimSpace(strings.Join(sentences, " ")) }
-	return []string{d.Title, join(d.Detail, d.YourSide), join(d.Became, d.ComeBack)}
+	return []string{d.Title, join(d.Detail, d.YourSide), join(d.Became, d.Help, d.ComeBack)}
 }
 
 // maxOwner is how much an owner's template may write.
@@ -114,11 +119,15 @@ type part struct {
 type value int
 
 const (
-	valueTitle value = iota
-	valueDetail
-	valueID
+	valueID value = iota
 	valueTime
+	valueTimeMachine
 	valueComeBack
+	valueWait
+	valueErrorNumber
+	// These are the same on many pages, which need not hold them each.
+	valueStyle
+	valueScript
 	values
 	noValue
 )
@@ -130,23 +139,15 @@ func mark(v value) string { return string(firstMark + rune(v)) }
 
 const firstMark = '\uE000'
 
-// builtPages is how many built-in pages there are at most: for each category
-// (and none), class of methods, request_sent, and whether there is a Retry-After.
-const builtPages = (categories + 1) * int(methodClasses) * sentStates * 2
+// builtPages are the built-in pages of one language: for each situation, class of methods,
+// request_sent, whether there is a Retry-After, whether it returns by itself, and whether
+// it is small.
+type builtPages [int(texts.SituationCount) * int(methodClasses) * sentStates * 8]atomic.Pointer[parts]
 
-const (
-	categories = 8 // a test holds it against failure.Categories
-	sentStates = 4
-)
+const sentStates = 4
 
-// builtIndex is the place of d's page in Page.built.
-func builtIndex(d Data) int {
-	category := 0
-	for i, words := range failure.Categories {
-		if words.Category == d.Category {
-			category = i + 1
-		}
-	}
+// place is that of d's page.
+func (b *builtPages) place(d Data) *atomic.Pointer[parts] {
 	sent := 0
 	switch d.RequestSent {
 	case failure.SentNo:
@@ -156,18 +157,26 @@ func builtIndex(d Data) int {
 	case failure.SentYes:
 		sent = 3
 	}
-	retry := 0
-	if d.RetryAfterSeconds > 0 {
-		retry = 1
+	index := (int(d.situation)*int(methodClasses)+int(classOf(d.Method)))*sentStates + sent
+	for _, yes := range []bool{d.RetryAfterSeconds > 0, d.Returns, d.Small} {
+		index *= 2
+		if yes {
+			index++
+		}
 	}
-	return ((category*int(methodClasses)+int(classOf(d.Method)))*sentStates+sent)*2 + retry
+	return &b[index]
 }
 
 func (p *Page) writeBuiltin(body *bytes.Buffer, d Data) error {
-	place := &p.built[builtIndex(d)]
+	pages := p.built[d.Texts.Index()].Load()
+	if pages == nil {
+		pages = new(builtPages)
+		p.built[d.Texts.Index()].Store(pages)
+	}
+	place := pages.place(d)
 	page := place.Load()
 	if page == nil {
-		made, err := build(d)
+		made, err := p.build(d)
 		if err != nil {
 			return err
 		}
@@ -179,18 +188,30 @@ func (p *Page) writeBuiltin(body *bytes.Buffer, d Data) error {
 }
 
 // build runs the template once, with marks in place of the changing values.
-func build(d Data) (parts, error) {
-	d.Title, d.Detail, d.ID = mark(valueTitle), mark(valueDetail), mark(valueID)
-	d.TimeUTC = mark(valueTime)
+func (p *Page) build(d Data) (parts, error) {
+	d.ID, d.TimeUTC, d.TimeMachine = mark(valueID), mark(valueTime), mark(valueTimeMachine)
+	d.ErrorNumber, d.Style = mark(valueErrorNumber), template.CSS(mark(valueStyle))
+	d.Support = supportFor(p.brand.Support, d.Texts, d.ID)
+	d.Wait = waitMark
 	if d.ComeBack != "" {
 		d.ComeBack = mark(valueComeBack)
+	}
+	if d.Small {
+		d.Script = ""
+	} else {
+		d.Script = template.JS(mark(valueScript))
 	}
 	var page bytes.Buffer
 	if err := builtin.Execute(&page, d); err != nil {
 		return nil, err
 	}
-	return cut(page.String()), nil
+	// In a link, and for a number, a mark is written otherwise.
+	return cut(strings.NewReplacer(url.PathEscape(d.ID), d.ID, strings.ToLower(url.PathEscape(d.ID)), d.ID,
+		strconv.Itoa(waitMark), mark(valueWait)).Replace(page.String())), nil
 }
+
+// waitMark stands for Wait, which is a number; no text of ours has it.
+const waitMark = 7_919_000_001
 
 // cut cuts a page at its marks.
 func cut(page string) parts {
@@ -205,15 +226,18 @@ func cut(page string) parts {
 	return append(cut, part{page[text:], noValue})
 }
 
-// join writes the page with d's values, escaped for text between tags: that is
-// where they all stand.
+// join writes the page with d's values, escaped for text between tags and for attributes
+// in quotes: that is where they stand. An id has nothing that a link would want escaped.
 func (ps parts) join(body *bytes.Buffer, d Data) {
 	filled := [values]string{
-		valueTitle:    html.EscapeString(d.Title),
-		valueDetail:   html.EscapeString(d.Detail),
-		valueID:       html.EscapeString(d.ID),
-		valueTime:     html.EscapeString(d.TimeUTC),
-		valueComeBack: html.EscapeString(d.ComeBack),
+		valueID:          html.EscapeString(d.ID),
+		valueTime:        html.EscapeString(d.TimeUTC),
+		valueTimeMachine: html.EscapeString(d.TimeMachine),
+		valueComeBack:    html.EscapeString(d.ComeBack),
+		valueWait:        strconv.FormatInt(d.Wait, 10),
+		valueErrorNumber: html.EscapeString(d.ErrorNumber),
+		valueStyle:       string(style),
+		valueScript:      string(script),
 	}
 	for _, part := range ps {
 		body.WriteString(part.text)

@@ -33,6 +33,8 @@ type own struct {
 	fields []field
 	// operators says that only the operator may see the answer.
 	operators bool
+	// varies says that the answer depends on Accept-Language.
+	varies bool
 }
 
 type field struct{ name, value string }
@@ -47,20 +49,30 @@ func (o *own) apply(h http.Header) {
 			delete(h, name)
 		}
 	}
-	values := make([]string, len(o.fields), len(o.fields)+2) // one piece of memory for all: an answer has about ten
+	values := make([]string, len(o.fields), len(o.fields)+len(dependsOn)) // one piece of memory for all: an answer has about ten
 	for i, f := range o.fields {
 		values[i] = f.value
 		h[f.name] = values[i : i+1 : i+1]
 	}
-	switch {
-	case o.operators: // whose Vary is among the fields
-	case len(h["Vary"]) == 0:
-		h["Vary"] = append(values, "Accept", "Sec-Fetch-Dest")[len(values):]
-	default:
-		addVary(h, "Accept")
-		addVary(h, "Sec-Fetch-Dest")
+	if o.operators { // whose Vary is among the fields
+		return
+	}
+	depends := dependsOn[:len(dependsOn)-1]
+	if o.varies {
+		depends = dependsOn
+	}
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = append(values, depends...)[len(values):]
+		return
+	}
+	for _, name := range depends {
+		addVary(h, name)
 	}
 }
+
+// dependsOn are the fields of a request on which an answer depends; the last one only
+// where the language is each visitor's.
+var dependsOn = []string{"Accept", "Sec-Fetch-Dest", "Accept-Language"}
 
 // undoneBy says whether a field of that name would change what ours say: the same in
 // other letters, one that caches heed before Cache-Control (RFC 9213), or what shows an
@@ -94,11 +106,20 @@ func addVary(h http.Header, name string) {
 // nothingAllowed is the policy of an operator's answer that is no page.
 const nothingAllowed = "default-src 'none'; frame-ancestors 'none'"
 
-// policy allows the page its own style, images in data: URIs, and nothing else.
-func policy(style template.CSS) string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; base-uri 'none'; form-action 'none'"
+// policyOf allows a page its own style, images in data: URIs, its own script, which may ask
+// the site itself, and nothing else.
+func policyOf(style template.CSS, script template.JS) string {
+	policy := "default-src 'none'; style-src " + hashOf(string(style)) + "; img-src data:; base-uri 'none'; form-action 'none'"
+	if script != "" {
+		policy += "; script-src " + hashOf(string(script)) + "; connect-src 'self'"
+	}
+	return policy
+}
+
+// hashOf is how a policy names what is part of the page.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
 // gRPC's status codes, https://grpc.github.io/grpc/core/md_doc_statuscodes.html.

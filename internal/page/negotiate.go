@@ -13,6 +13,7 @@ const (
 	formText    form = iota
 	formBare         // a status and no body
 	formHTML         // text/html
+	formSmall        // text/html within another page
 	formProblem      // application/problem+json, RFC 9457
 	formGRPC         // wire status 200, trailers only
 )
@@ -51,7 +52,20 @@ func formFor(r *http.Request) form {
 			}
 		}
 	}
+	if best == formHTML && isFramed(r.Header.Get("Sec-Fetch-Dest")) {
+		return formSmall
+	}
 	return best
+}
+
+// isFramed says whether a page is loaded into a part of another.
+func isFramed(destination string) bool {
+	switch strings.ToLower(destination) {
+	case "iframe", "frame", "embed", "object":
+		return true
+	default:
+		return false
+	}
 }
 
 // formOf says what a media range asks for, and whether it names a type that

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // Mode is how much the public is told.
@@ -38,6 +40,8 @@ type Options struct {
 	// Data; "" for the built-in page. TemplateName is what its errors call it.
 	Template, TemplateName string
 	Brand                  Brand
+	// Languages are those that it can answer in; nil for the embedded ones, each visitor's.
+	Languages *texts.Languages
 	// Lookup finds what the operator's view shows beyond a record.
 	Lookup report.Lookup
 }
@@ -47,41 +51,62 @@ type Brand struct {
 	Name string
 	// LogoDataURI is an image as a data: URI.
 	LogoDataURI string
-	// Support and StatusPage are URLs.
-	Support, StatusPage string
+	// LogoOnly shows the logo without the name, which is what it says to who can't see it.
+	LogoOnly bool
+	// Support is an http, https, mailto or tel URL, which the caller has checked.
+	Support template.URL
+	// StatusPage is a URL.
+	StatusPage string
 }
 
-// Data is what a template is executed over: ID, Time, Status, Category, Title,
-// Detail, RequestSent and RetryAfter of the failure, and these. In the owner's
-// template every value is escaped for the place where it stands.
+// Data is what a template is executed over: ID, Time, Status, Category, RequestSent and
+// RetryAfter of the failure, and these. In the owner's template every value is escaped
+// for the place where it stands.
 type Data struct {
 	failure.Public
+	// Title says what happened, Detail what it means, and Help what the visitor can
+	// change; it may be empty.
+	Title, Detail, Help string
 	// Method is the request's.
 	Method string
 	Brand  Brand
 	// Logo is Brand.LogoDataURI, for the src of an image.
 	Logo template.URL
+	// Support is Brand.Support; mail to it has the reference as its subject.
+	Support template.URL
 	// RetryAfterSeconds is RetryAfter rounded up; 0 where nothing is known or
 	// trying again may do harm.
 	RetryAfterSeconds int64
-	// Became says what became of the request, ComeBack when to try again;
-	// either may be empty.
-	Became, ComeBack string
+	// Became says what became of the request, ComeBack when to try again, GoBack that
+	// what was typed may still be there; each may be empty.
+	Became, ComeBack, GoBack string
 	// TryAgain says that a link to the same address is a safe way to try again.
 	TryAgain bool
+	// Returns says that the page may look by itself whether the site answers again, Wait
+	// after how many seconds first.
+	Returns bool
+	Wait    int64
 	// YourSide says that the visitor's own side is fine; empty where it isn't.
 	YourSide string
 	// Hops show where the request's way is broken; none in minimal mode.
 	Hops []Hop
-	// TimeUTC is Time as people read it.
-	TimeUTC string
-	// Lang is the language of all these words.
-	Lang string
+	// ErrorNumber says Status.
+	ErrorNumber string
+	// TimeUTC is Time as people read it, TimeMachine as the datetime of <time> has it.
+	TimeUTC, TimeMachine string
+	// Lang is the language of all these words, Dir the direction of its script (ltr, rtl).
+	Lang, Dir string
+	// Texts are all words in that language.
+	Texts *texts.Texts
+	// Small says that the page is shown within another.
+	Small bool
 
 	// For the built-in page only; Report is the operator's.
-	Words  *words
 	Style  template.CSS
+	Script template.JS
 	Report template.HTML
+
+	situation texts.Situation
 }
 
 // Page answers for one handler. It is safe for concurrent use.
@@ -91,35 +116,41 @@ type Page struct {
 	// lookup is for the operator's view.
 	lookup report.Lookup
 	owner  *template.Template // nil for the built-in page
-	words  *words
 
-	policy         string // Content-Security-Policy of the built-in page
-	operatorPolicy string
-	// built are the parts of the built-in page, made when first needed.
-	built [builtPages]atomic.Pointer[parts]
+	languages *texts.Languages
+	// built are the parts of the built-in page for each language, made when first needed.
+	built []atomic.Pointer[builtPages]
 	// written is the time that was written last: in a storm, many answers have the same.
 	written atomic.Pointer[writtenTime]
 }
 
 // writtenTime is a second as the page writes it.
 type writtenTime struct {
-	unix int64
-	text string
+	unix              int64
+	people, forScript string
 }
 
-// timeUTC writes a time to the second.
-func (p *Page) timeUTC(at time.Time) string {
+// times writes a time to the second: as people read it, and as a script does.
+func (p *Page) times(at time.Time) (people, forScript string) {
 	unix := at.Unix()
-	if w := p.written.Load(); w != nil && w.unix == unix {
-		return w.text
+	w := p.written.Load()
+	if w == nil || w.unix != unix {
+		w = &writtenTime{unix, at.UTC().Format("2006-01-02 15:04:05 UTC"), at.UTC().Format(time.RFC3339)}
+		p.written.Store(w)
 	}
-	w := &writtenTime{unix, at.UTC().Format("2006-01-02 15:04:05 UTC")}
-	p.written.Store(w)
-	return w.text
+	return w.people, w.forScript
 }
 
 //go:embed page.html
 var source string
+
+// partials are the parts of the built-in page that an owner's template can have, too.
+//
+//go:embed partials.html
+var partials string
+
+//go:embed page.js
+var scriptSource string
 
 //go:embed page.css
 var stylesheet string
@@ -128,9 +159,14 @@ var stylesheet string
 var operatorStylesheet string
 
 var (
-	builtin       = template.Must(template.New("page.html").Parse(source))
+	builtin       = template.Must(template.Must(template.New("page.html").Parse(partials)).Parse(source))
 	style         = template.CSS(report.CompactCSS(stylesheet))
 	operatorStyle = style + template.CSS(report.CompactCSS(operatorStylesheet)+report.Style)
+	script        = template.JS(compactScript(scriptSource))
+
+	policy         = policyOf(style, "")
+	scriptPolicy   = policyOf(style, script)
+	operatorPolicy = policyOf(operatorStyle, "") + "; frame-ancestors 'none'"
 )
 
 // New parses the owner's template, if there is one, and tries it with every value
@@ -141,13 +177,18 @@ func New(o Options) (*Page, error) {
 		return nil, errors.New("the logo must be a data: URI of an image")
 	}
 	o.Brand.Name = report.Printable(o.Brand.Name)
+	if o.Languages == nil {
+		var err error
+		if o.Languages, err = texts.New(texts.Auto, nil, ""); err != nil {
+			return nil, err
+		}
+	}
 	p := &Page{
-		mode:           o.Mode,
-		brand:          o.Brand,
-		lookup:         o.Lookup,
-		words:          &english,
-		policy:         policy(style),
-		operatorPolicy: policy(operatorStyle) + "; frame-ancestors 'none'",
+		mode:      o.Mode,
+		brand:     o.Brand,
+		lookup:    o.Lookup,
+		languages: o.Languages,
+		built:     make([]atomic.Pointer[builtPages], o.Languages.Len()),
 	}
 	if o.Template == "" {
 		return p, nil
@@ -156,7 +197,7 @@ func New(o Options) (*Page, error) {
 	if name == "" {
 		name = "template"
 	}
-	owner, err := template.New(name).Parse(o.Template)
+	owner, err := template.Must(template.New(name).Parse(partials)).Parse(o.Template)
 	if err != nil {
 		return nil, err
 	}
@@ -182,14 +223,13 @@ var (
 // tryOwner runs the owner's template with every value that it gets when something
 // failed: what it does with one of them would be found out by a visitor.
 func (p *Page) tryOwner() error {
-	for _, words := range failure.Categories {
+	for _, category := range failure.Categories {
 		for _, sent := range triedSent {
 			for _, retryAfter := range triedRetryAfter {
 				for _, status := range triedStatuses {
 					sample := p.disclosed(failure.Public{
 						ID: "k3f9qw2ax", Time: failure.At(time.Unix(0, 0)), Status: status,
-						Category: words.Category, Title: words.Title, Detail: words.Detail,
-						RequestSent: sent, RetryAfter: retryAfter,
+						Category: category, RequestSent: sent, RetryAfter: retryAfter,
 					})
 					methods := triedMethods
 					if status == http.StatusBadGateway {
@@ -210,7 +250,7 @@ func (p *Page) tryOwner() error {
 
 func (p *Page) tryMethods(methods []string, sample failure.Public) error {
 	for _, method := range methods {
-		if err := p.owner.Execute(&limited{io.Discard, maxOwner}, p.data(method, sample)); err != nil {
+		if err := p.owner.Execute(&limited{io.Discard, maxOwner}, p.data(p.languages.For(nil), method, sample)); err != nil {
 			return fmt.Errorf("%w (tried with Category %q, RequestSent %q, RetryAfterSeconds %d, Status %d and Method %s)",
 				err, sample.Category, sample.RequestSent, seconds(sample.RetryAfter), sample.Status, method)
 		}
@@ -230,8 +270,15 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	if details == nil {
 		public = p.disclosed(public)
 	}
-	d := p.data(r.Method, public)
+	language := p.languages.For(r.Header)
+	if details != nil {
+		language = texts.English() // as all of an operator's view
+	}
+	d := p.data(language, r.Method, public)
 	form := formFor(r)
+	if form == formSmall {
+		form, d.Small = formHTML, true
+	}
 
 	body := buffers.Get().(*bytes.Buffer)
 	defer giveBack(body)
@@ -267,11 +314,14 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 		o.set("Content-Type", "text/html; charset=utf-8")
 		switch {
 		case details != nil:
-			o.set("Content-Security-Policy", p.operatorPolicy)
-		case p.owner == nil:
-			// Anybody may frame it: there is nothing in it to be tricked into, and a
-			// frame that shows it is better than one that the browser blanks.
-			o.set("Content-Security-Policy", p.policy)
+			o.set("Content-Security-Policy", operatorPolicy)
+		case p.owner != nil:
+		// Anybody may frame it: there is nothing in it to be tricked into, and a frame
+		// that shows it is better than one that the browser blanks.
+		case d.Small:
+			o.set("Content-Security-Policy", policy)
+		default:
+			o.set("Content-Security-Policy", scriptPolicy)
 		}
 	case formProblem:
 		o.set("Content-Type", "application/problem+json")
@@ -285,6 +335,10 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	}
 	if details != nil && form != formHTML {
 		o.set("Content-Security-Policy", nothingAllowed)
+	}
+	if body.Len() > 0 || form == formGRPC {
+		o.set("Content-Language", d.Lang)
+		o.varies = p.languages.Vary()
 	}
 	o.apply(h)
 	h["Content-Length"] = []string{strconv.Itoa(body.Len())}
@@ -336,43 +390,81 @@ func (p *Page) disclosed(public failure.Public) failure.Public {
 		return public
 	}
 	public.Category = ""
-	public.Title = p.words.MinimalTitle
-	public.Detail = p.words.MinimalDetail
 	return public
 }
 
+// firstWait is after how many seconds a page looks first whether the site answers again,
+// where it isn't known when that is worth it. The script doubles it each time, to 300 s.
+const firstWait = 5
+
 // data puts public into words. Its strings are printable from here on.
-func (p *Page) data(method string, public failure.Public) Data {
+func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 	public.ID = report.Printable(public.ID)
-	public.Title = report.Printable(public.Title)
-	public.Detail = report.Printable(public.Detail)
+	situation := texts.SituationOf(public.Category, public.Status)
+	words := t.Words(situation)
 	class := classOf(method)
 	if class == changes && public.RequestSent != failure.SentNo {
 		public.RetryAfter = 0 // nobody should be told to send it twice
 	}
 	d := Data{
 		Public:            public,
+		Title:             words.Title,
+		Detail:            words.Detail,
+		Help:              words.Help,
 		Method:            method,
 		Brand:             p.brand,
 		Logo:              template.URL(p.brand.LogoDataURI),
+		Support:           supportFor(p.brand.Support, t, public.ID),
 		RetryAfterSeconds: max(seconds(public.RetryAfter), 0),
-		TryAgain:          class == reloads,
-		Hops:              p.words.hops(public.Category),
-		TimeUTC:           p.timeUTC(public.Time.Time),
-		Lang:              p.words.Lang,
-		Words:             p.words,
+		TryAgain:          class == reloads && situation.Again(),
+		Returns:           method == http.MethodGet && situation.Again(),
+		Wait:              firstWait,
+		Hops:              hops(t, situation, p.brand.Name),
+		ErrorNumber:       t.Status(public.Status),
+		Lang:              t.Lang(),
+		Dir:               t.Dir(),
+		Texts:             t,
 		Style:             style,
+		Script:            script,
+		situation:         situation,
 	}
-	d.Became = p.words.became(public.Category, class, public.RequestSent, d.RetryAfterSeconds > 0)
-	if d.RetryAfterSeconds > 0 {
-		d.ComeBack = fmt.Sprintf(p.words.ComeBack, p.words.about(public.RetryAfter))
+	d.TimeUTC, d.TimeMachine = p.times(public.Time.Time)
+	d.Became = became(t, situation, class, public.RequestSent, d.RetryAfterSeconds > 0)
+	if d.RetryAfterSeconds > 0 && situation.Again() {
+		d.ComeBack, d.Wait = t.ComeBack(d.RetryAfterSeconds), d.RetryAfterSeconds
 	}
-	switch public.Category {
-	case "", failure.CategoryRequest, failure.CategoryUnknown:
-	default:
-		d.YourSide = p.words.YourSideIsFine
+	if class == changes {
+		d.GoBack = t.GoBack
+	}
+	if !situation.ByVisitor() {
+		d.YourSide = t.NotYourSide
 	}
 	return d
+}
+
+// supportFor is where a visitor finds help; a mail to there has the reference in its
+// subject, after the owner's own (RFC 6068).
+func supportFor(support template.URL, t *texts.Texts, id string) template.URL {
+	address, query, _ := strings.Cut(string(support), "?")
+	if !strings.HasPrefix(address, "mailto:") {
+		return support
+	}
+	fields, err := url.ParseQuery(query)
+	if err != nil {
+		return support
+	}
+	fields.Set("subject", strings.TrimSpace(fields.Get("subject")+" "+t.ReferenceLabel+" "+id))
+	return template.URL(address + "?" + strings.ReplaceAll(fields.Encode(), "+", "%20"))
+}
+
+// compactScript joins the lines of our script, each of which ends where a statement or a
+// bracket does, and takes the space around its operators out. Its texts have none of them.
+func compactScript(source string) string {
+	joined := report.CompactCSS(source)
+	for _, operator := range []string{"=", "=>", "+", ",", "?", ":", "<", ">", "*", "||", ";"} {
+		joined = strings.ReplaceAll(joined, " "+operator+" ", operator)
+	}
+	return strings.NewReplacer(", ", ",", "; ", ";", ": ", ":").Replace(joined)
 }
 
 // buffers are reused; one that has grown beyond keptCapacity is not kept.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // Lookup finds what a record points to and doesn't hold. The zero value finds nothing: then
@@ -113,7 +114,7 @@ func (l Lookup) visitors(f *failure.Failure) (sentences []string) {
 }
 
 func visitorsOf(f *failure.Failure) []string {
-	public := f.Public()
+	told := texts.English().Of(f.Public())
 	with := ""
 	if f.Status != 0 {
 		with = " with status " + number(f.Status)
@@ -126,7 +127,7 @@ func visitorsOf(f *failure.Failure) []string {
 	case failure.Abandoned:
 		return []string{"Nothing: the client left before there was an answer."}
 	case failure.UpstreamAnswered:
-		return []string{"The upstream's own answer" + with + ", or where intercept names its status, a page that says:", public.Title, public.Detail}
+		return []string{"The upstream's own answer" + with + ", or where intercept names its status, a page that says:", told.Title, told.Detail}
 	}
-	return []string{"An answer" + with + ". Unless the site is told otherwise (page, template), it says:", public.Title, public.Detail}
+	return []string{"An answer" + with + ". Unless the site is told otherwise (page, template), it says:", told.Title, told.Detail}
 }

@@ -57,8 +57,8 @@ func CauseURL(cause string) string { return DocsURL + "#" + CauseHeading(cause, 
 // CauseHeading is a cause's heading in there, its words joined by separator: " " as it
 // stands, "-" for a link. The name alone is a category's heading where it has the same.
 func CauseHeading(cause, separator string) string {
-	for _, words := range failure.Categories {
-		if string(words.Category) == cause {
+	for _, category := range failure.Categories {
+		if string(category) == cause {
 			return cause + separator + "cause"
 		}
 	}

@@ -18,7 +18,6 @@ import (
 	"unicode"
 
 	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 )
 
 //go:embed languages/*.json
@@ -224,7 +223,7 @@ func readFile(files fs.FS, name string, over []*Texts) (*Texts, error) {
 		return nil, fmt.Errorf("%d bytes are more than %d", len(content), maxFileBytes)
 	}
 	t := nearest(tag, over)
-	t.tag, t.printer = tag, message.NewPrinter(tag)
+	t.tag = tag
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(t); err != nil {

@@ -8,8 +8,6 @@ import (
 
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
-	"golang.org/x/text/message"
-	"golang.org/x/text/number"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
@@ -26,7 +24,7 @@ type Texts struct {
 	Server       string `json:"server"`
 	Route        string `json:"route"`
 	Connected    string `json:"connected"`
-	Working      string `json:"working"`
+	Reached      string `json:"reached"`
 	NoFaultKnown string `json:"no_fault_known"`
 
 	Situations Situations `json:"situations"`
@@ -74,9 +72,8 @@ type Texts struct {
 	Resume     string `json:"resume"`
 	NoScript   string `json:"no_script"`
 
-	tag     language.Tag
-	index   int
-	printer *message.Printer
+	tag   language.Tag
+	index int
 }
 
 // Plural has a text for each form that the language's numbers have (CLDR's cardinal
@@ -226,11 +223,20 @@ func (t *Texts) Dir() string {
 	return "ltr"
 }
 
+// Space is what stands between two sentences: Chinese and Japanese have none.
+func (t *Texts) Space() string {
+	switch base, _ := t.tag.Base(); base.String() {
+	case "zh", "ja":
+		return ""
+	}
+	return " "
+}
+
 // Index is the place of t among the languages of its Languages, from 0.
 func (t *Texts) Index() int { return t.index }
 
-// ComeBack says after how long to try again, in one unit: seconds below 90 of them,
-// minutes below 90 of those.
+// ComeBack says in the digits of the reference and the status after how long to try
+// again, in one unit: seconds below 90 of them, minutes below 90 of those.
 func (t *Texts) ComeBack(seconds int64) string {
 	switch {
 	case seconds < 90:
@@ -247,7 +253,7 @@ func (t *Texts) count(forms Plural, n int64) string {
 	if !ok {
 		text = forms["other"]
 	}
-	return strings.Replace(text, "{n}", t.printer.Sprint(number.Decimal(n)), 1)
+	return strings.Replace(text, "{n}", strconv.FormatInt(n, 10), 1)
 }
 
 // Status says an answer's status to a visitor.

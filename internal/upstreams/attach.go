@@ -21,8 +21,8 @@ import (
 type Seat struct {
 	repl     *caddy.Replacer
 	listener atomic.Pointer[listen.Listener]
-	// failure is what the placeholders tell of; nil until something failed.
-	failure atomic.Pointer[failure.Failure]
+	// told is what the placeholders tell of; nil until something failed.
+	told atomic.Pointer[failure.Told]
 	// answered is the error that we answered in Caddy's place; nil until there is one.
 	answered atomic.Pointer[error]
 }
@@ -41,7 +41,7 @@ func (s *Seat) replace(key string) (any, bool) {
 		if key == seatKey {
 			return s, true
 		}
-		return s.failure.Load().Placeholder(name)
+		return s.told.Load().Placeholder(name)
 	}
 	if err := s.answered.Load(); err != nil && strings.HasPrefix(key, errorKey) {
 		repl := caddy.NewEmptyReplacer()
@@ -95,9 +95,9 @@ func (s *Seat) Detach(l *listen.Listener) {
 }
 
 // Tell lets our placeholders tell of f.
-func (s *Seat) Tell(f *failure.Failure) {
+func (s *Seat) Tell(told *failure.Told) {
 	if s != nil {
-		s.failure.Store(f)
+		s.told.Store(told)
 	}
 }
 

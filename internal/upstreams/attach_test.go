@@ -58,12 +58,12 @@ func TestSeat(t *testing.T) {
 	if value, known := repl.GetString("http.upstream_diagnostics.cause"); !known || value != "" {
 		t.Errorf("cause is %q, known: %v, before anything failed", value, known)
 	}
-	seat.Tell(&failure.Failure{Cause: "dial_timeout"})
+	seat.Tell(&failure.Told{Failure: &failure.Failure{Cause: "dial_timeout"}})
 	placeholder("cause", "dial_timeout")
 	inner.Seal(nil, 0, false)
 	seat.Detach(inner)
 	listens(outer)
-	seat.Tell(&failure.Failure{Cause: "connection_refused"})
+	seat.Tell(&failure.Told{Failure: &failure.Failure{Cause: "connection_refused"}})
 	placeholder("cause", "connection_refused")
 	placeholder("listener", "unset") // it has nothing to print
 	placeholder("no_such_name", "unset")
