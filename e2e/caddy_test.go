@@ -31,8 +31,8 @@ func startCaddy(t *testing.T, site string) *caddy {
 	return startCaddyWith(t, nil, site)
 }
 
-// startCaddyWith is startCaddy with an environment, each `name=value`.
-func startCaddyWith(t *testing.T, env []string, site string) *caddy {
+// startCaddyWith is startCaddy with an environment, each `name=value`, and global options.
+func startCaddyWith(t *testing.T, env []string, site string, options ...string) *caddy {
 	t.Helper()
 	dir := workDir(t)
 	c := &caddy{address: freeAddress(t), admin: freeAddress(t)}
@@ -48,12 +48,13 @@ func startCaddyWith(t *testing.T, env []string, site string) *caddy {
 	servers {
 		protocols h1 h2 h2c
 	}
+	%s
 }
 %s {
 	bind 127.0.0.1
 	%s
 }
-`, c.admin, c.url, site))
+`, c.admin, strings.Join(options, "\n"), c.url, site))
 	run := append(slices.Clone(env), caddyBinary, "run", "--config", config, "--adapter", "caddyfile")
 	c.part = startPart(t, dir, "/usr/bin/env", run...)
 	c.listening(t, "tcp", c.address)

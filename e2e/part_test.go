@@ -186,7 +186,13 @@ func (p *part) await(t *testing.T, what string, ok func() bool) {
 // await polls until ok.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	awaitWithin(t, 30*time.Second, what, ok)
+}
+
+// awaitWithin is await for what may take longer.
+func awaitWithin(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not seen in time: %s", what)
 		}

@@ -23,13 +23,13 @@ type prometheus struct {
 }
 
 // startPrometheus scrapes Caddy's metrics at an address five times a second, and keeps
-// exemplars. The alerts are those of the documentation, at once.
-func startPrometheus(t *testing.T, address string, features string) *prometheus {
+// exemplars. Its rules are those that are given, as text, but for a `for`: an alert fires at once.
+func startPrometheus(t *testing.T, address, features, rules string) *prometheus {
 	t.Helper()
 	binary := program(t, "prometheus", "prometheus")
 	dir := workDir(t)
 	listen := freeAddress(t)
-	write(t, filepath.Join(dir, "rules.yml"), documentedAlerts(t))
+	write(t, filepath.Join(dir, "rules.yml"), regexp.MustCompile(`for: \S+`).ReplaceAllString(rules, "for: 0s"))
 	config := write(t, filepath.Join(dir, "prometheus.yml"), fmt.Sprintf(`
 global:
   scrape_interval: 200ms
@@ -70,7 +70,7 @@ func documentedQueries(t *testing.T) []string {
 	return strings.Split(queries, "\n")
 }
 
-// documentedAlerts are the alerts of docs/operating.md, which there wait a while.
+// documentedAlerts are the alerts of docs/operating.md.
 func documentedAlerts(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/operating.md")
@@ -82,27 +82,54 @@ func documentedAlerts(t *testing.T) string {
 	if !found || !closed {
 		t.Fatal("docs/operating.md has no alerts")
 	}
-	return regexp.MustCompile(`for: \S+`).ReplaceAllString("groups:"+rules, "for: 0s")
+	return "groups:" + rules
 }
 
 // ask reads from its API.
 func (p *prometheus) ask(t *testing.T, path string, query url.Values, into any) {
 	t.Helper()
+	if err := p.try(path, query, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// try is ask where a refusal is no end of the test.
+func (p *prometheus) try(path string, query url.Values, into any) error {
 	var answer struct {
 		Status, Error string
 		Data          json.RawMessage
 	}
 	res, err := client.Get(p.url + "/api/v1/" + path + "?" + query.Encode())
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Status != "success" {
-		t.Fatalf("%s: %v %s", path, err, answer.Error)
+		return fmt.Errorf("%s: %v %s", path, err, answer.Error)
 	}
-	if err := json.Unmarshal(answer.Data, into); err != nil {
-		t.Fatal(err)
+	return json.Unmarshal(answer.Data, into)
+}
+
+// firing says whether an alert fires that has these labels.
+func (p *prometheus) firing(t *testing.T, alert string, labels map[string]string) bool {
+	t.Helper()
+	var data struct {
+		Alerts []struct {
+			State  string
+			Labels map[string]string
+		}
 	}
+	p.ask(t, "alerts", nil, &data)
+	for _, a := range data.Alerts {
+		fits := a.State == "firing" && a.Labels["alertname"] == alert
+		for name, value := range labels {
+			fits = fits && a.Labels[name] == value
+		}
+		if fits {
+			return true
+		}
+	}
+	return false
 }
 
 // value is what an expression gives, "" for nothing; it must give one series at most.
@@ -160,7 +187,7 @@ func TestPrometheus(t *testing.T) {
 		site shop
 	}
 	reverse_proxy `+dead)
-			p := startPrometheus(t, test.at(c), test.features)
+			p := startPrometheus(t, test.at(c), test.features, documentedAlerts(t))
 			p.becomes(t, "up", "1")
 			p.becomes(t, `sum(caddy_upstream_diagnostics_dropped_total)`, "0")
 
@@ -200,21 +227,7 @@ func TestPrometheus(t *testing.T) {
 				})
 			}
 			for _, alert := range []string{"UpstreamBroken", "UpstreamFailuresReachVisitors"} {
-				await(t, alert+" fires", func() bool {
-					var data struct {
-						Alerts []struct {
-							State  string
-							Labels map[string]string
-						}
-					}
-					p.ask(t, "alerts", nil, &data)
-					for _, a := range data.Alerts {
-						if a.Labels["alertname"] == alert && a.State == "firing" && a.Labels["site"] == "shop" {
-							return true
-						}
-					}
-					return false
-				})
+				await(t, alert+" fires", func() bool { return p.firing(t, alert, map[string]string{"site": "shop"}) })
 			}
 		})
 	}
