@@ -169,12 +169,18 @@ var (
 	operatorPolicy = policyOf(operatorStyle, "") + "; frame-ancestors 'none'"
 )
 
+// supportSchemes are how a link to support may begin.
+var supportSchemes = []string{"http", "https", "mailto", "tel"}
+
 // New parses the owner's template, if there is one, and tries it with every value
 // that it can get, so that what is wrong with it is found when the config is loaded.
 // Its error has the template's name and line.
 func New(o Options) (*Page, error) {
 	if o.Brand.LogoDataURI != "" && !strings.HasPrefix(o.Brand.LogoDataURI, "data:image/") {
 		return nil, errors.New("the logo must be a data: URI of an image")
+	}
+	if scheme, _, _ := strings.Cut(string(o.Brand.Support), ":"); scheme != "" && !slices.Contains(supportSchemes, scheme) {
+		return nil, fmt.Errorf("a link to support begins with one of %s", strings.Join(supportSchemes, ", "))
 	}
 	o.Brand.Name = report.Printable(o.Brand.Name)
 	if o.Languages == nil {
@@ -417,7 +423,7 @@ func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 		Support:           supportFor(p.brand.Support, t, public.ID),
 		RetryAfterSeconds: max(seconds(public.RetryAfter), 0),
 		TryAgain:          class == reloads && situation.Again(),
-		Returns:           method == http.MethodGet && situation.Again(),
+		Returns:           class == reloads && situation.Again(),
 		Wait:              firstWait,
 		Hops:              hops(t, situation, p.brand.Name),
 		ErrorNumber:       t.Status(public.Status),

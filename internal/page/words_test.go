@@ -18,14 +18,14 @@ var update = flag.Bool("update", false, "write testdata/words.txt anew")
 func TestWords(t *testing.T) {
 	p := newPage(t, Options{})
 	var all strings.Builder
-	for _, words := range failure.Categories {
+	for _, category := range failure.Categories {
 		for _, sent := range []failure.Sent{failure.SentNo, failure.SentMaybe, failure.SentYes} {
 			for _, method := range []string{"GET", "PROPFIND", "POST"} {
-				public := sample(words.Category)
+				public := sample(category)
 				public.RequestSent = sent
-				fmt.Fprintf(&all, "== %s, request_sent %s, %s\n", words.Category, sent, method)
+				fmt.Fprintf(&all, "== %s, request_sent %s, %s\n", category, sent, method)
 				all.WriteString(answer(t, p, request(method), public, nil).Body.String())
-				for _, hop := range p.data(method, public).Hops {
+				for _, hop := range p.data(english, method, public).Hops {
 					broken := ""
 					if hop.Broken {
 						broken = " (broken)"
@@ -60,20 +60,20 @@ func TestWords(t *testing.T) {
 // to be unread, nothing says that it is safe to send again.
 func TestWordsDoNotContradict(t *testing.T) {
 	p := newPage(t, Options{})
-	for _, words := range failure.Categories {
+	for _, category := range failure.Categories {
 		for _, sent := range []failure.Sent{failure.SentNo, failure.SentMaybe, failure.SentYes, ""} {
-			public := sample(words.Category)
+			public := sample(category)
 			public.RequestSent = sent
 			text := answer(t, p, request("POST"), public, nil).Body.String()
 			if got, want := strings.Contains(text, "it is safe"), sent == failure.SentNo; got != want {
-				t.Errorf("%s, %q: says that it is safe: %v", words.Category, sent, got)
+				t.Errorf("%s, %q: says that it is safe: %v", category, sent, got)
 			}
 			if strings.Contains(text, "not taking requests") || strings.Contains(text, "could not connect") {
-				t.Errorf("%s, %q: says more than is known: %s", words.Category, sent, text)
+				t.Errorf("%s, %q: says more than is known: %s", category, sent, text)
 			}
 			gotThrough := sent != failure.SentNo && (strings.Contains(text, "cannot hand") || strings.Contains(text, "could not set up"))
 			if gotThrough && !strings.Contains(text, "already") {
-				t.Errorf("%s, %q: contradicts itself: %s", words.Category, sent, text)
+				t.Errorf("%s, %q: contradicts itself: %s", category, sent, text)
 			}
 		}
 	}

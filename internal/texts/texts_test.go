@@ -73,3 +73,47 @@ func TestEnglishIsFirst(t *testing.T) {
 		t.Errorf("who asks for none gets %s", got.Lang())
 	}
 }
+
+func TestComeBack(t *testing.T) {
+	l, err := New(Auto, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		accept  string
+		seconds int64
+		says    string
+	}{
+		{"en", 1, "1 second."}, {"en", 30, "30 seconds."}, {"en", 89, "89 seconds."}, {"en", 90, "2 minutes."},
+		{"en", 89 * 60, "89 minutes."}, {"en", 90 * 60, "2 hours."}, {"en", 24 * 3600, "24 hours."},
+		{"pl", 3, "3 sekundy"}, {"pl", 22, "22 sekundy"}, {"pl", 5, "5 sekund"}, {"ru", 21, "21 секунду"}, {"ru", 11, "11 секунд"},
+		{"ar", 2, "ثانيتين"}, {"ar", 40, "40"},
+	} {
+		if got := l.For(http.Header{"Accept-Language": {test.accept}}).ComeBack(test.seconds); !strings.Contains(got, test.says) {
+			t.Errorf("%s, %d s: %s", test.accept, test.seconds, got)
+		}
+	}
+}
+
+func TestLanguageOfAVisitor(t *testing.T) {
+	l, err := New(Auto, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for accept, want := range map[string]string{
+		"": "en", "de-AT,de;q=0.9,en;q=0.8": "de", "fr-CA": "fr", "pt": "pt-BR", "pt-BR,pt;q=0.9": "pt-BR", "pt-PT": "pt-PT", "pt-AO": "pt-PT",
+		"zh": "zh", "zh-CN,zh;q=0.9": "zh", "zh-TW,zh;q=0.9,en;q=0.5": "zh-Hant", "zh-HK": "zh-Hant", "iw": "he", "he-IL": "he",
+		"tlh, ja;q=0.5": "ja", "en-GB,de;q=0.9": "en", "de;q=0,fr;q=0.1": "fr", "es-419": "es", "hi-IN": "hi", "ar-EG": "ar",
+		"*": "en", "*;q=nan": "en", "xx-yy-zz": "en", "\x00\xff": "en",
+		strings.Repeat("de,", 10_000): "en", strings.Repeat("x", 64<<10): "en",
+	} {
+		for range 2 { // the second time it is remembered
+			if got := l.For(http.Header{"Accept-Language": {accept}}).Lang(); got != want {
+				t.Errorf("%.40q gets %s, want %s", accept, got, want)
+			}
+		}
+	}
+	if got := l.For(http.Header{"Accept-Language": {"tlh", "ko"}}).Lang(); got != "ko" {
+		t.Errorf("of two fields the first alone counts: %s", got)
+	}
+}
