@@ -63,17 +63,20 @@ type Incidents struct {
 	byID sync.Map // of *incident, by its id
 	// mu is held by what makes, opens, resolves or forgets an incident: not while one is
 	// open and goes on.
-	mu      sync.Mutex
-	kept    int
+	mu   sync.Mutex
+	kept int
+	// lasted is how long those of an upstream and a cause have lasted.
+	lasted  map[uint64]*lasted // by its lastedKey
 	open    atomic.Int64
 	dropped atomic.Uint64
 }
 
 // incident is one of them. What changes while it is open is atomic.
 type incident struct {
-	of    fingerprint // which never changes
-	words atomic.Pointer[incidentWords]
-	state atomic.Pointer[incidentState]
+	of     fingerprint // which never changes, nor does lasted
+	lasted *lasted
+	words  atomic.Pointer[incidentWords]
+	state  atomic.Pointer[incidentState]
 
 	count    atomic.Uint64
 	outcomes [outcomes]atomic.Uint64
@@ -108,6 +111,8 @@ type incidentState struct {
 	open       bool
 	configured bool
 	reopened   int
+	// opened is when it failed first, or first since it was resolved, in Unix nanoseconds.
+	opened     int64
 	resolvedAt time.Time
 	resolvedBy failure.Resolution
 }
@@ -145,7 +150,7 @@ func (s *Incidents) openFor(seen *Sighting, counted *incident) *failure.Incident
 			s.dropped.Add(1)
 			return nil
 		}
-		i = newIncident(seen, time.Time{})
+		i = s.newIncident(seen, time.Time{})
 		s.byID.Store(i.of.ID, i)
 		s.kept++
 	case i.state.Load().open: // another goroutine was faster
@@ -154,13 +159,15 @@ func (s *Incidents) openFor(seen *Sighting, counted *incident) *failure.Incident
 		}
 		return nil
 	case seen.At.Sub(i.state.Load().resolvedAt) <= again:
-		i.state.Store(&incidentState{open: true, configured: seen.Configured, reopened: i.state.Load().reopened + 1})
+		i.state.Store(&incidentState{open: true, opened: seen.At.UnixNano(), configured: seen.Configured, reopened: i.state.Load().reopened + 1})
 		if i != counted {
 			i.see(seen)
 		}
 	default: // it is another one, of the same fingerprint
-		i = newIncident(seen, i.state.Load().resolvedAt)
+		before := i
+		i = s.newIncident(seen, before.state.Load().resolvedAt)
 		s.byID.Store(i.of.ID, i)
+		s.leaves(before) // after i has what is known
 	}
 	s.open.Add(1)
 	told := i.tell(seen.At)
@@ -188,18 +195,21 @@ func (s *Incidents) room() bool {
 		return false
 	}
 	s.byID.Delete(oldest.of.ID)
+	s.leaves(oldest)
 	s.kept--
 	return true
 }
 
 // newIncident begins one; another of the same fingerprint may have been over at the time
-// that is given. What it keeps is its own: a record's texts are of one piece.
-func newIncident(seen *Sighting, over time.Time) *incident {
+// that is given. What it keeps is its own: a record's texts are of one piece. The caller holds
+// mu.
+func (s *Incidents) newIncident(seen *Sighting, over time.Time) *incident {
 	i := &incident{of: fingerprint{
 		ID: strings.Clone(seen.Of.ID), Site: strings.Clone(seen.Of.Site), Upstream: strings.Clone(seen.Of.Upstream),
 		Cause: strings.Clone(seen.Of.Cause), ProxyError: strings.Clone(seen.Of.ProxyError),
 	}, began: beganWith(&seen.Circumstances, over)}
-	i.state.Store(&incidentState{open: true, configured: seen.Configured})
+	i.lasted = s.lastedFor(&i.of, seen.Configured)
+	i.state.Store(&incidentState{open: true, opened: seen.At.UnixNano(), configured: seen.Configured})
 	i.first.Store(seen.At.UnixNano())
 	i.see(seen)
 	return i
@@ -375,6 +385,7 @@ func (s *Incidents) forget(i *incident) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !i.state.Load().open && s.byID.CompareAndDelete(i.of.ID, i) {
+		s.leaves(i)
 		s.kept--
 	}
 }
@@ -404,6 +415,9 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) 
 		return told, false
 	}
 	s.open.Add(-1)
+	if by == failure.ResolvedByAnswer { // else nobody knows when it would have been over
+		i.lasted.add(last.Sub(time.Unix(0, state.opened)))
+	}
 	if c := i.comparison.Load(); c != nil {
 		c.sampler.Store(nil)
 	}
@@ -523,6 +537,7 @@ func (s *Incidents) Clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byID.Clear()
+	clear(s.lasted)
 	s.kept = 0
 	s.open.Store(0)
 }
