@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -276,40 +275,4 @@ func (h *Handler) siteOf(r *http.Request) string {
 		}
 	})
 	return h.site.label
-}
-
-// retryAfterOf is when it is worth trying again: as configured, or where it is
-// known. 0 says that it isn't.
-func (h *Handler) retryAfterOf(f *failure.Failure) time.Duration {
-	if !h.retry.auto {
-		return h.retry.fixed
-	}
-	if f.Received != nil {
-		return retryAfterReceived(f.Received.RetryAfter, f.Time.Time)
-	}
-	var soonest time.Duration
-	for _, u := range f.Unavailable {
-		if u.Until == nil {
-			continue
-		}
-		if wait := u.Until.Sub(f.Time.Time); soonest == 0 || wait < soonest {
-			soonest = wait
-		}
-	}
-	return soonest
-}
-
-// retryAfterReceived is what an upstream's own Retry-After says at that time, in either
-// form (RFC 9110, 10.2.3); 0 where it says nothing that can be passed on.
-func retryAfterReceived(value string, now time.Time) time.Duration {
-	var wait time.Duration
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		wait = time.Duration(seconds) * time.Second
-	} else if date, err := http.ParseTime(value); err == nil {
-		wait = date.Sub(now)
-	}
-	if wait < 0 || wait > maxRetryAfter {
-		return 0
-	}
-	return wait
 }

@@ -53,7 +53,8 @@ type Handler struct {
 	Brand *Brand `json:"brand,omitempty"`
 
 	// What Retry-After says: `auto`, `off`, or a duration. Default: `auto`, which
-	// sends it where the cause passes by itself.
+	// sends it where it is known when the cause passes by itself, or how long it
+	// took before.
 	RetryAfter string `json:"retry_after,omitempty"`
 
 	// Send the Proxy-Status field (RFC 9209) under this name. Default: not sent.

@@ -440,15 +440,20 @@ func TestRetryAfterField(t *testing.T) {
 		if want := first.Time.Add(30 * time.Second); !until.Equal(want) {
 			t.Errorf("until %s, want %s", until, want)
 		}
-		seconds := strconv.Itoa(int((until.Sub(f.Time.Time) + time.Second - 1) / time.Second))
-		if setting == "retry_after off" {
-			seconds = ""
-		}
-		if got := a.Header.Get("Retry-After"); got != seconds {
-			t.Errorf("Retry-After %q, want %q", got, seconds)
-		}
-		if strings.Contains(a.Body, `"retry_after_s":`+seconds) != (seconds != "") {
+		field := a.Header.Get("Retry-After")
+		if strings.Contains(a.Body, `"retry_after_s":`+field) != (field != "") {
 			t.Errorf("got %s", a.Body)
+		}
+		if setting == "retry_after off" {
+			if field != "" {
+				t.Errorf("Retry-After %q", field)
+			}
+		} else {
+			// Never before that, and spread after it.
+			earliest := int((until.Sub(f.Time.Time) + time.Second - 1) / time.Second)
+			if seconds, err := strconv.Atoi(field); err != nil || seconds < earliest || seconds > earliest+6 {
+				t.Errorf("Retry-After %q, want %d to %d", field, earliest, earliest+6)
+			}
 		}
 		testcaddy.Stop(t)
 	}
