@@ -119,7 +119,8 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 //		brand {
 //			name        <text>
 //			logo        <file>
-//			support     <url|mailto:>
+//			logo_only
+//			support     <url|mailto:|tel:>
 //			status_page <url>
 //		}
 //		retry_after       auto|off|<duration>
@@ -127,6 +128,8 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 //		keep_query        <key>...
 //		keep_headers      <field>...
 //		client_ip         full|masked|off
+//		language          auto|<tag>
+//		languages         <dir>
 //	}
 //
 // The matcher of details is one of the site's, so it is known only to the directive,
@@ -187,6 +190,10 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, namedMatcher fun
 		return set(d, &h.ProxyStatusName, checkProxyStatusName)
 	case "client_ip":
 		return set(d, &h.ClientIP, checkClientIP)
+	case "language":
+		return set(d, &h.Language, checkLanguage)
+	case "languages":
+		return set(d, &h.Languages, checkLanguages)
 	default:
 		return unrecognized(d, handlerOptions, appOptions, "is an option of the global upstream_diagnostics")
 	}
@@ -241,6 +248,7 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	seen := make(map[string]bool)
+	logoOnly := *d // where that stands: what it needs may come after it
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := checkFirst(d, seen); err != nil {
 			return err
@@ -251,6 +259,11 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = set(d, &b.Name, checkBrandName)
 		case "logo":
 			err = set(d, &b.Logo, checkLogo)
+		case "logo_only":
+			if d.NextArg() {
+				return d.ArgErr()
+			}
+			b.LogoOnly, logoOnly = true, *d
 		case "support":
 			err = set(d, &b.Support, checkSupport)
 		case "status_page":
@@ -263,7 +276,10 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	if len(seen) == 0 {
-		return d.Err("brand is empty: expected a block with name, logo, support or status_page")
+		return d.Err("brand is empty: expected a block with name, logo, logo_only, support or status_page")
+	}
+	if err := b.checkLogoOnly(); err != nil {
+		return logoOnly.WrapErr(err)
 	}
 	return nil
 }
@@ -284,8 +300,9 @@ var (
 	handlerOptions = []string{
 		"site", "page", "template", "details", "intercept", "brand",
 		"retry_after", "proxy_status_name", "keep_query", "keep_headers", "client_ip",
+		"language", "languages",
 	}
-	brandOptions = []string{"name", "logo", "support", "status_page"}
+	brandOptions = []string{"name", "logo", "logo_only", "support", "status_page"}
 )
 
 // unrecognized refuses what is not expected here; elsewhere has another place, which

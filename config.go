@@ -21,8 +21,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/text/language"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // Values of the fields that are one word of a few.
@@ -67,6 +69,8 @@ func (h *Handler) Validate() error {
 		checkKeepQuery(h.KeepQuery),
 		checkKeepHeaders(h.KeepHeaders),
 		checkClientIP(h.ClientIP),
+		checkLanguage(h.Language),
+		checkLanguages(h.Languages),
 	))
 }
 
@@ -89,6 +93,7 @@ func (b *Brand) validate() error {
 	}
 	return cmp.Or(
 		checkBrandName(b.Name),
+		b.checkLogoOnly(),
 		checkSupport(b.Support),
 		checkStatusPage(b.StatusPage),
 	)
@@ -245,6 +250,37 @@ func isTokenChar(r rune) bool {
 
 func checkBrandName(name string) error { return checkText("brand.name", name) }
 
+// checkLogoOnly wants what a logo alone needs: itself, and the name for who can't see it.
+func (b *Brand) checkLogoOnly() error {
+	if b.LogoOnly && (b.Logo == "" || b.Name == "") {
+		return errors.New("brand.logo_only needs logo, which is shown alone then, and name, which says it to who can't see it")
+	}
+	return nil
+}
+
+// checkLanguage accepts auto and a language's tag. Whether there are texts in it is known
+// when those of the owner are read.
+func checkLanguage(tag string) error {
+	if _, err := language.Parse(tag); err != nil && tag != "" && tag != texts.Auto {
+		return fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR", tag)
+	}
+	return nil
+}
+
+func checkLanguages(dir string) error { return checkFile("languages", dir) }
+
+// loadLanguages are those in which a visitor is answered.
+func (h *Handler) loadLanguages() (*texts.Languages, error) {
+	var folder fs.FS
+	if h.Languages != "" {
+		folder = os.DirFS(h.Languages)
+		if info, err := os.Stat(h.Languages); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("languages %s is no folder that can be read", absolute(h.Languages))
+		}
+	}
+	return texts.New(h.Language, folder, absolute(h.Languages))
+}
+
 func checkSupport(s string) error {
 	if address, isMail := strings.CutPrefix(s, "mailto:"); isMail {
 		address, _, _ = strings.Cut(address, "?")
@@ -257,7 +293,13 @@ func checkSupport(s string) error {
 		}
 		return nil
 	}
-	return checkURL("brand.support", s, "an http, https or mailto URL", supportMeant)
+	if number, isPhone := strings.CutPrefix(s, "tel:"); isPhone {
+		if len(s) > maxLabelBytes || !strings.ContainsAny(number, "0123456789") || strings.Trim(number, "+0123456789-.()") != "" {
+			return fmt.Errorf("brand.support %q has no phone number after tel:, such as tel:+49-30-123456 (RFC 3966)", s)
+		}
+		return nil
+	}
+	return checkURL("brand.support", s, "an http, https, mailto or tel URL", supportMeant)
 }
 
 func checkStatusPage(s string) error {

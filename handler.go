@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/page"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
@@ -73,11 +75,20 @@ type Handler struct {
 	// `off`. Default: `full`.
 	ClientIP string `json:"client_ip,omitempty"`
 
+	// The language of what visitors read: `auto`, that of each by Accept-Language, or the
+	// tag of one for all. Default: `auto`.
+	Language string `json:"language,omitempty"`
+
+	// A folder with the owner's own texts, one file a language (`de.json`), which add to
+	// ours or change them. Default: none.
+	Languages string `json:"languages,omitempty"`
+
 	details        *operators // nil for nobody
 	redact         *redact.Rules
 	intercepts     func(status int) bool
 	retry          retryPolicy
 	page           *page.Page // nil with `page off`
+	languages      *texts.Languages
 	place          upstreams.Place
 	serving        *listen.Serving
 	site           *site
@@ -99,7 +110,9 @@ type Brand struct {
 	Name string `json:"name,omitempty"`
 	// An image file, inlined when the config is loaded. Default: none.
 	Logo string `json:"logo,omitempty"`
-	// Where a visitor finds help: an http, https or mailto URL. Default: none.
+	// Show the logo without the name, which becomes its alternative text. Default: false.
+	LogoOnly bool `json:"logo_only,omitempty"`
+	// Where a visitor finds help: an http, https, mailto or tel URL. Default: none.
 	Support string `json:"support,omitempty"`
 	// Where a visitor sees the state of the service: an http or https URL.
 	// Default: none.
@@ -216,7 +229,8 @@ func (h *Handler) expose(r *http.Request, seat *upstreams.Seat, f *failure.Failu
 	if f == nil {
 		return
 	}
-	seat.Tell(f)
+	words := h.languages.For(r.Header).Of(f.Public())
+	seat.Tell(&failure.Told{Failure: f, Title: words.Title, Detail: words.Detail})
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(accessLogFields(f))
 	}
@@ -312,6 +326,9 @@ func (h *Handler) load(ctx caddy.Context) error {
 	if err := h.loadDetails(ctx); err != nil {
 		return err
 	}
+	if h.languages, err = h.loadLanguages(); err != nil {
+		return err
+	}
 	if h.Page != pageOff {
 		if h.page, err = h.newPage(); err != nil {
 			return err
@@ -335,7 +352,7 @@ func (h *Handler) here(err error) error {
 }
 
 func (h *Handler) newPage() (*page.Page, error) {
-	options := page.Options{Mode: page.Public, TemplateName: absolute(h.Template), Lookup: lookup()}
+	options := page.Options{Mode: page.Public, TemplateName: absolute(h.Template), Languages: h.languages, Lookup: lookup()}
 	if h.Page == pageMinimal {
 		options.Mode = page.Minimal
 	}
@@ -344,7 +361,11 @@ func (h *Handler) newPage() (*page.Page, error) {
 		return nil, err
 	}
 	if h.Brand != nil {
-		options.Brand = page.Brand{Name: h.Brand.Name, Support: h.Brand.Support, StatusPage: h.Brand.StatusPage}
+		// Before Validate: what it refuses must not become a part of a page.
+		if err := h.Brand.validate(); err != nil {
+			return nil, err
+		}
+		options.Brand = page.Brand{Name: h.Brand.Name, LogoOnly: h.Brand.LogoOnly, Support: template.URL(h.Brand.Support), StatusPage: h.Brand.StatusPage}
 		if options.Brand.LogoDataURI, err = h.loadLogo(); err != nil {
 			return nil, err
 		}

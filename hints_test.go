@@ -18,7 +18,7 @@ func TestHints(t *testing.T) {
 		"retry_after without a unit":     {`retry_after 30`, `retry_after "30" is not auto, off or a duration from 1s to 24h (did you mean 30s?), at Caddyfile:3`},
 		"retry_after far too long":       {`retry_after 86401`, `retry_after "86401" is not auto, off or a duration from 1s to 24h, at Caddyfile:3`},
 		"retry_after in words":           {`retry_after Auto`, `(did you mean auto?), at Caddyfile:3`},
-		"support without mailto":         {"brand {\nsupport help@example.com\n}", `brand.support "help@example.com" is not an http, https or mailto URL of at most 2048 bytes (did you mean mailto:help@example.com?), at Caddyfile:4`},
+		"support without mailto":         {"brand {\nsupport help@example.com\n}", `brand.support "help@example.com" is not an http, https, mailto or tel URL of at most 2048 bytes (did you mean mailto:help@example.com?), at Caddyfile:4`},
 		"support without a scheme":       {"brand {\nsupport example.com/help\n}", `(did you mean https://example.com/help?), at Caddyfile:4`},
 		"support by script":              {"brand {\nsupport javascript:alert(1)\n}", `of at most 2048 bytes, at Caddyfile:4`},
 		"status_page without a scheme":   {"brand {\nstatus_page status.example.com\n}", `brand.status_page "status.example.com" is not an http or https URL of at most 2048 bytes (did you mean https://status.example.com?), at Caddyfile:4`},
@@ -33,13 +33,13 @@ func TestHints(t *testing.T) {
 		"page private":                   {`page private`, `(did you mean minimal?), at Caddyfile:3`},
 		"page mistyped":                  {`page pubilc`, `(did you mean public?), at Caddyfile:3`},
 		"page in no way":                 {`page 404.html`, `page "404.html" is not one of public, minimal, off, at Caddyfile:3`},
-		"a subdirective mistyped":        {`tempalte page.html`, `client_ip (did you mean template?), at Caddyfile:3`},
+		"a subdirective mistyped":        {`tempalte page.html`, `client_ip, language, languages (did you mean template?), at Caddyfile:3`},
 		"a subdirective with a hyphen":   {`retry-after 30s`, `(did you mean retry_after?), at Caddyfile:3`},
 		"a subdirective in the singular": {`keep_header X-A`, `(did you mean keep_headers?), at Caddyfile:3`},
 		"what brand has, mistyped":       {"brand {\nsuport https://example.com\n}", `(did you mean support?), at Caddyfile:4`},
 		"what the global option has":     {`keep 100`, `(keep is an option of the global upstream_diagnostics), at Caddyfile:3`},
 		"what stands outside of brand":   {"brand {\ntemplate page.html\n}", `(template stands outside of brand), at Caddyfile:4`},
-		"what nobody knows":              {`persist`, `keep_query, keep_headers, client_ip, at Caddyfile:3`},
+		"what nobody knows":              {`persist`, `keep_query, keep_headers, client_ip, language, languages, at Caddyfile:3`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := adaptCaddyfile(t, ":80 {\nupstream_diagnostics {\n"+tc.block+"\n}\n}\n")
@@ -151,6 +151,9 @@ func TestEveryOptionIsRefusedWhereItStands(t *testing.T) {
 		"client_ip":         {`client_ip no`, `client_ip "no"`, `"client_ip": "no"`},
 		"name":              {"brand {\nname \"\a\"\n}", `brand.name "\a"`, `"brand": {"name": "\u0007"}`},
 		"logo":              {"brand {\nlogo https://example.com/\n}", `brand.logo "https://example.com/"`, `"brand": {"logo": "https://example.com/"}`},
+		"language":          {`language klingonese`, `language "klingonese"`, `"language": "klingonese"`},
+		"languages":         {`languages https://example.com/de`, `languages "https://example.com/de"`, `"languages": "https://example.com/de"`},
+		"logo_only":         {"brand {\nlogo_only\n}", `brand.logo_only needs logo`, `"brand": {"logo_only": true}`},
 		"support":           {"brand {\nsupport help\n}", `brand.support "help"`, `"brand": {"support": "help"}`},
 		"status_page":       {"brand {\nstatus_page help\n}", `brand.status_page "help"`, `"brand": {"status_page": "help"}`},
 	}
@@ -194,7 +197,7 @@ func TestEveryOptionIsRefusedWhereItStands(t *testing.T) {
 			continue
 		}
 		for line := range strings.Lines(match[2]) {
-			if words := strings.Fields(line); len(words) > 1 && strings.HasPrefix(line, "\t") {
+			if words := strings.Fields(line); len(words) > 0 && words[0] != "}" && strings.HasPrefix(line, "\t") {
 				documented[words[0]] = true
 			}
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // cutInBody is a server whose answer breaks off.
@@ -333,10 +334,10 @@ func TestPlaceholders(t *testing.T) {
 		name, value, _ := strings.Cut(line, "=")
 		got[name] = value
 	}
-	public := f.Public()
+	told := texts.English().Of(f.Public())
 	for name, want := range map[string]string{
 		"err_id": f.ID, "id": f.ID, "status": "502",
-		"title": public.Title, "detail": public.Detail, "category": "unavailable", "request_sent": "no",
+		"title": told.Title, "detail": told.Detail, "category": "unavailable", "request_sent": "no",
 		"cause": "connection_refused", "proxy_error": "connection_refused", "phase": "connect", "side": "upstream", "outcome": "failed",
 		"site": "shop", "upstream": down, "attempt_count": "1", "summary": f.Summary,
 		"duration_ms": strconv.FormatFloat(float64(f.DurationMS), 'f', -1, 64),

@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // The operator's view is for whom the matcher means, and for nobody else. It sees
@@ -121,7 +122,7 @@ func TestProblem(t *testing.T) {
 		public := f.Public()
 		for member, want := range map[string]any{
 			"type":  "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#unavailable",
-			"title": public.Title, "detail": public.Detail, "status": 502.0, "id": f.ID, "category": "unavailable", "request_sent": "no",
+			"title": words.Title, "detail": words.Detail, "status": 502.0, "id": f.ID, "category": "unavailable", "request_sent": "no",
 		} {
 			if problem[member] != want {
 				t.Errorf("%s is %v, want %v", member, problem[member], want)
@@ -139,7 +140,7 @@ func TestProblem(t *testing.T) {
 
 func TestPageMinimal(t *testing.T) {
 	c := testcaddy.Start(t, "upstream_diagnostics {\npage minimal\n}\nreverse_proxy "+testcaddy.Dead(t))
-	words := failure.CategoryUnavailable.Words()
+	words := texts.English().Situations.Unavailable
 	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
 		a := c.Get("/", "Accept: "+accept)
 		id := c.Failure().ID

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // Every broken upstream of the lab, behind a real Caddy, is named right.
@@ -63,7 +64,7 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 				t.Fatalf("%s is no row", f.Cause)
 			}
 			if f.RequestSent == failure.SentYes && f.Outcome != failure.Rescued && (f.Category == failure.CategoryUnavailable || f.Category == failure.CategoryUnreachable) {
-				t.Errorf("%s answered, and visitors are told: %s", f.Cause, f.Public().Detail)
+				t.Errorf("%s answered, and visitors are told: %s", f.Cause, texts.English().Of(f.Public()).Detail)
 			}
 			status := fault.Status
 			switch {

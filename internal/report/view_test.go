@@ -336,7 +336,7 @@ func TestVisitors(t *testing.T) {
 		text := textOf(all(parsed(t, Lookup{}, f), "article", "uf")[0])
 		_, said, ok := strings.Cut(text, "What visitors see")
 		told := outcome == failure.Failed || outcome == failure.UpstreamAnswered
-		if !ok || len(said) < 20 || strings.Contains(said, "This service is unavailable") != told || strings.Contains(said, "502") != (outcome != failure.Abandoned) {
+		if !ok || len(said) < 20 || strings.Contains(said, "This site is not available") != told || strings.Contains(said, "502") != (outcome != failure.Abandoned) {
 			t.Errorf("%s: %q", outcome, said)
 		}
 	}

@@ -63,7 +63,7 @@ type Texts struct {
 	Copied         string `json:"copied"`
 	ErrorNumber    string `json:"error_number"`
 
-	// What the page says while it looks by itself whether the site is back.
+	// What the page says while it checks by itself whether the site answers again.
 	CheckingIn string `json:"checking_in"`
 	Checking   string `json:"checking"`
 	IsBack     string `json:"is_back"`
