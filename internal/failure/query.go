@@ -223,6 +223,9 @@ func (q *Query) setSingle(name string, values []string, now time.Time) (err erro
 		q.Since, err = parseTime(value, now)
 	case "until":
 		q.Until, err = parseTime(value, now)
+		if err == nil && q.Until.IsZero() {
+			q.Until = q.Until.Add(1) // it bounds all, and the zero time would bound nothing
+		}
 	case "before":
 		q.Before, err = ParseCursor(value)
 	case "after":

@@ -35,6 +35,8 @@ func TestParseQuery(t *testing.T) {
 		{"minutes back", "since=15m", Query{Since: noon.Add(-15 * time.Minute)}},
 		{"days back", "since=2d&until=1d12h", Query{Since: noon.Add(-48 * time.Hour), Until: noon.Add(-36 * time.Hour)}},
 		{"no time back", "until=0s", Query{Until: noon}},
+		{"since ever", "since=0001-01-01T00:00:00Z", Query{}},
+		{"until the zero time, which bounds", "until=0001-01-01T00:00:00Z", Query{Until: time.Time{}.Add(1)}},
 		{"limit", "limit=1000", Query{Limit: 1000}},
 		{"cursors", "before=zz04&after=1010", Query{Before: 1295, After: 36}},
 	} {
