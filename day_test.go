@@ -147,6 +147,11 @@ func TestADay(t *testing.T) {
 	told("recovered", eventIncidentResolved, closed, 2, 0)
 	check("recovered", over(refused, 4, 0), over(closed, 2, 0))
 
+	// A flap is one failure, from whose first to whose last no time passes.
+	lasted := func() float64 {
+		return metricsOf(c).sum("caddy_upstream_incident_duration_seconds_sum", `cause="`+refused+`"`)
+	}
+	before := lasted()
 	for flap := 1; flap <= 2; flap++ {
 		upstream.stops()
 		visit(1, http.StatusBadGateway)
@@ -158,6 +163,9 @@ func TestADay(t *testing.T) {
 		sweepIn(31 * time.Second)
 		told("flapped", eventIncidentResolved, refused, count, flap)
 		check("flapped", over(refused, uint64(count), flap), over(closed, 2, 0))
+		if sum := lasted(); sum != before {
+			t.Errorf("flapped: incidents lasted %v s, before %v s", sum, before)
+		}
 	}
 
 	// Handlers log the opening, the sweep what is resolved.

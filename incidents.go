@@ -115,8 +115,8 @@ func (p *process) configOf(upstream string) *journal.Config {
 // resolveIncidents resolves what is over, and tells of each in one line.
 func (p *process) resolveIncidents(logger *zap.Logger, now time.Time) {
 	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), p.names) {
-		logger.Info(incidentMessage, incidentFields(&i)...)
-		p.emit(eventIncidentResolved, i)
-		p.metrics.durations.WithLabelValues(i.Cause).Observe(i.DurationS)
+		logger.Info(incidentMessage, incidentFields(&i.Incident)...)
+		p.emit(eventIncidentResolved, i.Incident)
+		p.metrics.durations.WithLabelValues(i.Cause).Observe(i.Lasted.Seconds())
 	}
 }

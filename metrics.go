@@ -61,7 +61,7 @@ func newMetrics() *metrics {
 		}, []string{"site", "upstream", "cause"}),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "caddy_upstream_incident_duration_seconds",
-			Help:    "Time from an incident's first failure to its last one, observed when it is resolved.",
+			Help:    "Time from the failure with which an incident opened, or opened again, to its last one, observed each time that it is resolved.",
 			Buckets: durationBuckets,
 		}, []string{"cause"}),
 	}

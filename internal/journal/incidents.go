@@ -359,10 +359,17 @@ func (s *Incidents) Remember(id string, by Answering) {
 	}
 }
 
+// Resolved is an incident that is over.
+type Resolved struct {
+	failure.Incident
+	// Lasted is from the failure with which it opened, or opened again, to the last one.
+	Lasted time.Duration
+}
+
 // Sweep resolves what is over, and gives it. configured says whether a running config
 // names an upstream. What was resolved more than keepFor ago is forgotten; with 0 nothing
 // is.
-func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(upstream string) bool) (resolved []failure.Incident) {
+func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(upstream string) bool) (resolved []Resolved) {
 	s.takeSamples()
 	s.byID.Range(func(_, value any) bool {
 		i := value.(*incident)
@@ -372,12 +379,12 @@ func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(
 			}
 			return true
 		}
-		if told, over := s.resolve(i, now, configured); over {
-			resolved = append(resolved, told)
+		if r, over := s.resolve(i, now, configured); over {
+			resolved = append(resolved, r)
 		}
 		return true
 	})
-	slices.SortFunc(resolved, byFirstSeen)
+	slices.SortFunc(resolved, func(a, b Resolved) int { return byFirstSeen(a.Incident, b.Incident) })
 	return resolved
 }
 
@@ -391,7 +398,7 @@ func (s *Incidents) forget(i *incident) {
 }
 
 // resolve resolves an incident that is over.
-func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) bool) (told failure.Incident, over bool) {
+func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) bool) (r Resolved, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := i.state.Load()
@@ -407,12 +414,12 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) 
 		by = failure.ResolvedBySilence
 	}
 	if by == "" {
-		return told, false
+		return r, false
 	}
-	i.state.Store(&incidentState{configured: state.configured, reopened: state.reopened, resolvedAt: now, resolvedBy: by})
+	i.state.Store(&incidentState{opened: state.opened, configured: state.configured, reopened: state.reopened, resolvedAt: now, resolvedBy: by})
 	if i.last.Load() != last.UnixNano() { // it was seen meanwhile
 		i.state.Store(state)
-		return told, false
+		return r, false
 	}
 	s.open.Add(-1)
 	if by == failure.ResolvedByAnswer { // else nobody knows when it would have been over
@@ -421,7 +428,7 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) 
 	if c := i.comparison.Load(); c != nil {
 		c.sampler.Store(nil)
 	}
-	return i.tell(now), true
+	return Resolved{i.tell(now), max(0, last.Sub(time.Unix(0, state.opened)))}, true
 }
 
 // tell is what is said of an incident.

@@ -75,7 +75,7 @@ func TestIncidentsOfADay(t *testing.T) {
 	now := incidentsStart
 	after := func(d time.Duration) time.Time { now = now.Add(d); return now }
 	see := func(cause, id string) *failure.Incident { return s.See(sighting(cause, id, now, app)) }
-	resolved := func(want ...failure.Resolution) []failure.Incident {
+	resolved := func(want ...failure.Resolution) []Resolved {
 		t.Helper()
 		list := s.Sweep(now, 0, everybody)
 		var got []failure.Resolution
@@ -116,7 +116,7 @@ func TestIncidentsOfADay(t *testing.T) {
 	}
 	app.answers(after(time.Second))
 	over := resolved(failure.ResolvedByAnswer)
-	if over[0].Cause != "refused" || over[0].State != failure.IncidentResolved || over[0].ResolvedAt == nil || over[0].DurationS != 70 {
+	if over[0].Cause != "refused" || over[0].State != failure.IncidentResolved || over[0].ResolvedAt == nil || over[0].DurationS != 70 || over[0].Lasted != 70*time.Second {
 		t.Errorf("%+v", over[0])
 	}
 	after(28 * time.Second)
@@ -129,8 +129,13 @@ func TestIncidentsOfADay(t *testing.T) {
 	if i := see("refused", "x"); i == nil || i.ReopenedCount != 1 || i.Count != 9 || !i.FirstSeen.Equal(incidentsStart.Add(time.Minute)) {
 		t.Fatalf("%+v", i)
 	}
+	after(20 * time.Second)
+	see("refused", "z")
 	app.answers(after(31 * time.Second))
-	resolved(failure.ResolvedByAnswer)
+	// What it lasted is since it opened again: it was well in between.
+	if over := resolved(failure.ResolvedByAnswer); over[0].Lasted != 20*time.Second || over[0].DurationS < 600 {
+		t.Errorf("lasted %s, from first to last %v s", over[0].Lasted, over[0].DurationS)
+	}
 	// Later it is another one.
 	after(11 * time.Minute)
 	if i := see("refused", "y"); i == nil || i.ReopenedCount != 0 || i.Count != 1 || !slices.Equal(i.Samples, []string{"y"}) {
