@@ -27,7 +27,7 @@ func (p *process) boards() (boards []*upstreams.Board) {
 // each.
 func (p *process) boardNow(now time.Time) failure.Board {
 	board := failure.Board{Upstreams: []failure.UpstreamState{}, Warnings: []failure.Warning{}}
-	incidents := p.openIncidents(now)
+	incidents, last := p.openIncidents(now), p.journal.LastBlamed()
 	warnings := make(map[string][]failure.Warning)
 	for _, w := range p.warnings.List() {
 		cause.TellWarning(&w, now)
@@ -38,7 +38,7 @@ func (p *process) boardNow(now time.Time) failure.Board {
 	for _, state := range upstreams.States(p.boards()...) {
 		s := state.UpstreamState
 		s.Check = cause.CheckWords(state.Settings, s.Upstream, state.Check)
-		s.LastFailure = p.lastFailureOf(s.Upstream)
+		s.LastFailure = lastFailureAt(last, s.Upstream)
 		s.Warnings = append(s.Warnings, warnings[s.Upstream]...)
 		for _, i := range incidents[s.Upstream] {
 			s.OpenIncidents = append(s.OpenIncidents, i.ID)
@@ -49,7 +49,7 @@ func (p *process) boardNow(now time.Time) failure.Board {
 		if s.Lookup != nil {
 			for n := range s.Lookup.Addresses {
 				a := &s.Lookup.Addresses[n]
-				a.LastFailure = p.lastFailureOf(a.Address)
+				a.LastFailure = lastFailureAt(last, a.Address)
 			}
 		}
 		board.Upstreams = append(board.Upstreams, s)
@@ -84,19 +84,12 @@ func (p *process) openIncidents(now time.Time) map[string][]failure.Incident {
 	return open
 }
 
-// lastFailureOf is the last failure that is kept of an upstream or an address, nil for none.
-func (p *process) lastFailureOf(name string) *failure.LastFailure {
-	f := p.journal.Last(name)
+// lastFailureAt is the last failure that an upstream, or an address, is to be blamed for; nil
+// for none.
+func lastFailureAt(last map[string]*failure.Failure, name string) *failure.LastFailure {
+	f := last[name]
 	if f == nil {
 		return nil
 	}
-	return &failure.LastFailure{ID: f.ID, Time: f.Time, Cause: causeAt(f, name)}
-}
-
-// causeAt is why f failed at an upstream or an address.
-func causeAt(f *failure.Failure, name string) string {
-	if a := f.FailedAttempt(name); a != nil {
-		return a.Cause
-	}
-	return f.Cause
+	return &failure.LastFailure{ID: f.ID, Time: f.Time, Cause: f.Blame(name)}
 }

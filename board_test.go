@@ -245,6 +245,30 @@ func TestLastSuccessOfAQuestion(t *testing.T) {
 	}
 }
 
+// What a client did is not the upstream's last failure, and does not hide that one.
+func TestLastFailureIsNotTheClients(t *testing.T) {
+	answered := make(chan bool, 1)
+	answered <- false
+	peer := testcaddy.Peer(t, func(conn net.Conn) {
+		if <-answered { // the first request finds nobody who answers
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	})
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+peer)
+	c.Visit("/")
+	c.Idle()
+	own := c.Failure()
+	answered <- true
+	c.Raw("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n\r\n")
+	c.Idle()
+	if list := c.Failures(); len(list) != 2 || list[0].Side != failure.SideClient || list[0].Upstream != peer {
+		t.Fatalf("%+v", list)
+	}
+	if last := stateOf(c, peer).LastFailure; last == nil || last.ID != own.ID || last.Cause != own.Cause {
+		t.Errorf("the last failure is %+v, want %s, %s", last, own.ID, own.Cause)
+	}
+}
+
 // Where two handlers lead to an upstream in the same way, and the check of one fails, it is
 // out.
 func TestBoardHasWhoIsOutAtOne(t *testing.T) {

@@ -101,7 +101,7 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 	for i := range states {
 		s := &states[i]
 		last := p.journal.Last(s.Upstream)
-		failed := last != nil && !last.Time.Before(s.Loaded) && blamed(last, s.Upstream)
+		failed := last != nil && !last.Time.Before(s.Loaded) && last.Blame(s.Upstream) != ""
 		check := s.Check.Result() // one that gets an answer may fail all the same
 		if answered[s.Upstream] || !failed && (check == nil || check.Status != 0) {
 			continue
@@ -109,19 +109,11 @@ func (p *process) neverAnswered(states []upstreams.State, now time.Time) (list [
 		answered[s.Upstream] = true // it is told of once, in however many ways it is reached
 		w := failure.Warning{Kind: failure.WarnNeverAnswered, Upstream: s.Upstream, LastSeen: failure.At(now)}
 		if failed {
-			w.LastFailure, w.LastCause = strings.Clone(last.ID), strings.Clone(causeAt(last, s.Upstream))
+			w.LastFailure, w.LastCause = strings.Clone(last.ID), strings.Clone(last.Blame(s.Upstream))
 		}
 		list = append(list, w)
 	}
 	return list
-}
-
-// blamed says that f failed at an upstream, and not by the client's doing.
-func blamed(f *failure.Failure, upstream string) bool {
-	if a := f.FailedAttempt(upstream); a != nil {
-		return f.Blames(a)
-	}
-	return f.Side != failure.SideClient
 }
 
 // warnings are those of the process itself.

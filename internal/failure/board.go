@@ -65,7 +65,7 @@ type UpstreamState struct {
 	Warnings []Warning     `json:"warnings"`
 }
 
-// LastFailure is the last failure that is kept of an upstream.
+// LastFailure is the last failure that is kept of an upstream, and was not the client's doing.
 type LastFailure struct {
 	ID    string    `json:"id"`
 	Time  Timestamp `json:"time"`

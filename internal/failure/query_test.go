@@ -261,6 +261,28 @@ func TestMatchUpstream(t *testing.T) {
 	}
 }
 
+// An upstream is blamed for what it failed by, and not for what the client did there.
+func TestBlame(t *testing.T) {
+	refused := Attempt{Upstream: "a:80", Address: "10.0.0.1:80", Cause: "connection_refused"}
+	client := Attempt{Upstream: "a:80", Address: "10.0.0.1:80", Cause: "request_body_incomplete"}
+	for name, test := range map[string]struct {
+		f    Failure
+		want [3]string // a:80, its address, another
+	}{
+		"its failure":            {Failure{Outcome: Failed, Upstream: "a:80", Cause: refused.Cause, Attempts: []Attempt{refused}}, [3]string{refused.Cause, refused.Cause, ""}},
+		"rescued by another":     {Failure{Outcome: Rescued, Upstream: "a:80", Cause: refused.Cause, Attempts: []Attempt{refused, {Upstream: "b:80"}}}, [3]string{refused.Cause, refused.Cause, ""}},
+		"its attempt isn't kept": {Failure{Outcome: Failed, Upstream: "a:80", Cause: refused.Cause}, [3]string{refused.Cause, "", ""}},
+		"the client's doing":     {Failure{Outcome: Failed, Upstream: "a:80", Cause: client.Cause, Side: SideClient, Attempts: []Attempt{client}}, [3]string{}},
+		"and the client's after": {Failure{Outcome: Failed, Upstream: "a:80", Cause: client.Cause, Side: SideClient, Attempts: []Attempt{refused, client}}, [3]string{refused.Cause, refused.Cause, ""}},
+		"the client left":        {Failure{Outcome: Abandoned, Upstream: "a:80", Cause: "client_left", Attempts: []Attempt{{Upstream: "a:80", Address: "10.0.0.1:80", Cause: "client_left"}}}, [3]string{}},
+		"and left after":         {Failure{Outcome: Abandoned, Upstream: "b:80", Cause: "client_left", Attempts: []Attempt{refused, {Upstream: "b:80", Cause: "client_left"}}}, [3]string{refused.Cause, refused.Cause, ""}},
+	} {
+		if got := [3]string{test.f.Blame("a:80"), test.f.Blame("10.0.0.1:80"), test.f.Blame("b:80")}; got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestCursor(t *testing.T) {
 	const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
 	for _, c := range []Cursor{1, 36, Cursor(noon.UnixMicro()), 1<<64 - 1} {

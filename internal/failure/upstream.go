@@ -51,6 +51,20 @@ func (f *Failure) FailedAttempt(upstream string) *Attempt {
 	return nil
 }
 
+// Blame is the cause by which f failed at an upstream of that name, or at that address, and
+// not by the client's doing; "" for none.
+func (f *Failure) Blame(upstream string) (cause string) {
+	for i := len(f.Attempts) - 1; i >= 0; i-- {
+		if a := &f.Attempts[i]; f.Blames(a) && (a.Upstream == upstream || a.Address == upstream) {
+			return a.Cause
+		}
+	}
+	if f.Upstream == upstream && f.Outcome != Abandoned && f.Side != SideClient {
+		return f.Cause
+	}
+	return ""
+}
+
 // concerns says that the record is about an upstream of that name or address, or that one
 // failed before, or could not be selected.
 func (f *Failure) concerns(upstream string) bool {

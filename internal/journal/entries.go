@@ -28,16 +28,15 @@ type entries struct {
 	givingWay heapOfShares
 }
 
-// entry is a failure that is kept. Readers have the first two fields, which never change,
+// entry is a failure that is kept. Readers have the first three fields, which never change,
 // and older.
 type entry struct {
 	sequence uint64
 	failure  *failure.Failure
-	older    atomic.Pointer[entry]
-	newer    *entry
-
 	// names are those of which the failure is the last, as many as its attempts have.
 	names []string
+	older atomic.Pointer[entry]
+	newer *entry
 
 	share      *share // nil for one that was taken out
 	shareOlder *entry

@@ -173,6 +173,23 @@ func (j *Journal) Last(upstream string) *failure.Failure {
 	return e.failure
 }
 
+// LastBlamed gives of each upstream and address the last failure that is kept of it and was
+// not the client's doing. It looks through all that is kept: no request may wait for it.
+func (j *Journal) LastBlamed() map[string]*failure.Failure {
+	last, now := make(map[string]*failure.Failure), time.Now()
+	for e := range j.kept() {
+		if j.expired(e.failure, now) {
+			continue
+		}
+		for _, name := range e.names {
+			if last[name] == nil && e.failure.Blame(name) != "" {
+				last[name] = e.failure
+			}
+		}
+	}
+	return last
+}
+
 // Overview sums up what was recorded, and what is kept of it.
 func (j *Journal) Overview() failure.Overview {
 	o := failure.Overview{

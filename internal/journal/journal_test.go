@@ -393,6 +393,39 @@ func TestLastIsNoEarlierOne(t *testing.T) {
 	}
 }
 
+// Of each upstream the last failure is found that isn't the client's, as long as it is kept.
+func TestLastBlamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := New(10, time.Hour)
+		add := func(n int, side failure.Side) {
+			f := numbered(n)
+			f.Side, f.Cause = side, fmt.Sprint("cause of ", side)
+			j.Add(f)
+		}
+		last := func() string {
+			var list []string
+			for name, f := range j.LastBlamed() {
+				list = append(list, name+" "+f.ID)
+			}
+			slices.Sort(list)
+			return strings.Join(list, ", ")
+		}
+		add(0, failure.SideUpstream)
+		time.Sleep(40 * time.Minute) // the bubble's clock
+		add(1, failure.SideUpstream)
+		add(4, failure.SideNetwork)
+		add(3, failure.SideClient)
+		add(2, failure.SideClient)
+		if got := last(); got != "u0 f0, u1 f4" {
+			t.Errorf("got %q", got)
+		}
+		time.Sleep(40 * time.Minute)
+		if got := last(); got != "u1 f4" {
+			t.Errorf("when f0 is too old: %q", got)
+		}
+	})
+}
+
 // The map behind Last is as bounded as the ring, whatever the upstreams are called.
 func TestLastIsBounded(t *testing.T) {
 	j := New(10, 0)
