@@ -126,6 +126,7 @@ func (a *App) run(stop <-chan struct{}, stopped chan<- struct{}) {
 			a.process.sumUp(a.logger, now)
 			a.process.resolveIncidents(a.logger, now)
 			a.process.sweepWarnings(a.logger, now, thisMachine)
+			a.process.forgetLearnt()
 		case <-stop:
 			return
 		}

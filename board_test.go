@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
@@ -266,6 +267,42 @@ func TestLastFailureIsNotTheClients(t *testing.T) {
 	}
 	if last := stateOf(c, peer).LastFailure; last == nil || last.ID != own.ID || last.Cause != own.Cause {
 		t.Errorf("the last failure is %+v, want %s, %s", last, own.ID, own.Cause)
+	}
+}
+
+// Where addresses come and go, those that came last have a past after all, and who stands in
+// the config keeps its own.
+func TestPastsAreForgotten(t *testing.T) {
+	good := testcaddy.Good(t)
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+good)
+	c.Get("/")
+	c.Idle()
+	before := stateOf(c, good).LastSuccess
+	p := currentProcess()
+	p.forgetLearnt() // those that come are newer
+	for n := 0; p.learnt.Past(fmt.Sprint("10.0.0.1:", n)) != nil; n++ {
+	}
+	known := p.learnt.All()
+	for _, past := range known {
+		p.works(past, time.Now())
+	}
+	for range 3 {
+		p.forgetLearnt()
+	}
+	kept := p.learnt.All()
+	if len(kept) == len(known) {
+		t.Error("none is forgotten")
+	}
+	for upstream, past := range known {
+		if _, ok := p.beginnings.Load(past); ok != (kept[upstream] == past) {
+			t.Errorf("%s: its past is kept: %t, since when it worked: %t", upstream, kept[upstream] == past, ok)
+		}
+	}
+	if err := c.Load("", "upstream_diagnostics\nreverse_proxy "+good+"\nheader X-Config second"); err != nil {
+		t.Fatal(err)
+	}
+	if after := stateOf(c, good).LastSuccess; before == nil || after == nil || !after.Equal(before.Time) {
+		t.Errorf("its last success was %v, and is %v", before, after)
 	}
 }
 

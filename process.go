@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/journal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/upstreams"
 )
 
@@ -143,6 +144,20 @@ func (p *process) forgetAsked(a *App) {
 		}
 		return true
 	})
+}
+
+// forgetLearnt forgets upstreams to which nobody goes any more where too many are known, and
+// since when they worked.
+func (p *process) forgetLearnt() {
+	held := make(map[*listen.Past]bool)
+	for _, board := range p.boards() {
+		for past := range board.Pasts() {
+			held[past] = true
+		}
+	}
+	for _, past := range p.learnt.Forget(func(past *listen.Past) bool { return held[past] }) {
+		p.beginnings.Delete(past)
+	}
 }
 
 // stopped goes back to what the configs that still run say; last says that none does.

@@ -1,6 +1,8 @@
 package upstreams
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -8,36 +10,56 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
-// maxLearnt bounds how many upstreams something is learnt of.
-const maxLearnt = 1000
+const (
+	// maxLearnt bounds how many upstreams something is learnt of.
+	maxLearnt = 1000
+	// mostForgotten is how many make room at a time.
+	mostForgotten = maxLearnt / 10
+)
 
 // Learnt is the past of each upstream to which requests went. Its zero value is ready;
-// any number of goroutines may use it.
+// any number of goroutines may use it, and none waits.
 type Learnt struct {
 	count     atomic.Int64
-	upstreams sync.Map // of *listen.Past, by the upstream's address
+	upstreams sync.Map // of *learnt, by the upstream's address
+	// turn is how often somebody looked for what to forget: a clock that costs a request
+	// nothing.
+	turn atomic.Uint32
 }
 
-// Past gives what is known of an upstream, and begins to learn; nil where too many are
-// known.
+// learnt is what is known of an upstream, and in which turn somebody asked for it.
+type learnt struct {
+	past listen.Past
+	seen atomic.Uint32
+}
+
+// Past gives what is known of an upstream that a request goes to, and begins to learn; nil
+// where too many are known.
 func (l *Learnt) Past(upstream string) *listen.Past {
-	if known := l.Known(upstream); known != nil {
-		return known
+	turn := l.turn.Load()
+	if known, ok := l.upstreams.Load(upstream); ok {
+		k := known.(*learnt)
+		if k.seen.Load() != turn {
+			k.seen.Store(turn)
+		}
+		return &k.past
 	}
 	if upstream == "" || l.count.Load() >= maxLearnt {
 		return nil
 	}
-	known, loaded := l.upstreams.LoadOrStore(upstream, new(listen.Past))
+	begun := new(learnt)
+	begun.seen.Store(turn)
+	known, loaded := l.upstreams.LoadOrStore(upstream, begun)
 	if !loaded {
 		l.count.Add(1)
 	}
-	return known.(*listen.Past)
+	return &known.(*learnt).past
 }
 
 // Known gives what is known of an upstream; nil for nothing.
 func (l *Learnt) Known(upstream string) *listen.Past {
 	if known, ok := l.upstreams.Load(upstream); ok {
-		return known.(*listen.Past) //nolint:forcetypeassert // see upstreams
+		return &known.(*learnt).past //nolint:forcetypeassert // see upstreams
 	}
 	return nil
 }
@@ -45,11 +67,42 @@ func (l *Learnt) Known(upstream string) *listen.Past {
 // All gives what is known, by what is spoken to an upstream and its address.
 func (l *Learnt) All() map[string]*listen.Past {
 	all := make(map[string]*listen.Past)
-	l.upstreams.Range(func(upstream, past any) bool {
-		all[upstream.(string)] = past.(*listen.Past) //nolint:forcetypeassert // see upstreams
+	l.upstreams.Range(func(upstream, known any) bool {
+		all[upstream.(string)] = &known.(*learnt).past //nolint:forcetypeassert // see upstreams
 		return true
 	})
 	return all
+}
+
+// Forget makes room where no more can be learnt: those are forgotten that no request went to
+// for longest. Who was asked since the turn before stays, and who is held, for a config has
+// it. It is worth a call every few seconds.
+func (l *Learnt) Forget(held func(*listen.Past) bool) (forgotten []*listen.Past) {
+	turn := l.turn.Add(1)
+	if l.count.Load() < maxLearnt {
+		return nil
+	}
+	type candidate struct {
+		upstream any
+		known    *learnt
+		unseen   int32 // for so many turns
+	}
+	var candidates []candidate
+	l.upstreams.Range(func(upstream, value any) bool {
+		known := value.(*learnt)
+		if unseen := int32(turn - known.seen.Load()); unseen > 1 && !held(&known.past) { //nolint:gosec // both go round
+			candidates = append(candidates, candidate{upstream, known, unseen})
+		}
+		return true
+	})
+	slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.unseen, a.unseen) })
+	for _, c := range candidates[:min(len(candidates), mostForgotten)] {
+		if l.upstreams.CompareAndDelete(c.upstream, c.known) {
+			l.count.Add(-1)
+			forgotten = append(forgotten, &c.known.past)
+		}
+	}
+	return forgotten
 }
 
 // Keepalive is the value of the keepalive directive to advise: below what was closed,

@@ -71,14 +71,84 @@ func TestLearntIsBounded(t *testing.T) {
 			}
 		})
 	}
+	all.Go(func() {
+		for range 20 {
+			l.Forget(func(past *listen.Past) bool { return past == l.Known("app:80") })
+		}
+	})
 	all.Wait()
-	if n := l.count.Load(); n > maxLearnt+8 {
+	if n := l.count.Load(); n > maxLearnt+8 || int(n) != len(l.All()) {
 		t.Errorf("%d upstreams are known", n)
 	}
 	if past := l.Past("app:80"); past != nil {
 		if worked, _, _ := past.Idle(); worked != maxLearnt {
 			t.Errorf("worked after %s", worked)
 		}
+	}
+}
+
+// Where too many are known, those make room that nobody asked for longest: not who is asked
+// still, nor who is held.
+func TestLearntForgets(t *testing.T) {
+	var l Learnt
+	address := func(n int) string { return fmt.Sprint("10.0.0.1:", n) }
+	held := make(map[*listen.Past]bool)
+	forget := func() int { return len(l.Forget(func(past *listen.Past) bool { return held[past] })) }
+	for n := range maxLearnt - 1 {
+		l.Past(address(n)).Answered(0)
+		if n == maxLearnt/2 { // the other half comes later
+			forget()
+		}
+	}
+	held[l.Known(address(0))] = true
+	for range 3 {
+		if n := forget(); n != 0 {
+			t.Fatalf("there was room, and %d are forgotten", n)
+		}
+		l.Past(address(1))
+	}
+	last := l.Past("last:80")
+	if last == nil || l.Past("new:80") != nil {
+		t.Fatal("as many are known as can be, or not")
+	}
+	forgotten := l.Forget(func(past *listen.Past) bool { return held[past] })
+	if len(forgotten) != mostForgotten || l.count.Load() != maxLearnt-mostForgotten || len(l.All()) != maxLearnt-mostForgotten {
+		t.Fatalf("%d are forgotten, %d remain, which are %d", len(forgotten), l.count.Load(), len(l.All()))
+	}
+	for n := range maxLearnt - 1 {
+		switch known := l.Known(address(n)); {
+		case known == nil && (n < 2 || n > maxLearnt/2):
+			t.Errorf("%s is forgotten", address(n))
+		case known != nil && known.LastAnswer().IsZero():
+			t.Errorf("%s has another past", address(n))
+		}
+	}
+	if l.Known("last:80") != last || l.Past("new:80") == nil {
+		t.Error("there is no room after all, or the last one had to make it")
+	}
+	// Who is asked still stays, however many come.
+	for round := range 3 * maxLearnt / mostForgotten {
+		for n := range mostForgotten {
+			l.Past(address(10_000 + round*mostForgotten + n))
+		}
+		l.Past(address(1)) // each asks for it
+		l.Past("last:80")
+		forget()
+	}
+	if l.Known(address(0)) == nil || l.Known(address(1)) == nil || l.Known("last:80") != last {
+		t.Error("who is held or asked is forgotten")
+	}
+	if l.Known(address(2)) != nil || l.count.Load() > maxLearnt {
+		t.Errorf("who is asked no more stays, or too many are known: %d", l.count.Load())
+	}
+	// Where all are asked, nobody makes room.
+	for n := 100_000; l.Past(address(n)) != nil; n++ {
+	}
+	for upstream := range l.All() {
+		l.Past(upstream)
+	}
+	if n := forget(); n != 0 {
+		t.Errorf("%d are forgotten that somebody asks", n)
 	}
 }
 
