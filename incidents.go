@@ -112,9 +112,22 @@ func (p *process) configOf(upstream string) *journal.Config {
 	return (*configured)[upstream]
 }
 
+// asked are those that the running configs ask, by the upstream's name.
+func (p *process) asked() map[string][]journal.Answering {
+	asked := make(map[string][]journal.Answering)
+	for _, board := range p.boards() {
+		for upstream, past := range board.Pasts() {
+			asked[upstream] = append(asked[upstream], past)
+		}
+	}
+	return asked
+}
+
 // resolveIncidents resolves what is over, and tells of each in one line.
 func (p *process) resolveIncidents(logger *zap.Logger, now time.Time) {
-	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), p.names) {
+	asked := p.asked()
+	configured := func(upstream string) (bool, []journal.Answering) { return p.names(upstream), asked[upstream] }
+	for _, i := range p.incidents.Sweep(now, p.journal.KeepFor(), configured) {
 		logger.Info(incidentMessage, incidentFields(&i.Incident)...)
 		p.emit(eventIncidentResolved, i.Incident)
 		p.metrics.durations.WithLabelValues(i.Cause).Observe(i.Lasted.Seconds())

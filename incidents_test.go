@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,43 @@ func TestIncidentOfADeadUpstream(t *testing.T) {
 	p.resolveIncidents(zap.NewNop(), time.Now().Add(time.Minute))
 	if list := incidentsOf(c, "?state=resolved&upstream="+dead); len(list) != 1 || list[0].ResolvedBy != failure.ResolvedByAnswer || list[0].Count != 4 {
 		t.Errorf("%+v", list)
+	}
+}
+
+// An upstream that is asked over TLS from now on, because it expects that, is well by its
+// answers there.
+func TestIncidentMendedInTheConfig(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer server.Close()
+	upstream := server.Listener.Addr().String()
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream)
+	c.Get("/")
+	c.Idle()
+	p := currentProcess()
+	const overTLS = "transport http {\ntls_insecure_skip_verify\n}"
+	for _, step := range []struct {
+		name, site string
+		state      failure.IncidentState
+		visits     bool
+	}{
+		{"nobody asked yet", "upstream_diagnostics\nreverse_proxy https://" + upstream, failure.IncidentOpen, false},
+		{"the old way is asked too", "upstream_diagnostics\nhandle /tls {\nreverse_proxy https://" + upstream + " {\n" + overTLS + "\n}\n}\nreverse_proxy " + upstream, failure.IncidentOpen, true},
+		{"and it answers", "upstream_diagnostics\nreverse_proxy https://" + upstream + " {\n" + overTLS + "\n}", failure.IncidentResolved, true},
+	} {
+		if err := c.Load("", step.site); err != nil {
+			t.Fatal(err)
+		}
+		if step.visits {
+			if answer := c.Get("/tls"); answer.Status != http.StatusNoContent {
+				t.Fatalf("%s: %d", step.name, answer.Status)
+			}
+			c.Idle()
+		}
+		p.resolveIncidents(zap.NewNop(), time.Now().Add(time.Minute))
+		if list := incidentsOf(c, ""); len(list) != 1 || list[0].Cause != "tls_expected" || list[0].State != step.state ||
+			step.state == failure.IncidentResolved && list[0].ResolvedBy != failure.ResolvedByAnswer {
+			t.Errorf("%s: %+v", step.name, list)
+		}
 	}
 }
 

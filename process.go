@@ -131,7 +131,7 @@ func (p *process) noteAsked(a *App) {
 	if !a.loadedBefore.IsZero() {
 		since = a.loaded
 	}
-	for past := range a.board.Pasts() {
+	for _, past := range a.board.Pasts() {
 		p.beginnings.LoadOrStore(past, &beginning{asked: since})
 	}
 }
@@ -151,7 +151,7 @@ func (p *process) forgetAsked(a *App) {
 func (p *process) forgetLearnt() {
 	held := make(map[*listen.Past]bool)
 	for _, board := range p.boards() {
-		for past := range board.Pasts() {
+		for _, past := range board.Pasts() {
 			held[past] = true
 		}
 	}

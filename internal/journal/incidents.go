@@ -332,24 +332,28 @@ func (i *incident) remember(by Answering) {
 }
 
 // answeredSince says that one of those that failed has answered well after a time: where
-// its answers are what failed, with a whole one that is no error.
-func (i *incident) answeredSince(since time.Time) bool {
+// its answers are what failed, with a whole one that is no error. now are those that a
+// running config asks under its name. Where none of these is among those that failed, they
+// count instead: it was mended in the config, and is asked in another way, as over TLS.
+func (i *incident) answeredSince(since time.Time, now []Answering) bool {
 	words := i.words.Load()
 	answers := words != nil && (words.phase == failure.PhaseHeaders || words.phase == failure.PhaseBody)
-	for n := range i.answering {
-		known := i.answering[n].Load()
-		if known == nil {
-			return false
-		}
-		last := (*known).LastSuccess()
+	answered := func(by Answering) bool {
+		last := by.LastSuccess()
 		if !answers {
-			last = (*known).LastAnswer()
+			last = by.LastAnswer()
 		}
-		if last.After(since.Add(sameAnswer)) {
+		return last.After(since.Add(sameAnswer))
+	}
+	known, asked := 0, false
+	for ; known < len(i.answering) && i.answering[known].Load() != nil; known++ {
+		by := *i.answering[known].Load()
+		if answered(by) {
 			return true
 		}
+		asked = asked || slices.Contains(now, by)
 	}
-	return false
+	return known > 0 && !asked && slices.ContainsFunc(now, answered)
 }
 
 // Remember adds one that may answer again to an incident of several.
@@ -366,10 +370,13 @@ type Resolved struct {
 	Lasted time.Duration
 }
 
-// Sweep resolves what is over, and gives it. configured says whether a running config
-// names an upstream. What was resolved more than keepFor ago is forgotten; with 0 nothing
-// is.
-func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured func(upstream string) bool) (resolved []Resolved) {
+// Configured tells whether a running config names an upstream, and who is asked under that
+// name, as far as it is known who answers there.
+type Configured func(upstream string) (named bool, asked []Answering)
+
+// Sweep resolves what is over, and gives it. What was resolved more than keepFor ago is
+// forgotten; with 0 nothing is.
+func (s *Incidents) Sweep(now time.Time, keepFor time.Duration, configured Configured) (resolved []Resolved) {
 	s.takeSamples()
 	s.byID.Range(func(_, value any) bool {
 		i := value.(*incident)
@@ -398,17 +405,18 @@ func (s *Incidents) forget(i *incident) {
 }
 
 // resolve resolves an incident that is over.
-func (s *Incidents) resolve(i *incident, now time.Time, configured func(string) bool) (r Resolved, over bool) {
+func (s *Incidents) resolve(i *incident, now time.Time, configured Configured) (r Resolved, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := i.state.Load()
 	last := time.Unix(0, i.last.Load())
 	by := failure.Resolution("")
+	named, asked := configured(i.of.Upstream)
 	switch kept, _ := s.byID.Load(i.of.ID); {
 	case !state.open, kept != any(i): // or Clear was faster
-	case state.configured && !configured(i.of.Upstream):
+	case state.configured && !named:
 		by = failure.ResolvedByConfig
-	case now.Sub(last) >= calm && i.answeredSince(last):
+	case now.Sub(last) >= calm && i.answeredSince(last, asked):
 		by = failure.ResolvedByAnswer
 	case now.Sub(last) >= silence:
 		by = failure.ResolvedBySilence

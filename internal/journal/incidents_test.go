@@ -40,7 +40,7 @@ func sighting(cause, id string, at time.Time, by Answering) Sighting {
 	}
 }
 
-func everybody(string) bool { return true }
+func everybody(string) (bool, []Answering) { return true, nil }
 
 // Where answers are what fails, another that begins is no sign that it is over: one whose
 // body breaks off has begun long before.
@@ -172,6 +172,44 @@ func TestAnErrorIsNoGoodAnswer(t *testing.T) {
 	}
 }
 
+// Who mends an upstream in the config may ask it in another way from then on, as over TLS:
+// then its answers count, and where the way that failed is still asked, that one's alone.
+func TestMendedInTheConfig(t *testing.T) {
+	for name, test := range map[string]struct {
+		by, answers int   // of the upstreams that failed, and of the one that answers
+		asked       []int // by the config
+		over        bool
+	}{
+		"in another way":           {0, 1, []int{1}, true},
+		"in two other ways":        {0, 2, []int{1, 2}, true},
+		"but no answer came":       {0, 2, []int{1}, false},
+		"the old way is asked too": {0, 1, []int{0, 1}, false},
+		"and answers again":        {0, 0, []int{0, 1}, true},
+		"nobody knows who failed":  {-1, 1, []int{1}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s Incidents
+			ways := []*answering{new(answering), new(answering), new(answering)}
+			var by Answering
+			if test.by >= 0 {
+				by = ways[test.by]
+			}
+			s.See(sighting("tls_expected", "a", incidentsStart, by))
+			ways[test.answers].answers(incidentsStart.Add(time.Second))
+			over := s.Sweep(incidentsStart.Add(time.Minute), 0, func(upstream string) (bool, []Answering) {
+				var asked []Answering
+				for _, n := range test.asked {
+					asked = append(asked, ways[n])
+				}
+				return upstream == "app:8080", asked
+			})
+			if (len(over) == 1) != test.over || test.over && over[0].ResolvedBy != failure.ResolvedByAnswer {
+				t.Errorf("%+v", over)
+			}
+		})
+	}
+}
+
 // An upstream that no config names any more has no open incident; one that none ever
 // named goes on.
 func TestIncidentsLeaveWithTheConfig(t *testing.T) {
@@ -180,7 +218,7 @@ func TestIncidentsLeaveWithTheConfig(t *testing.T) {
 	unknown.Configured = false
 	s.See(sighting("refused", "a", incidentsStart, nil))
 	s.See(unknown)
-	over := s.Sweep(incidentsStart.Add(time.Second), 0, func(string) bool { return false })
+	over := s.Sweep(incidentsStart.Add(time.Second), 0, func(string) (bool, []Answering) { return false, nil })
 	if len(over) != 1 || over[0].Cause != "refused" || over[0].ResolvedBy != failure.ResolvedByConfig {
 		t.Errorf("%+v", over)
 	}

@@ -55,11 +55,13 @@ func (b *Board) Names() []string {
 	return names
 }
 
-// Pasts are those of the upstreams that the config itself names, as far as somebody keeps them.
-func (b *Board) Pasts() iter.Seq[*listen.Past] {
-	return func(yield func(*listen.Past) bool) {
+// Pasts are those of the upstreams that the config itself names, by this name, as far as
+// somebody keeps them.
+func (b *Board) Pasts() iter.Seq2[string, *listen.Past] {
+	return func(yield func(string, *listen.Past) bool) {
 		for i := range b.rows {
-			if past := b.rows[i].via.pasts[b.rows[i].upstream]; past != nil && !yield(past) {
+			row := &b.rows[i]
+			if past := row.via.pasts[row.upstream]; past != nil && !yield(row.name(), past) {
 				return
 			}
 		}
