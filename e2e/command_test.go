@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,4 +206,96 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("%d, %s%s", code, out, errs)
 		}
 	})
+}
+
+// What asking again prints and ends with: of an upstream that is well, one that is broken,
+// one that no config names, and into a pipe as on a terminal.
+func TestProbeCommand(t *testing.T) {
+	t.Parallel()
+	well := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer well.Close()
+	good, dead := well.Listener.Addr().String(), deadAddress(t)
+	c := startCaddy(t, "upstream_diagnostics {\nsite shop\n}\nreverse_proxy "+good+" "+dead)
+	dir := workDir(t)
+	probe := func(args ...string) (code int, out, errs string) {
+		return caddyCommand(t, dir, append([]string{"upstream-failures", "probe", "--address", c.admin}, args...)...)
+	}
+	for name, test := range map[string]struct {
+		args      []string
+		code      int
+		out, errs []string // each a part of it, the first its beginning; nil for none
+	}{
+		"well":              {[]string{good}, 0, []string{good + " answered HEAD / with 200 in ", "\nWell  yes\n", "\nSteps\n", "\nBy way of  shop\n"}, nil},
+		"broken":            {[]string{dead}, 0, []string{"Nothing accepts connections at " + dead + ".\n", "\nWell   no\nCause  connection_refused\n", "\nWhat to do\n"}, nil},
+		"of its site":       {[]string{good, "--site", "shop"}, 0, []string{good + " answered "}, nil},
+		"of another site":   {[]string{good, "--site", "blog"}, 2, nil, []string{"Error: ", "blog"}},
+		"not configured":    {[]string{"127.0.0.1:1"}, 2, nil, []string{"Error: ", `127.0.0.1:1`}},
+		"none":              {nil, 2, nil, []string{"Error: expected one upstream, such as app:8080, got 0"}},
+		"a flag of another": {[]string{good, "--check"}, 2, nil, []string{"Error: unknown flag: --check"}},
+		"Caddy isn't there": {[]string{good, "--address", dead}, 2, nil, []string{"Error: nothing listens at " + dead + ": is Caddy running"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var code int
+			var out, errs string
+			await(t, "it may be asked", func() bool { // each once a second
+				code, out, errs = probe(test.args...)
+				return !strings.Contains(errs, "it was asked only now")
+			})
+			if code != test.code || !says(out, test.out) || !says(errs, test.errs) || strings.Contains(out+errs, "\x1b") || len(test.errs) > 0 && strings.Count(errs, "\n") != 1 {
+				t.Errorf("exit code %d\n%s%s", code, out, errs)
+			}
+		})
+	}
+
+	t.Run("JSON", func(t *testing.T) {
+		for upstream, want := range map[string]struct {
+			ok    bool
+			cause string
+		}{good: {true, ""}, dead: {false, "connection_refused"}} {
+			var code int
+			var out, errs string
+			await(t, "it may be asked", func() bool {
+				code, out, errs = probe(upstream, "--json")
+				return !strings.Contains(errs, "it was asked only now")
+			})
+			var p failure.Probe
+			if err := json.Unmarshal([]byte(out), &p); err != nil || code != 0 || errs != "" || strings.Count(out, "\n") != 1 ||
+				p.OK != want.ok || p.Cause != want.cause || p.Upstream != upstream || len(p.Steps) == 0 {
+				t.Errorf("%s: exit code %d, %v\n%s%s", upstream, code, err, out, errs)
+			}
+		}
+	})
+
+	t.Run("terminal", func(t *testing.T) {
+		script := program(t, "bsdutils", "script")
+		var out []byte
+		await(t, "it may be asked", func() bool {
+			cmd := command(dir, script, "-qefc", "NO_COLOR=1 TERM=xterm "+caddyBinary+" upstream-failures probe "+dead+" --address "+c.admin, "/dev/null")
+			var err error
+			out, err = cmd.CombinedOutput()
+			return err == nil || !bytes.Contains(out, []byte("it was asked only now"))
+		})
+		if !says(string(out), []string{"Nothing accepts connections at " + dead + ".\r\n", "connection_refused"}) || bytes.Contains(out, []byte("\x1b")) {
+			t.Errorf("%q", out)
+		}
+	})
+
+	// It opened no incident.
+	if code, out, errs := caddyCommand(t, dir, "upstream-failures", "--check", "--address", c.admin); code != 0 || out+errs != "" {
+		t.Errorf("asking is told as a failure: %d, %s%s", code, out, errs)
+	}
+}
+
+// says that a text begins with the first of the parts and has the others, or is empty where
+// there are none.
+func says(text string, parts []string) bool {
+	if len(parts) == 0 {
+		return text == ""
+	}
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return strings.HasPrefix(text, parts[0])
 }
