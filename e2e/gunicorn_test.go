@@ -41,16 +41,20 @@ def application(environ, start_response):
     return [b"fine"]
 `
 
+// startGunicorn runs wsgiApplication, and gives its address.
+func startGunicorn(t *testing.T, options ...string) (address string) {
+	t.Helper()
+	gunicorn, dir, address := program(t, "gunicorn", "gunicorn"), workDir(t), freeAddress(t)
+	write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
+	startPart(t, dir, gunicorn, append([]string{"--bind", address, "wsgi:application"}, options...)...).listening(t, "tcp", address)
+	return address
+}
+
 // A worker of gunicorn's sync kind is its client's until it has sent or read all, and
 // killed for that after --timeout (benoitc/gunicorn#3259): Caddy waited for the client.
 func TestSlowClientHoldsAWorkerOfGunicorn(t *testing.T) {
 	t.Parallel()
-	gunicorn := program(t, "gunicorn", "gunicorn")
-	dir := workDir(t)
-	write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
-	address := freeAddress(t)
-	startPart(t, dir, gunicorn, "--bind", address, "--workers", "1", "--timeout", "1", "wsgi:application").listening(t, "tcp", address)
-	c := startCaddy(t, "reverse_proxy "+address)
+	c := startCaddy(t, "reverse_proxy "+startGunicorn(t, "--workers", "1", "--timeout", "1"))
 
 	held := func(t *testing.T, path, advice, evidence string) {
 		t.Helper()
@@ -103,12 +107,7 @@ func TestSlowClientHoldsAWorkerOfGunicorn(t *testing.T) {
 
 func TestGunicorn(t *testing.T) {
 	t.Parallel()
-	gunicorn := program(t, "gunicorn", "gunicorn")
-	dir := workDir(t)
-	write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
-	address := freeAddress(t)
-	startPart(t, dir, gunicorn, "--bind", address, "--workers", "1", "--timeout", "1", "wsgi:application").listening(t, "tcp", address)
-	c := startCaddy(t, "reverse_proxy "+address)
+	c := startCaddy(t, "reverse_proxy "+startGunicorn(t, "--workers", "1", "--timeout", "1"))
 	runAll(t, c, []scenario{
 		{name: "fine", visit: visit{path: "/"}, wanted: want{status: 200}, body: "fine"},
 		{

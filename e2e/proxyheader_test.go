@@ -54,13 +54,7 @@ LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 	{"lighttpd", func(t *testing.T) string { t.Helper(); return startLighttpd(t, "") }},
 	{"node", func(t *testing.T) string { t.Helper(); return startNode(t, nodeServer, "{}") }},
 	{"puma", func(t *testing.T) string { t.Helper(); return startPuma(t) }},
-	{"gunicorn", func(t *testing.T) string {
-		t.Helper()
-		gunicorn, dir, address := program(t, "gunicorn", "gunicorn"), workDir(t), freeAddress(t)
-		write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
-		startPart(t, dir, gunicorn, "--bind", address, "wsgi:application").listening(t, "tcp", address)
-		return address
-	}},
+	{"gunicorn", func(t *testing.T) string { t.Helper(); return startGunicorn(t) }},
 	{"uvicorn", func(t *testing.T) string {
 		t.Helper()
 		uvicorn, dir, address := program(t, "uvicorn", "uvicorn"), workDir(t), freeAddress(t)

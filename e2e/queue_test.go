@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,11 +17,7 @@ import (
 // there is told, and that the network is well.
 func TestAcceptQueue(t *testing.T) {
 	t.Parallel()
-	gunicorn := program(t, "gunicorn", "gunicorn")
-	dir := workDir(t)
-	write(t, filepath.Join(dir, "wsgi.py"), wsgiApplication)
-	address := freeAddress(t)
-	startPart(t, dir, gunicorn, "--bind", address, "--workers", "1", "--timeout", "600", "--backlog", "2", "wsgi:application").listening(t, "tcp", address)
+	address := startGunicorn(t, "--workers", "1", "--timeout", "600", "--backlog", "2")
 	c := startCaddy(t, `
 	reverse_proxy `+address+` {
 		transport http {
