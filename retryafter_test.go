@@ -199,7 +199,7 @@ func TestRetryAfterOf(t *testing.T) {
 			for _, at := range []time.Time{ended.Add(-100 * time.Second), ended} {
 				h.process.incidents.See(journal.Sighting{Of: failure.Incident{ID: "known"}, At: at, By: answered})
 			}
-			h.process.incidents.Sweep(at.Add(time.Minute), 0, func(string) bool { return true })
+			h.process.incidents.Sweep(at.Add(time.Minute), 0, func(string) (bool, []journal.Answering) { return true, nil })
 			h.process.incidents.See(journal.Sighting{Of: failure.Incident{ID: "known"}, At: now.Time})
 			test.of.Time = now
 			for range 100 {

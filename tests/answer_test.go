@@ -119,7 +119,7 @@ func TestProblem(t *testing.T) {
 			t.Fatal(err)
 		}
 		f := c.Failure()
-		public := f.Public()
+		words := texts.English().Of(f.Public())
 		for member, want := range map[string]any{
 			"type":  "https://github.com/seed-0f014f16/caddy-upstream-diagnostics/blob/main/docs/causes.md#unavailable",
 			"title": words.Title, "detail": words.Detail, "status": 502.0, "id": f.ID, "category": "unavailable", "request_sent": "no",
