@@ -13,14 +13,18 @@ import (
 // them.
 func TestCatalogueCaddyfiles(t *testing.T) {
 	adapter := caddyconfig.GetAdapter("caddyfile")
+	shown := map[string]string{}
 	for row := range cause.Rows() {
-		if row.Fix.Caddyfile == "" {
+		shown[row.Name], shown[row.Name+", alone"] = row.Fix.Caddyfile, row.Fix.CaddyfileAlone
+	}
+	for name, lines := range shown {
+		if lines == "" {
 			continue
 		}
-		t.Run(row.Name, func(t *testing.T) {
-			caddyfile := row.Fix.Caddyfile + "\n"
+		t.Run(name, func(t *testing.T) {
+			caddyfile := lines + "\n"
 			if !strings.HasPrefix(caddyfile, "{") { // it belongs into a site
-				caddyfile = "example.test {\n\t" + strings.ReplaceAll(row.Fix.Caddyfile, "\n", "\n\t") + "\n}\n"
+				caddyfile = "example.test {\n\t" + strings.ReplaceAll(lines, "\n", "\n\t") + "\n}\n"
 			}
 			_, warnings, err := adapter.Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
 			if err != nil {

@@ -386,7 +386,7 @@ func TestWhatARecordSays(t *testing.T) {
 			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
 				a.FirstByte, a.Err = 5*millisecond, errors.New(textHeadersExceeded+"4096 bytes; aborted")
 			}), smallHeaders)),
-			says: []string{"max_response_header is 4096 bytes"}, not: []string{"gave up"},
+			says: []string{"max_response_header is 4096 bytes", "Raise max_response_header 4096 in the transport", "whether the limit is too small"}, not: []string{"gave up"},
 		},
 		{
 			name: "a forward proxy of the environment that is not there", want: ForwardProxyFailed, sent: failure.SentNo,
@@ -500,6 +500,12 @@ func TestACertificateThatWasRefused(t *testing.T) {
 		})))
 		if f == nil || f.RequestSent != want {
 			t.Errorf("alert %d became %+v, want it sent %s", alert, f, want)
+			continue
+		}
+		// Nor does the evidence contradict that it was not sent.
+		said := strings.Join(f.Evidence, "\n")
+		if taken := strings.Contains(said, "it never took the request in"); taken != (want == failure.SentNo) || taken && strings.Contains(said, "no byte of an answer") {
+			t.Errorf("alert %d is told by\n%s", alert, said)
 		}
 	}
 }

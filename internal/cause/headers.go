@@ -819,7 +819,7 @@ var ResponseHeadersTooLarge = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "The headers of the answer of {upstream} are too large.",
 	Advice:       "Measure the headers of this answer (curl -o /dev/null -D -), and raise max_response_header in the transport if they are meant so; if not, find the field that grows, mostly Set-Cookie.",
-	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set.",
+	Meaning:      "The upstream's header fields are together larger than Caddy accepts: max_response_header, about 10 MB unless it is set. Where this config sets it, it is the config that refuses the answer: side proxy.",
 	RecognisedBy: "The transport's own error, which names the limit in bytes.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked},
 	Undecided:    "whether the limit is too small or the headers are too large, of the application or of a server in front of it, and for this request alone or for all, can't be told from here: what the application means to send tells",

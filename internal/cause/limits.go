@@ -80,7 +80,13 @@ func (f finding) headersLimit(t *try) finding {
 	says := "max_response_header is not set: the transport takes some 10 MB"
 	if most := t.Limits.MaxResponseHeader; most > 0 {
 		limit.Source, limit.ValueBytes = failure.LimitConfigured, most
+		set := "max_response_header " + strconv.FormatInt(most, 10)
 		says = "max_response_header is " + strconv.FormatInt(most, 10) + " bytes: how much larger the headers are is not known"
+		// It is this config that refuses them: without the line, some 10 MB would pass.
+		f.side = failure.SideProxy
+		f.summary = "The headers of the answer of {upstream} are larger than " + set + " allows, which this config sets."
+		f = f.advise("Raise " + set + " in the transport, or leave it out (then some 10 MB are allowed), if the headers of this answer are meant so: measure them (curl -o /dev/null -D -). If not, find the field that grows, mostly Set-Cookie.").
+			leavesOpen(f.row.Undecided)
 	}
 	f.evidence = append(f.evidence, says)
 	return f.within(limit)

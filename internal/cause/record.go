@@ -298,10 +298,28 @@ func attempts(h *listen.Heard, v verdict, told *try, text, address string) []fai
 	return kept
 }
 
+// roleOf says whose attempt a is, where it is another's than the verdict's.
+func roleOf(h *listen.Heard, v verdict, a *listen.Attempt) failure.AttemptRole {
+	about := h.Selection.Limits
+	if v.attempt != nil {
+		about = v.attempt.Limits
+	}
+	switch {
+	case a.Limits == nil:
+		return "" // nobody knows
+	case a.Limits.AsksFirst:
+		return failure.RoleAsksFirst
+	case about != nil && a.Limits != about:
+		return failure.RoleOtherProxy
+	}
+	return ""
+}
+
 func attempt(h *listen.Heard, v verdict, t *try, text, address string) failure.Attempt {
 	a := t.Attempt
 	f := failure.Attempt{
 		Upstream:   cut(a.Upstream, maxAddress),
+		Role:       roleOf(h, v, a),
 		Address:    address,
 		StartMS:    failure.MS(a.Start),
 		DurationMS: failure.MS(elapsed(a.Start, t.end)),
@@ -562,6 +580,10 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 				lines = append(lines, "the first byte that came back was there before the request was known to be written")
 			case t.FirstByte > 0:
 				lines = append(lines, "the first byte of an answer came "+ms(elapsed(t.Wrote, t.FirstByte))+" after the request was written")
+			case certificateRefused(t.err):
+				// In TLS 1.3 a client has done its part before it hears whether its certificate is
+				// accepted (RFC 8446, 4.4.2.4 and 6.2), and may send at once.
+				lines = append(lines, "the request was written behind the TLS handshake, which the upstream then refused, "+ms(elapsed(t.Wrote, t.end))+" later: it never took the request in")
 			case unreadable(t):
 				lines = append(lines, "the request was written; what came in "+ms(elapsed(t.Wrote, t.end))+" can't be read as an answer to it")
 			case openingCause(t).is(), saidOther(t).is(), // something came, and is quoted

@@ -78,9 +78,11 @@ type Fix struct {
 	Caddy string `json:"caddy"`
 	// Caddyfile shows it: what stands in a site's block, or a block of global
 	// options; "" where no directive helps.
-	Caddyfile   string `json:"caddyfile,omitempty"`
-	Docker      string `json:"docker"`
-	Application string `json:"application"`
+	Caddyfile string `json:"caddyfile,omitempty"`
+	// CaddyfileAlone shows it where there is one upstream, "" where that makes no difference.
+	CaddyfileAlone string `json:"caddyfile_alone,omitempty"`
+	Docker         string `json:"docker"`
+	Application    string `json:"application"`
 }
 
 // Rival is a cause that looks like another.

@@ -224,10 +224,11 @@ var UpstreamsUnhealthy = &Row{
 		"one slow or broken request after another counts against a single upstream, with max_fails at its default of 1",
 	},
 	Fix: Fix{
-		Caddy:       "Raise max_fails or shorten fail_duration if single failures put a good upstream out; let the request wait for one with lb_try_duration.",
-		Caddyfile:   inProxy("max_fails 3", "fail_duration 10s", "lb_try_duration 5s"),
-		Docker:      "Look with docker compose ps whether the container runs or restarts in a loop, and let Caddy start after it: depends_on with condition: service_healthy.",
-		Application: "Repair what the last failure of each upstream says; make the path of the health check cheap, and let it answer 200 without a login.",
+		Caddy:          "With one upstream, leave fail_duration out: nobody else could serve the request. With several, raise max_fails or shorten fail_duration if single failures put a good one out. Let the request wait for one with lb_try_duration.",
+		Caddyfile:      inProxyTo("app1:8080 app2:8080", "max_fails 3", "fail_duration 10s", "lb_try_duration 5s"),
+		CaddyfileAlone: inProxy("lb_try_duration 5s"),
+		Docker:         "Look with docker compose ps whether the container runs or restarts in a loop, and let Caddy start after it: depends_on with condition: service_healthy.",
+		Application:    "Repair what the last failure of each upstream says; make the path of the health check cheap, and let it answer 200 without a login.",
 	},
 	Rivals: []Rival{
 		{"upstreams_full", "no upstream in unavailable has the reason full"},

@@ -514,7 +514,7 @@ func describeChain(chain []*x509.Certificate) []string {
 	}
 	return []string{
 		cut(fmt.Sprintf("certificate %s%s, %d in the chain", owner(leaf), issuer, len(chain)), maxEvidence),
-		cut("names in the certificate: "+failure.Visible(offered), maxEvidence),
+		cut(failure.CertificateNames+failure.Visible(offered), maxEvidence),
 	}
 }
 

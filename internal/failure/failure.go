@@ -52,12 +52,19 @@ type Failure struct {
 	TraceID  string `json:"trace_id,omitempty"`
 }
 
+// CertificateNames begins the line of the evidence that lists the names which an upstream's
+// certificate is for.
+const CertificateNames = "names in the certificate: "
+
 // MaxAttempts is how many attempts a record keeps: the first half and the last.
 const MaxAttempts = 16
 
 // Attempt is one try at one upstream. One that worked has no cause.
 type Attempt struct {
 	Upstream string `json:"upstream,omitempty"`
+	// Role says whose attempt it was, where it isn't that of the reverse_proxy which the
+	// record is about, or asked before the request was passed on.
+	Role AttemptRole `json:"role,omitempty"`
 	// Address is the address that was dialled, or that the reused connection
 	// leads to.
 	Address      string `json:"address,omitempty"`
@@ -81,6 +88,29 @@ type Attempt struct {
 	RequestBytes          *int64 `json:"request_bytes,omitempty"`
 	ResponseBytes         *int64 `json:"response_bytes,omitempty"`
 	ResponseBytesExpected *int64 `json:"response_bytes_expected,omitempty"`
+}
+
+// AttemptRole says whose an attempt was: a request may pass several reverse_proxy handlers.
+type AttemptRole string
+
+// The roles.
+const (
+	// RoleAsksFirst: it asked about the request before it was passed on, as forward_auth does.
+	RoleAsksFirst AttemptRole = "asks_first"
+	// RoleOtherProxy: another reverse_proxy made it than the one that the record is about, as
+	// one whose handle_response goes on to the next.
+	RoleOtherProxy AttemptRole = "other_proxy"
+)
+
+// Words is the role as people read it.
+func (r AttemptRole) Words() string {
+	switch r {
+	case RoleAsksFirst:
+		return "asked before the request was passed on (forward_auth)"
+	case RoleOtherProxy:
+		return "of another reverse_proxy of this request (whose handle_response went on)"
+	}
+	return string(r)
 }
 
 // Phases is how long an attempt spent in each phase that it reached.

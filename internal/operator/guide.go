@@ -29,11 +29,12 @@ func GuideIn(rows []*cause.Row) func(name string) report.Guide {
 		}
 		row := rows[i]
 		return report.Guide{
-			Reasons:     row.UsualReasons,
-			Caddy:       change(row.Fix.Caddy),
-			Caddyfile:   row.Fix.Caddyfile,
-			Docker:      change(row.Fix.Docker),
-			Application: change(row.Fix.Application),
+			Reasons:        row.UsualReasons,
+			Caddy:          change(row.Fix.Caddy),
+			Caddyfile:      row.Fix.Caddyfile,
+			CaddyfileAlone: row.Fix.CaddyfileAlone,
+			Docker:         change(row.Fix.Docker),
+			Application:    change(row.Fix.Application),
 		}
 	}
 }

@@ -34,8 +34,9 @@ type Guide struct {
 	Reasons []string
 	// Caddy, Docker and Application are how to end it at that place, "" where it can't be.
 	Caddy, Docker, Application string
-	// Caddyfile is an example, of one or more lines.
-	Caddyfile string
+	// Caddyfile is an example, of one or more lines; CaddyfileAlone the one for where there is
+	// no other upstream, "" for the same.
+	Caddyfile, CaddyfileAlone string
 }
 
 // HTML draws f as a fragment without script and style: see Style. Its headings
@@ -68,17 +69,22 @@ func (l Lookup) Markdown(w io.Writer, f *failure.Failure) error {
 	return err
 }
 
-// guide is what the catalogue says of a cause, printable.
-func (l Lookup) guide(cause string) Guide {
+// guide is what the catalogue says of a failure's cause, printable, with the failure's own
+// names in its Caddyfile lines.
+func (l Lookup) guide(f *failure.Failure) Guide {
 	if l.Guide == nil {
 		return Guide{}
 	}
-	g := l.Guide(cause)
+	g := l.Guide(f.Cause)
 	printable := Guide{Caddy: Printable(g.Caddy), Docker: Printable(g.Docker), Application: Printable(g.Application)}
 	for _, reason := range g.Reasons {
 		printable.Reasons = append(printable.Reasons, Printable(reason))
 	}
-	printable.Caddyfile = printableLines(g.Caddyfile)
+	sample := g.Caddyfile
+	if g.CaddyfileAlone != "" && len(poolOf(f)) == 1 {
+		sample = g.CaddyfileAlone
+	}
+	printable.Caddyfile = printableLines(withOwnNames(sample, f))
 	return printable
 }
 
