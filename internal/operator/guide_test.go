@@ -30,7 +30,7 @@ func TestFailureTextLooksUp(t *testing.T) {
 	all := slices.Collect(cause.Rows())
 	f, last := record("k3f9qw2ax"), record("k3f9qw2ay")
 	last.Summary = "What it was before."
-	f.Unavailable = []failure.Unavailable{{Upstream: "app2:8080", Reason: failure.ReasonFails, LastFailure: last.ID}, {Upstream: "app3:8080", LastFailure: "forgotten"}}
+	f.Unavailable = []failure.Unavailable{{Upstream: "app2:8080", Reason: failure.ReasonFails, LastFailure: last.ID}, {Upstream: "app3:8080", Reason: failure.ReasonFails, LastFailure: "forgotten"}}
 	h := New(&fakeView{page: failure.FailurePage{Failures: []*failure.Failure{f, last}}}, all)
 	w := ask(h, "GET", "/failures/k3f9qw2ax?format=text")
 	check(t, w, 200, typeText)

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,9 @@ func writeMarkdown(b *bytes.Buffer, v view) {
 		tags = append(tags, strings.ToLower(tag.Label)+" "+code(tag.Value))
 	}
 	fmt.Fprintf(b, "%s\n", strings.Join(tags, ", "))
+	if v.Got != "" {
+		fmt.Fprintf(b, "\n**The client got**: %s\n", plain(v.Got))
+	}
 	if v.Advice != "" {
 		fmt.Fprintf(b, "\n**What to do**: %s", plain(v.Advice))
 		if v.Docs != "" {
@@ -38,7 +42,7 @@ func writeMarkdown(b *bytes.Buffer, v view) {
 				outcome = cell(a.Cause)
 			}
 			details := make([]string, 0, len(a.Path)+1)
-			for _, detail := range append(a.Path, words(a.Error)...) {
+			for _, detail := range slices.Concat(words(a.Role), a.Path, words(a.Error)) {
 				details = append(details, cell(detail))
 			}
 			fmt.Fprintf(b, "| %d | %s | %s | %s | %s | %s |\n", a.Number, cell(a.Upstream), outcome, a.Took, a.Label, strings.Join(details, ", "))

@@ -125,7 +125,8 @@ func writeText(b *bytes.Buffer, v view, t Terminal) {
 			b.WriteString(t.hanging("  - ", item))
 		}
 	}
-	facts(append([]fact{{Label: "Cause", Value: t.paint(PartFailed, v.Cause)}}, v.Tags...)...) // the cause is one word
+	tags := append([]fact{{Label: "Cause", Value: t.paint(PartFailed, v.Cause)}}, v.Tags...) // the cause is one word
+	facts(append(tags, known(fact{Label: "Client got", Value: v.Got})...)...)
 	if v.Advice != "" {
 		heading("What to do")
 		b.WriteString(t.hanging("  ", v.Advice))
@@ -195,7 +196,7 @@ func writeWaterfall(b *bytes.Buffer, v view, indent string, t Terminal) {
 		if outcome == "" {
 			outcome = t.paint(PartWorked, "worked")
 		}
-		head := append(words(a.Upstream), a.Path...)
+		head := slices.Concat(words(a.Upstream, a.Role), a.Path)
 		b.WriteString(t.hanging(fmt.Sprintf("%s%2d  ", indent, a.Number), strings.Join(append(head, outcome), ", ")))
 		fmt.Fprintf(b, "%s    [%s]", indent, line(a, wide, t))
 		if t.Width > 0 && len(indent)+len("    [] ")+wide+utf8.RuneCountInString(a.Took) > t.Width {

@@ -18,8 +18,10 @@ import (
 // lines of Guide.Caddyfile.
 type view struct {
 	Summary, Cause, Advice, Docs string
-	// Tags are the words by which a failure is filtered.
-	Tags     []fact
+	// Tags are the words by which a failure is filtered, Terms what each of them means.
+	Tags, Terms []fact
+	// Got is what the client got, in one line; Visitors what it read there.
+	Got      string
 	Guide    Guide
 	Evidence []string
 	Attempts []attempt
@@ -50,6 +52,8 @@ type attempt struct {
 	Number int
 	// Skipped is how many attempts before this one the record doesn't keep.
 	Skipped int
+	// Role says whose attempt it was, where it is another's than the record is about.
+	Role string
 	// Upstream, then how it was reached: address, connection, protocol.
 	Upstream string
 	Path     []string
@@ -146,7 +150,8 @@ func (l Lookup) look(f *failure.Failure) view {
 		Summary:  Printable(f.Summary),
 		Cause:    Printable(f.Cause),
 		Advice:   Printable(f.Advice),
-		Guide:    l.guide(f.Cause),
+		Guide:    l.guide(f),
+		Got:      Printable(l.got(f)),
 		Visitors: l.visitors(f),
 		Took:     duration(f.DurationMS),
 	}
@@ -160,7 +165,9 @@ func (l Lookup) look(f *failure.Failure) view {
 		fact{Label: "Status", Value: number(f.Status)},
 		fact{Label: "Phase", Value: string(f.Phase)},
 		fact{Label: "Side", Value: string(f.Side)},
+		fact{Label: "Category", Value: string(f.Category)},
 	)
+	v.Terms = known(terms(f)...)
 	for _, evidence := range f.Evidence {
 		v.Evidence = append(v.Evidence, Printable(evidence))
 	}
@@ -192,7 +199,6 @@ func (l Lookup) groups(f *failure.Failure) []group {
 		{Label: "Reference", Value: f.ID},
 		{Label: "Time", Value: timeOf(f), Time: timeOf(f)},
 		{Label: "Site", Value: f.Site},
-		{Label: "Category", Value: string(f.Category)},
 	}
 	if f.ProxyError != f.Cause {
 		identity = append(identity, fact{Label: "Proxy error", Value: f.ProxyError})
@@ -280,7 +286,7 @@ func answered(f *failure.Failure) string {
 	who, last := "the upstream", failure.Attempt{}
 	if n := len(f.Attempts); n > 0 {
 		last = f.Attempts[n-1]
-		if last.Upstream != "" && slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.Upstream != last.Upstream }) {
+		if last.Upstream != "" && (last.Role != "" || slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool { return a.Upstream != last.Upstream })) {
 			who = last.Upstream
 		}
 	}
@@ -289,6 +295,9 @@ func answered(f *failure.Failure) string {
 		return "an upstream began to answer" // one before
 	case last.Status == 0, f.Outcome == failure.Truncated, f.Outcome == failure.Abandoned:
 		return who + " began to answer"
+	}
+	if last.Role == failure.RoleOtherProxy {
+		return who + " answered " + statusOf(last) + " to another reverse_proxy, before this one was reached"
 	}
 	return who + " answered " + statusOf(last)
 }
@@ -343,13 +352,13 @@ func received(r *failure.Received) string {
 // unavailable puts u into words, as it was when f happened.
 func (l Lookup) unavailable(f *failure.Failure, u failure.Unavailable) unavailable {
 	said := unavailable{
-		Upstream:  Printable(u.Upstream),
-		Reason:    Printable(u.Reason.Words()),
-		Last:      found(l.Summary, u.LastFailure),
-		LastCause: Printable(u.LastCause),
-		LastID:    Printable(u.LastFailure),
-		LastURL:   found(l.FailureURL, u.LastFailure),
-		Check:     Printable(u.Check),
+		Upstream: Printable(u.Upstream),
+		Reason:   Printable(u.Reason.Words()),
+		Check:    Printable(u.Check),
+	}
+	if u.Reason == failure.ReasonFails || u.Reason == failure.ReasonCircuitOpen { // others aren't out because of it
+		said.Last, said.LastCause = found(l.Summary, u.LastFailure), Printable(u.LastCause)
+		said.LastID, said.LastURL = Printable(u.LastFailure), found(l.FailureURL, u.LastFailure)
 	}
 	if u.Until == nil {
 		return said
@@ -490,6 +499,7 @@ func tickLabel(at failure.Milliseconds) string {
 // row draws one attempt of f: its phases one after the other, in their order.
 func row(f *failure.Failure, a failure.Attempt, total failure.Milliseconds) attempt {
 	drawn := attempt{
+		Role:     Printable(a.Role.Words()),
 		Upstream: Printable(a.Upstream),
 		Cause:    Printable(a.Cause),
 		Error:    Printable(a.Error),

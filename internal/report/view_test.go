@@ -81,7 +81,7 @@ func TestFragmentStructure(t *testing.T) {
 		}
 	}
 	want := []string{
-		"h2 Nothing accepts connections at app:8080.", "h3 What to do", "h4 Usual reasons", "h4 In Caddy", "summary Other places to change it",
+		"h2 Nothing accepts connections at app:8080.", "summary What these words mean", "h3 What to do", "h4 Usual reasons", "h4 In Caddy", "summary Other places to change it",
 		"h3 Evidence", "h3 Attempts the request took 100 ms", "h3 Not available", "h3 Request", "h3 Upstream", "h3 Record", "summary What visitors see",
 	}
 	if !slices.Equal(headings, want) {
@@ -279,7 +279,9 @@ func TestUnavailable(t *testing.T) {
 		"4 s more":      {at, failure.Unavailable{Reason: failure.ReasonFails, Until: until(4 * time.Second)}, "failed too often (max_fails), for 4 s more (until 2026-11-24T04:11:30.000Z)"},
 		"over by then":  {at, failure.Unavailable{Reason: failure.ReasonFails, Until: until(-time.Second)}, "failed too often (max_fails), until 2026-11-24T04:11:25.000Z"},
 		"no time known": {time.Time{}, failure.Unavailable{Reason: failure.ReasonFails, Until: until(0)}, "failed too often (max_fails), until 2026-11-24T04:11:26.000Z"},
-		"last failure":  {at, failure.Unavailable{Reason: failure.ReasonUnhealthy, LastFailure: "abc", LastCause: "dns_timeout", Check: "GET / got 500"}, "fails its active health check; last failure abc (dns_timeout): Summary of abc.; GET / got 500"},
+		"last failure":  {at, failure.Unavailable{Reason: failure.ReasonFails, LastFailure: "abc", LastCause: "dns_timeout"}, "failed too often (max_fails); last failure abc (dns_timeout): Summary of abc."},
+		"a check":       {at, failure.Unavailable{Reason: failure.ReasonUnhealthy, LastFailure: "abc", LastCause: "dns_timeout", Check: "GET / got 500"}, "fails its active health check; GET / got 500"},
+		"full":          {at, failure.Unavailable{Reason: failure.ReasonFull, LastFailure: "abc", LastCause: "dns_timeout"}, "full (unhealthy_request_count)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &failure.Failure{Unavailable: []failure.Unavailable{test.u}}
