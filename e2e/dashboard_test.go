@@ -4,7 +4,18 @@ package e2e
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,10 +26,12 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
+	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
 // tab is a browser's, which hears what is wrong with the pages that it shows.
@@ -46,7 +59,7 @@ func openTab(t *testing.T) *tab {
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)
 	}
-	tell(t, b, log.Enable, cdp.Empty{})
+	tell(t, b, cdplog.Enable, cdp.Empty{})
 	tell(t, b, network.Enable, network.EnableParams{})
 	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancelTime)
@@ -58,7 +71,7 @@ func (b *tab) hear(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch event := event.(type) {
-	case *log.EventEntryAdded: // policies are among these
+	case *cdplog.EventEntryAdded: // policies are among these
 		b.wrong = append(b.wrong, fmt.Sprintf("%s: %s", event.Entry.Source, event.Entry.Text))
 	case *runtime.EventConsoleAPICalled:
 		b.wrong = append(b.wrong, fmt.Sprint(event.Type))
@@ -139,11 +152,14 @@ func (b *tab) clean(t *testing.T, of string) {
 // them, with the dashboard at /ops.
 func dashboardCaddy(t *testing.T) *caddy {
 	t.Helper()
+	works := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") }))
+	t.Cleanup(works.Close)
 	c := startCaddy(t, fmt.Sprintf(`
 	handle_path /ops* {
 		upstream_dashboard {
 			no_auth
 			allow_clear
+			allow_probe
 		}
 	}
 	handle /forbidden {
@@ -162,22 +178,83 @@ func dashboardCaddy(t *testing.T) *caddy {
 		handle /name* {
 			reverse_proxy no-such-host-anywhere.invalid:8080
 		}
+		handle /certificate* {
+			reverse_proxy https://%[3]s {
+				transport http {
+					tls_server_name shop.example.com
+				}
+			}
+		}
+		handle /rescued* {
+			reverse_proxy %[4]s %[5]s {
+				lb_policy first
+				lb_retries 1
+				fail_duration 1s
+			}
+		}
+		handle /out* {
+			reverse_proxy %[6]s {
+				fail_duration 1h
+			}
+		}
 		handle {
 			reverse_proxy %[1]s
 		}
-	}`, deadAddress(t), deadAddress(t)))
-	for _, path := range []string{"/a", "/hostile/%3Cscript%3Ealert(1)%3C/script%3E", "/%E2%80%AEgnp.exe", "/%1B[31mred", "/" + strings.Repeat("long", 60), "/name"} {
+	}`, deadAddress(t), deadAddress(t), hostileCertificate(t), deadAddress(t), works.Listener.Addr(), deadAddress(t)))
+	paths := []string{
+		"/a", "/hostile/%3Cscript%3Ealert(1)%3C/script%3E", "/%E2%80%AEgnp.exe", "/%1B[31mred", "/" + strings.Repeat("long", 60), "/name",
+		"/certificate", "/rescued", "/out/of/service?id=1", "/out/again",
+	}
+	for _, path := range paths {
 		c.visit(t, visit{path: path})
 	}
-	await(t, "all are recorded", func() bool { return len(c.failures(t)) == 6 })
+	await(t, "all are recorded", func() bool { return len(c.failures(t)) == len(paths) })
 	return c
+}
+
+// hostileName is what nobody may take for anything but text: markup, quotes, an escape that
+// colours a terminal, and a change of direction.
+const hostileName = "<script>alert(2)</script>\"'`\x1b[31m\u202egnp.exe"
+
+// hostileCertificate is an upstream whose certificate, which nobody trusts, is of that name.
+func hostileCertificate(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: hostileName, Organization: []string{hostileName}},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"shop.example.com"},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }
 
 // dashboardPages are those that the others are judged by; an id stands for {id}.
 func dashboardPages(t *testing.T, c *caddy) []string {
 	t.Helper()
 	f := c.failures(t)
-	return []string{"/", "/failures", "/failures?cause=connection_refused", "/failures/" + f[0].ID, "/failures/" + f[len(f)-2].ID, "/incidents", "/incidents/" + f[0].Incident, "/upstreams", "/causes", "/forget", "/nowhere"}
+	of := func(cause string) *failure.Failure {
+		n := slices.IndexFunc(f, func(one *failure.Failure) bool { return one.Cause == cause })
+		if n < 0 {
+			t.Fatalf("nothing failed by %s", cause)
+		}
+		return f[n]
+	}
+	refused := f[slices.IndexFunc(f, func(one *failure.Failure) bool { return strings.HasPrefix(one.Request.URI, "/out/of") })]
+	return []string{
+		"/", "/failures", "/failures?cause=connection_refused", "/failures/" + of("socket_not_found").ID, "/failures/" + of("certificate_untrusted").ID, "/incidents", "/incidents/" + refused.Incident,
+		"/failures/" + of("upstreams_unhealthy").ID, "/ask?upstream=" + refused.Upstream, "/upstreams", "/causes", "/forget", "/nowhere",
+	}
 }
 
 func TestDashboardInBrowser(t *testing.T) {
@@ -229,6 +306,11 @@ func TestDashboardInBrowser(t *testing.T) {
 		if shown := asks[string](t, b, `document.querySelector('main').innerText`); !strings.Contains(shown, "<script>alert(1)</script>") {
 			t.Error("it isn't shown")
 		}
+		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[4]))
+		if shown := asks[string](t, b, `document.querySelector('main').innerText`); !strings.Contains(shown, `<script>alert(2)</script>`) || !strings.Contains(shown, `\x1b[31m\u202egnp.exe`) {
+			t.Errorf("the certificate's name isn't shown: %s", shown)
+		}
+		b.clean(t, c.url)
 	})
 
 	t.Run("by keyboard alone", func(t *testing.T) {

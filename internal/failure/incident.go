@@ -1,5 +1,7 @@
 package failure
 
+import "time"
+
 // IncidentState says whether something is still wrong.
 type IncidentState string
 
@@ -11,6 +13,14 @@ const (
 
 // IncidentStates are all of them.
 var IncidentStates = []IncidentState{IncidentOpen, IncidentResolved}
+
+// How long it takes until an incident is over.
+const (
+	// IncidentCalm is how long an upstream that answers again must not have failed so.
+	IncidentCalm = 30 * time.Second
+	// IncidentSilence ends one of which nobody hears any more, good or bad.
+	IncidentSilence = time.Hour
+)
 
 // HistoryMinutes is how many minutes an incident's history has.
 const HistoryMinutes = 60

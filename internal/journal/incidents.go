@@ -13,10 +13,7 @@ import (
 
 // How long it takes until an incident is over, and until it is another one.
 const (
-	// calm is how long an upstream that answers again must not have failed so.
-	calm = 30 * time.Second
-	// silence ends one of which nobody hears any more, good or bad.
-	silence = time.Hour
+	calm, silence = failure.IncidentCalm, failure.IncidentSilence
 	// again is within which a resolved one is reopened.
 	again = 10 * time.Minute
 	// sameAnswer is how much later than a failure an answer may seem to have come that was

@@ -113,14 +113,15 @@ type sheet struct {
 	// Version changes when what the page shows does; "" where it is never looked for.
 	Version string
 	// Bare is a page for who may see nothing else.
-	Bare       bool
-	Open       int
-	Warned     int
-	AllowClear bool
-	AllowProbe bool
-	At         moment
+	Bare bool
+	// Open is how many things visitors notice, Saved how many retries keep from them.
+	Open, Saved int
+	AllowClear  bool
+	AllowProbe  bool
+	At          moment
 
 	view   View
+	open   openIncidents
 	now    time.Time
 	asker  Visitor
 	status int
@@ -239,8 +240,8 @@ func (d *Dashboard) sheet(r *http.Request, from Visitor) *sheet {
 		s.Root = strings.Repeat("../", depth)
 	}
 	s.At = s.moment(failure.At(s.now))
-	overview := d.view.Overview()
-	s.Open, s.Warned = overview.OpenIncidents, overview.Warnings
+	open := s.openNow()
+	s.Open, s.Saved = len(open.seen), len(open.saved)
 	return s
 }
 
@@ -345,7 +346,7 @@ func (d *Dashboard) ask(w http.ResponseWriter, r *http.Request, from Visitor) {
 			d.fail(w, r, from, err)
 			return
 		}
-		s.Template, s.Title, s.Body = "asked", p.Summary, text.String()
+		s.Template, s.Title, s.Body = "asked", p.Summary, s.asked(&p, text.String())
 		d.draw(w, r, s)
 	default:
 		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, POST, got %+.16q", r.Method))

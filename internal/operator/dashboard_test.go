@@ -357,7 +357,7 @@ func TestDashboardAsksAgain(t *testing.T) {
 		t.Errorf("too often: %d", w.Code)
 	}
 	v.incidents[0].Probes = []failure.Probe{{Summary: "Nothing accepts connections at app:8080, still."}}
-	if body := browse(d, "/ops", "/incidents/"+v.incidents[0].ID).Body.String(); !strings.Contains(body, "still.") || !strings.Contains(body, "not well") {
+	if body := browse(d, "/ops", "/incidents/"+v.incidents[0].ID).Body.String(); !strings.Contains(body, "still.") || !strings.Contains(body, "<b>Not well</b>") {
 		t.Error("the incident doesn't show it")
 	}
 }

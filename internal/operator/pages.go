@@ -150,77 +150,6 @@ func drawHistory(perMinute []uint32) spark {
 	return drawn
 }
 
-// incidentCard is one incident.
-type incidentCard struct {
-	ID, URL                      string
-	Summary, Advice              string
-	Cause, Upstream, Site        link
-	About                        string
-	Open                         bool
-	First, Last                  moment
-	Resolved                     *moment
-	ResolvedBy, Lasted, Reopened string
-	Count                        string
-	Once                         bool
-	Outcomes                     []count
-	History                      spark
-	Changes                      []string
-	Samples                      []link
-	All                          string
-	Ask                          string // where its upstream is asked again, "" for nowhere
-	Probes                       []asking
-}
-
-// asking is an upstream that was asked again.
-type asking struct {
-	At moment
-	*failure.Probe
-}
-
-// asks is where an upstream is asked again, "" for nowhere.
-func (s *sheet) asks(upstream string) string {
-	if !s.AllowProbe || upstream == "" || strings.Contains(upstream, "{") {
-		return ""
-	}
-	return s.Root + askPath + "?" + url.Values{"upstream": {upstream}}.Encode()
-}
-
-func (s *sheet) incident(i *failure.Incident) incidentCard {
-	card := incidentCard{
-		ID: i.ID, URL: s.ofIncident(i.ID), Summary: i.Summary, Advice: i.Advice,
-		Cause: link{i.Cause, s.filtered("cause", i.Cause)}, Upstream: link{i.Upstream, s.filtered("upstream", i.Upstream)},
-		Site: link{i.Site, s.filtered("site", i.Site)}, About: s.about(i.Cause),
-		Open: i.State == failure.IncidentOpen, First: s.moment(i.FirstSeen), Last: s.moment(i.LastSeen), Resolved: s.momentOf(i.ResolvedAt),
-		ResolvedBy: i.ResolvedBy.Words(), Lasted: took(i.FirstSeen.Time, i.LastSeen.Time),
-		Count: humanize.Comma(int64(min(i.Count, 1<<62))), Once: i.Count == 1, History: drawHistory(i.PerMinute[:]), All: s.filtered("incident", i.ID),
-		Ask: s.asks(i.Upstream),
-	}
-	for n := range i.Probes {
-		card.Probes = append(card.Probes, asking{s.moment(i.Probes[n].Time), &i.Probes[n]})
-	}
-	for _, one := range s.counts(i.Outcomes, "incident", i.ID) {
-		if one.Known {
-			card.Outcomes = append(card.Outcomes, one)
-		}
-	}
-	switch i.ReopenedCount {
-	case 0:
-	case 1:
-		card.Reopened = "It has come back once."
-	default:
-		card.Reopened = fmt.Sprintf("It has come back %d times.", i.ReopenedCount)
-	}
-	for _, change := range i.Changes {
-		card.Changes = append(card.Changes, change.Summary)
-	}
-	for _, id := range i.Samples {
-		if _, ok := s.view.Get(id); ok { // it may have given way to newer ones
-			card.Samples = append(card.Samples, s.ofFailure(id))
-		}
-	}
-	return card
-}
-
 // warningCard is one warning.
 type warningCard struct {
 	*failure.Warning
@@ -252,7 +181,8 @@ func (s *sheet) warnings(board *failure.Board) (cards []warningCard) {
 type nowPage struct {
 	State, Headline string
 	Since           *moment
-	Open            []incidentCard
+	// Open is what visitors notice, Saved what retries have kept from all of them.
+	Open, Saved     []incidentCard
 	MoreOpen        int
 	Warnings        []warningCard
 	MoreWarnings    int
@@ -268,6 +198,7 @@ type nowPage struct {
 // The states of the first page.
 const (
 	stateBroken = "broken"
+	stateSaved  = "saved"
 	stateWarned = "warned"
 	stateWell   = "well"
 	stateEmpty  = "empty"
@@ -280,17 +211,22 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 		Counts: s.counts(overview.Counts), Counting: s.moment(overview.Since), Upstreams: len(board.Upstreams),
 		Kept: humanize.Comma(int64(overview.KeptCount)), Keep: humanize.Comma(int64(overview.Keep)), Dropped: overview.Dropped,
 	}
+	s.open = s.sortOpen(incidents)
+	for _, list := range []struct {
+		from  []*failure.Incident
+		cards *[]incidentCard
+	}{{s.open.seen, &page.Open}, {s.open.saved, &page.Saved}} {
+		for _, i := range list.from {
+			if len(page.Open)+len(page.Saved) == maxCards {
+				page.MoreOpen++
+				continue
+			}
+			*list.cards = append(*list.cards, s.incident(i))
+		}
+	}
 	var quiet *failure.Timestamp // since when nothing is wrong
 	for n := range incidents {
 		i := &incidents[n]
-		if i.State == failure.IncidentOpen {
-			if len(page.Open) < maxCards {
-				page.Open = append(page.Open, s.incident(i))
-			} else {
-				page.MoreOpen++
-			}
-			continue
-		}
 		if i.ResolvedAt == nil {
 			continue
 		}
@@ -318,10 +254,15 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 	for _, n := range overview.Counts {
 		recorded += n
 	}
-	open := len(page.Open) + page.MoreOpen
+	broken, saved := len(s.open.seen), len(s.open.saved)
 	switch {
-	case open > 0:
-		page.State, page.Headline = stateBroken, quantity(open, "thing is broken", "things are broken")
+	case broken > 0:
+		page.State, page.Headline = stateBroken, quantity(broken, "thing is broken", "things are broken")
+		if saved > 0 {
+			page.Headline += ", " + quantity(saved, "more is saved by retries", "more are saved by retries")
+		}
+	case saved > 0:
+		page.State, page.Headline = stateSaved, "Retries save every request"
 	case len(page.Warnings) > 0:
 		page.State, page.Headline = stateWarned, "Nothing is broken, "+quantity(len(page.Warnings)+page.MoreWarnings, "warning", "warnings")
 	case recorded == 0:
@@ -331,7 +272,7 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 	}
 	page.Since = s.momentOf(quiet)
 	s.Title, s.Body = page.Headline, page
-	s.Open, s.Warned = open, len(page.Warnings)+page.MoreWarnings
+	s.Open, s.Saved = broken, saved
 	var err error
 	s.Version, err = versionOf(overview, incidents, board, s.now.Truncate(time.Hour))
 	return err
@@ -447,6 +388,8 @@ type failurePage struct {
 	Time     moment
 	Report   template.HTML
 	Incident *incidentCard
+	Compare  *compared
+	Ask      string // where its upstream is asked again, "" for nowhere
 	Copies   []copied
 	Filters  []link
 }
@@ -486,9 +429,10 @@ func (d *Dashboard) drawOne(s *sheet, f *failure.Failure) error {
 	if page.Report, err = here.HTML(f); err != nil {
 		return err
 	}
+	page.Ask = s.asks(f.Upstream)
 	if i, ok := d.view.Incident(f.Incident); ok && f.Incident != "" {
 		card := s.incident(&i)
-		page.Incident = &card
+		page.Incident, page.Compare = &card, s.compare(f, i.Probes)
 	}
 	record, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
@@ -638,6 +582,7 @@ func (d *Dashboard) drawIncidents(s *sheet, asked asked) error {
 	}
 	list := d.view.Incidents()
 	list = slices.DeleteFunc(slices.Clone(list), func(i failure.Incident) bool { return !query.Match(&i) })
+	slices.SortStableFunc(list, func(a, b failure.Incident) int { return cmp.Compare(rank(&a), rank(&b)) })
 	page := incidentsPage{Filters: s.active("incidents", failure.IncidentFilters, parameters)}
 	if page.listPage, err = s.part("incidents", asked, len(list)); err != nil {
 		return err
@@ -675,7 +620,8 @@ func (s *sheet) active(path string, names []string, parameters url.Values) (filt
 type incidentPage struct {
 	incidentCard
 
-	Row *cause.Row
+	Row     *cause.Row
+	Compare *compared
 }
 
 func (d *Dashboard) drawIncident(s *sheet, asked asked) error {
@@ -684,7 +630,15 @@ func (d *Dashboard) drawIncident(s *sheet, asked asked) error {
 	if !ok {
 		return &problem{status: http.StatusNotFound, message: fmt.Sprintf("no incident %+.64q is kept", asked.id)}
 	}
-	s.Title, s.Body = i.Summary, incidentPage{s.incident(&i), d.row(i.Cause)}
+	card := s.incident(&i)
+	card.Whole = true
+	row := d.row(i.Cause)
+	if kept := s.samples(&i); row != nil && len(kept) > 0 {
+		named := *row
+		named.Fix.Caddyfile = GuideIn(d.causes)(i.Cause).Sample(kept[0])
+		row = &named
+	}
+	s.Title, s.Body = i.Summary, incidentPage{card, row, s.compareIncident(&i)}
 	return nil
 }
 

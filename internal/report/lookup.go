@@ -80,11 +80,7 @@ func (l Lookup) guide(f *failure.Failure) Guide {
 	for _, reason := range g.Reasons {
 		printable.Reasons = append(printable.Reasons, Printable(reason))
 	}
-	sample := g.Caddyfile
-	if g.CaddyfileAlone != "" && len(poolOf(f)) == 1 {
-		sample = g.CaddyfileAlone
-	}
-	printable.Caddyfile = printableLines(withOwnNames(sample, f))
+	printable.Caddyfile = g.Sample(f)
 	return printable
 }
 

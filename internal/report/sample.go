@@ -23,6 +23,15 @@ var (
 	plainName     = regexp.MustCompile(`^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})$`)
 )
 
+// Sample is the guide's Caddyfile with the names of f in it, printable.
+func (g Guide) Sample(f *failure.Failure) string {
+	sample := g.Caddyfile
+	if g.CaddyfileAlone != "" && len(poolOf(f)) == 1 {
+		sample = g.CaddyfileAlone
+	}
+	return printableLines(withOwnNames(sample, f))
+}
+
 // withOwnNames is a sample with the names of f in it.
 func withOwnNames(sample string, f *failure.Failure) string {
 	if name := serverName(f); name != "" {
