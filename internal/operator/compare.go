@@ -20,8 +20,8 @@ type compared struct {
 
 // course is how it went, step by step.
 type course struct {
-	At      moment
-	OK      bool
+	At moment
+	OK bool
 	// State says how it was, "" where it is known without.
 	State   string
 	Summary string
