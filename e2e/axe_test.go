@@ -68,6 +68,7 @@ func TestDashboardAccessible(t *testing.T) {
 	c := dashboardCaddy(t)
 	b := openTab(t)
 	pages := dashboardPages(t, c)
+	askAgain(t, c, c.of(t, "/out/of/service?id=REDACTED")[0].Upstream)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{320, 1280} {
 			b.sees(t, scheme, width)

@@ -257,6 +257,18 @@ func dashboardPages(t *testing.T, c *caddy) []string {
 	}
 }
 
+// askAgain has an upstream asked again, as the button on its page does.
+func askAgain(t *testing.T, c *caddy, upstream string) {
+	t.Helper()
+	await(t, upstream+" is asked again", func() bool { // once a second
+		got := c.visit(t, visit{path: "/ops/probe", body: strings.NewReader(fmt.Sprintf(`{"upstream": %q}`, upstream)), header: "Content-Type: application/json"})
+		if got.status != http.StatusOK && got.status != http.StatusTooManyRequests {
+			t.Fatalf("%s can't be asked again: %d %s", upstream, got.status, got.body)
+		}
+		return got.status == http.StatusOK
+	})
+}
+
 func TestDashboardInBrowser(t *testing.T) {
 	c := dashboardCaddy(t)
 	b := openTab(t)
@@ -307,9 +319,10 @@ func TestDashboardInBrowser(t *testing.T) {
 			t.Error("it isn't shown")
 		}
 		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[4]))
-		if shown := asks[string](t, b, `document.querySelector('main').innerText`); !strings.Contains(shown, `<script>alert(2)</script>`) || !strings.Contains(shown, `\x1b[31m\u202egnp.exe`) {
+		if shown := asks[string](t, b, `document.querySelector('main').innerText`); !strings.Contains(shown, `script\\>alert(2)`) || !strings.Contains(shown, `\x1b[31m\u202egnp.exe`) {
 			t.Errorf("the certificate's name isn't shown: %s", shown)
 		}
+		b.excuse("404")
 		b.clean(t, c.url)
 	})
 
@@ -388,6 +401,28 @@ func TestDashboardInBrowser(t *testing.T) {
 		b.clean(t, c.url)
 	})
 
+	t.Run("asked again", func(t *testing.T) {
+		compared := func() string {
+			return asks[string](t, b, `[...document.querySelectorAll('.compare > section')].map(s => s.innerText).join('\n--\n')`)
+		}
+		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[6]), chromedp.Click(chromedp.CSS(`.again a`)), chromedp.WaitVisible(chromedp.CSS(`form button`)), chromedp.Click(chromedp.CSS(`form button`)), chromedp.WaitVisible(chromedp.CSS(`.compare`)))
+		for range 2 {
+			before, now, ok := strings.Cut(compared(), "--")
+			if !ok || !strings.Contains(before, "Connect failed") || !strings.Contains(now, "Connect failed") || !strings.Contains(before, "the last failure") || !strings.Contains(now, "asked again") {
+				t.Errorf("it shows %q", compared())
+			}
+			b.do(t, chromedp.Navigate(c.url+"/ops"+pages[6]), chromedp.WaitVisible(chromedp.CSS(`.compare`)))
+		}
+		for width, beside := range map[int64]bool{1280: true, 320: false} {
+			b.sees(t, "light", width)
+			if got := asks[bool](t, b, `(([a, b]) => a.top === b.top)([...document.querySelectorAll('.compare > section')].map(s => s.getBoundingClientRect()))`); got != beside {
+				t.Errorf("at %d px they stand side by side: %v", width, got)
+			}
+		}
+		b.sees(t, "light", 1280)
+		b.clean(t, c.url)
+	})
+
 	t.Run("copied", func(t *testing.T) {
 		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[3]), chromedp.Click(chromedp.CSS(`#copy-json summary`)), chromedp.Click(chromedp.CSS(`#copy-json button`)))
 		b.until(t, `/Copied|Selected/.test(document.querySelector('#copy-json button').textContent)`)
@@ -430,10 +465,14 @@ func TestDashboardPictures(t *testing.T) {
 	}
 	c := dashboardCaddy(t)
 	b := openTab(t)
+	pages := dashboardPages(t, c)
+	for range 3 {
+		askAgain(t, c, c.of(t, "/out/of/service?id=REDACTED")[0].Upstream)
+	}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{320, 1280} {
 			b.sees(t, scheme, width)
-			for n, page := range dashboardPages(t, c) {
+			for n, page := range pages {
 				if page == "/causes" && width == 320 {
 					continue // too long for a picture
 				}
