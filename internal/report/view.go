@@ -487,13 +487,7 @@ func tickLabel(at failure.Milliseconds) string {
 	case at < 60_000:
 		return exactly(at/1000) + " s"
 	}
-	label := at.Duration().Round(time.Second).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(label, zero) {
-			label = label[:len(label)-2]
-		}
-	}
-	return label
+	return withoutZeros(at.Duration().Round(time.Second))
 }
 
 // row draws one attempt of f: its phases one after the other, in their order.

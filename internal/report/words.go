@@ -68,8 +68,19 @@ func duration(ms failure.Milliseconds) string {
 	case ms < 60_000:
 		return rounded(float64(ms)/1000, 10) + " s"
 	default:
-		return ms.Duration().Round(time.Second).String()
+		return withoutZeros(ms.Duration().Round(time.Second))
 	}
+}
+
+// withoutZeros is d without zeros at its end: 2m, not 2m0s.
+func withoutZeros(d time.Duration) string {
+	said := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(said, zero) {
+			said = said[:len(said)-2]
+		}
+	}
+	return said
 }
 
 // rounded is f to one part in that many, without zeros at its end.
