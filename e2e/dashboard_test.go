@@ -423,6 +423,61 @@ func TestDashboardInBrowser(t *testing.T) {
 		b.clean(t, c.url)
 	})
 
+	t.Run("filtered without a reload", func(t *testing.T) {
+		told, live := `document.querySelector('#told').innerText`, `document.querySelector('#live').textContent`
+		rows := `document.querySelectorAll('tbody tr, .lines > li').length`
+		b.do(t, chromedp.Navigate(c.url+"/ops/failures"), chromedp.Evaluate[chromedp.Void](`window.same = true`))
+		all := asks[int](t, b, rows)
+		// By a link in a cell,
+		b.do(t, chromedp.Click(chromedp.CSS(`tbody a[href*="cause=dns_name_not_found"]`)))
+		b.until(t, `location.search === '?cause=dns_name_not_found' && `+rows+` === 1`)
+		if said := asks[string](t, b, live); said != "1 failure" || asks[string](t, b, told) != said || asks[string](t, b, `document.activeElement.id`) != "told" {
+			t.Errorf("it says %q, the focus is on %q", said, asks[string](t, b, `document.activeElement.outerHTML`))
+		}
+		// by the form, which keeps the other filter and the focus,
+		b.do(t, chromedp.Evaluate[chromedp.Void](`(s => { s.focus(); s.value = 'rescued'; s.dispatchEvent(new Event('change', {bubbles: true})) })(document.querySelector('[name=outcome]'))`))
+		b.until(t, `document.querySelector('.nothing') && new URLSearchParams(location.search).get('outcome') === 'rescued'`)
+		if query := asks[string](t, b, `location.search`); !strings.Contains(query, "cause=dns_name_not_found") || asks[string](t, b, `document.activeElement.name`) != "outcome" {
+			t.Errorf("it asks for %s, the focus is on %q", query, asks[string](t, b, `document.activeElement.outerHTML`))
+		}
+		// by Enter in a field, which asks once,
+		b.do(t, chromedp.Evaluate[chromedp.Void](`window.pushed = 0, history.pushState = (...entry) => { window.pushed++; History.prototype.pushState.apply(history, entry) }, (f => { f.value = ''; f.focus() })(document.querySelector('[name=cause]'))`), chromedp.KeyEvent("\r"))
+		b.until(t, `location.search === '?outcome=rescued' && `+rows+` === 1`)
+		if n := asks[int](t, b, `window.pushed`); n != 1 {
+			t.Errorf("it made %d entries of the history", n)
+		}
+		// and back again.
+		b.do(t, chromedp.Evaluate[chromedp.Void](`history.back()`))
+		b.until(t, `document.querySelector('.nothing') && location.search.includes('cause=')`)
+		b.do(t, chromedp.Evaluate[chromedp.Void](`history.go(-2)`))
+		b.until(t, fmt.Sprintf(`location.search === '' && %s === %d`, rows, all))
+		if !asks[bool](t, b, `window.same`) {
+			t.Error("the page was loaded anew")
+		}
+		// What is new is told of the list that is shown.
+		b.do(t, chromedp.Click(chromedp.CSS(`tbody a[href*="outcome=failed"]`)))
+		b.until(t, `location.search === '?outcome=failed'`)
+		c.visit(t, visit{path: "/late/filtered"})
+		b.until(t, `document.querySelector('#fresh').innerText === '1 new, show'`)
+		b.do(t, chromedp.Click(chromedp.CSS(`#fresh a`)))
+		b.until(t, `document.querySelector('#fresh').innerText === ''`)
+		if !asks[bool](t, b, `window.same`) {
+			t.Error("the page was loaded anew")
+		}
+
+		b.do(t, chromedp.Navigate(c.url+"/ops/incidents"), chromedp.Evaluate[chromedp.Void](`window.same = true, (s => { s.value = 'resolved'; s.dispatchEvent(new Event('change', {bubbles: true})) })(document.querySelector('[name=state]'))`))
+		b.until(t, `document.querySelector('.nothing') && `+live+` === '0 incidents' && window.same`)
+		b.clean(t, c.url)
+		// What is refused is a page of its own.
+		b.do(t, chromedp.Navigate(c.url+"/ops/failures"), chromedp.Evaluate[chromedp.Void](`window.same = true, (f => { f.value = 'no_such_cause'; f.dispatchEvent(new Event('change', {bubbles: true})) })(document.querySelector('[name=cause]'))`))
+		await(t, "what was wrong", func() bool { // the page goes away meanwhile
+			wrong, err := chromedp.Run(b, chromedp.Evaluate[bool](`document.querySelector('h1')?.innerText === "This can't be asked for"`))
+			return err == nil && wrong
+		})
+		b.excuse("400")
+		b.clean(t, c.url)
+	})
+
 	t.Run("copied", func(t *testing.T) {
 		b.do(t, chromedp.Navigate(c.url+"/ops"+pages[3]), chromedp.Click(chromedp.CSS(`#copy-json summary`)), chromedp.Click(chromedp.CSS(`#copy-json button`)))
 		b.until(t, `/Copied|Selected/.test(document.querySelector('#copy-json button').textContent)`)

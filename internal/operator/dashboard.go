@@ -120,11 +120,13 @@ type sheet struct {
 	AllowProbe  bool
 	At          moment
 
-	view   View
-	open   openIncidents
-	now    time.Time
-	asker  Visitor
-	status int
+	view View
+	// incidents are all that there are, open those that are open, once they were asked for.
+	incidents []failure.Incident
+	open      openIncidents
+	now       time.Time
+	asker     Visitor
+	status    int
 }
 
 // Serve answers a request.

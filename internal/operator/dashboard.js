@@ -1,7 +1,7 @@
 (() => {
 'use strict'
 // Every page is whole without this. It keeps the first page as it is now, says how many
-// failures are new, counts times on, and copies.
+// failures are new, filters lists without a reload, counts times on, and copies.
 const every = 5000
 const $ = (selector, within = document) => within.querySelector(selector)
 const $$ = (selector, within = document) => [...within.querySelectorAll(selector)]
@@ -17,7 +17,7 @@ const ago = (then, now) => {
 	return 'just now'
 }
 // The server's clock decides, not this machine's.
-const drawn = $('footer time')
+const drawn = $('#drawn')
 let skew = drawn ? Date.parse(drawn.dateTime) - Date.now() : 0
 const countOn = () => {
 	for (const time of $$('time:not([data-exact])')) {
@@ -58,22 +58,29 @@ const renew = (old, fresh) => {
 	kept.forEach((node, n) => { if (old.children[n] !== node) old.insertBefore(node, old.children[n] || null) })
 }
 
+const pageOf = async answer => new DOMParser().parseFromString(await answer.text(), 'text/html')
+// What stands around the content: the server's clock with it.
+const renewAround = page => {
+	document.title = page.title
+	for (const part of ['#drawn', '#as', '#badge']) {
+		const other = $(part, page)
+		if (other) $(part)?.replaceWith(document.adoptNode(other))
+	}
+	skew = Date.parse($('#drawn').dateTime) - Date.now()
+}
+
 let version = document.body.dataset.version
 const refreshNow = async () => {
 	const answer = await fetch(location.href, {headers: {Accept: 'text/html', 'If-None-Match': 'W/"' + version + '"'}})
 	if (answer.status === 304) return
 	if (!answer.ok) throw new Error(answer.status)
-	const page = new DOMParser().parseFromString(await answer.text(), 'text/html')
+	const page = await pageOf(answer)
 	const now = $('#now', page)
 	if (!now) throw new Error('another page')
 	const open = $$('.incident').map(card => card.id)
 	const added = $$('.incident', now).filter(card => !open.includes(card.id)).length
 	version = page.body.dataset.version
-	document.title = page.title
-	const at = $('footer time', page)
-	skew = Date.parse(at.dateTime) - Date.now()
-	$('footer time').replaceWith(document.adoptNode(at))
-	$('#badge').replaceWith(document.adoptNode($('#badge', page)))
+	renewAround(page)
 	renew($('#now'), now)
 	countOn()
 	if (added) return added + (added > 1 ? ' new incidents' : ' new incident')
@@ -86,7 +93,7 @@ const askFresh = async place => {
 	const answer = await fetch(place.dataset.ask + '&limit=' + most, {headers: {Accept: 'application/json'}})
 	if (!answer.ok) throw new Error(answer.status)
 	const n = (await answer.json()).failures.length
-	if (n === found) return
+	if (n === found || !place.isConnected) return
 	found = n
 	const show = document.createElement('a')
 	show.href = place.dataset.show
@@ -114,6 +121,54 @@ const tick = async () => {
 setInterval(countOn, 1000)
 setTimeout(tick, every)
 document.addEventListener('visibilitychange', countOn)
+
+// A list with other filters, or another part of it. Whoever comes last is shown.
+const main = $('#main')
+let wanted = location.href
+const list = async (url, back) => {
+	const other = url !== wanted && !back // else it is shown anew
+	if (url === wanted && main.hasAttribute('aria-busy')) return // a field that changes by Enter asks twice
+	wanted = url
+	main.setAttribute('aria-busy', 'true')
+	let page
+	try {
+		const answer = await fetch(url, {headers: {Accept: 'text/html'}})
+		page = answer.ok && await pageOf(answer)
+	} catch { /* the browser itself says why */ }
+	if (url !== wanted) return
+	main.removeAttribute('aria-busy')
+	if (!page || !$('.filters', page)) return location.assign(url)
+	if (other) history.pushState(null, '', url)
+	const field = [...$('.filters').elements].indexOf(document.activeElement)
+	renewAround(page)
+	main.replaceChildren(...document.adoptNode($('#main', page)).childNodes)
+	found = 0
+	countOn()
+	// Who was in the form stays there, and who followed a link begins at the list.
+	const again = $('.filters').elements[field]
+	if (again) again.focus({preventScroll: true})
+	else $('#told').focus()
+	say($('#told').textContent)
+}
+if ($('.filters')) {
+	document.addEventListener('click', event => {
+		const a = event.target.closest('#main a[href]')
+		if (!a || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || a.origin !== location.origin || a.pathname !== location.pathname) return
+		event.preventDefault()
+		list(a.href)
+	})
+	const filter = event => {
+		const form = event.target.closest('.filters')
+		if (!form) return
+		if (event.type === 'submit') event.preventDefault()
+		const url = new URL(form.action)
+		for (const [name, value] of new FormData(form)) if (value) url.searchParams.append(name, value)
+		list(url.href)
+	}
+	document.addEventListener('change', filter)
+	document.addEventListener('submit', filter)
+	addEventListener('popstate', () => list(location.href, true))
+}
 
 // Copy.
 if (navigator.clipboard) for (const details of $$('.copies details')) {

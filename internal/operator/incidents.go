@@ -121,7 +121,8 @@ func (s *sheet) samples(i *failure.Incident) (kept []*failure.Failure) {
 // openNow are those that are open now.
 func (s *sheet) openNow() openIncidents {
 	if s.open.because == nil {
-		s.open = s.sortOpen(s.view.Incidents())
+		s.incidents = s.view.Incidents()
+		s.open = s.sortOpen(s.incidents)
 	}
 	return s.open
 }

@@ -298,6 +298,8 @@ type failureRow struct {
 
 // failuresPage is a page of failures.
 type failuresPage struct {
+	Form    filterForm
+	Told    string // how many are shown
 	Filters []filter
 	Rows    []failureRow
 	Older   string
@@ -325,7 +327,7 @@ func (d *Dashboard) drawFailures(s *sheet, asked asked) error {
 	page := failuresPage{Paged: asked.parameters.Get("before") != "" || asked.parameters.Get("after") != "", All: s.Root + "failures"}
 	filters := url.Values{}
 	for key, values := range asked.parameters {
-		if key != "before" && key != "after" {
+		if key != "before" && key != "after" && strings.Join(values, "") != "" { // a form sends what is empty, too
 			filters[key] = values
 		}
 	}
@@ -359,6 +361,11 @@ func (d *Dashboard) drawFailures(s *sheet, asked asked) error {
 	}
 	if !page.Paged && found.Newest != "" {
 		page.Fresh = with("after", found.Newest)
+	}
+	page.Form = s.form("failures", filters, outcomeChoice)
+	page.Told = quantity(len(page.Rows), "failure", "failures")
+	if page.Older != "" {
+		page.Told += ", and there are older ones"
 	}
 	overview := d.view.Overview()
 	page.Since, page.Kept = s.moment(overview.Since), humanize.Comma(int64(overview.KeptCount))
@@ -529,10 +536,8 @@ func (s *sheet) part(path string, asked asked, n int) (page listPage, err error)
 	page.From, page.To, page.Of = from, min(n, from+maxRows), n
 	to := func(skip int) string {
 		values := url.Values{}
-		for key, value := range asked.parameters {
-			if key != skipParameter {
-				values[key] = value
-			}
+		for key, value := range withoutSkip(asked.parameters) {
+			values[key] = value
 		}
 		if skip > 0 {
 			values.Set(skipParameter, strconv.Itoa(skip))
@@ -551,11 +556,11 @@ func (s *sheet) part(path string, asked asked, n int) (page listPage, err error)
 	return page, nil
 }
 
-// withoutSkip are the parameters that the API knows too.
+// withoutSkip are the parameters that the API knows too, and that say something.
 func withoutSkip(parameters url.Values) url.Values {
 	rest := url.Values{}
 	for key, values := range parameters {
-		if key != skipParameter {
+		if key != skipParameter && strings.Join(values, "") != "" {
 			rest[key] = values
 		}
 	}
@@ -566,6 +571,8 @@ func withoutSkip(parameters url.Values) url.Values {
 type incidentsPage struct {
 	listPage
 
+	Form      filterForm
+	Told      string // how many are shown
 	Incidents []incidentCard
 	Filters   []filter
 }
@@ -586,6 +593,11 @@ func (d *Dashboard) drawIncidents(s *sheet, asked asked) error {
 	page := incidentsPage{Filters: s.active("incidents", failure.IncidentFilters, parameters)}
 	if page.listPage, err = s.part("incidents", asked, len(list)); err != nil {
 		return err
+	}
+	page.Form = s.form("incidents", parameters, stateChoice)
+	page.Told = quantity(len(list), "incident", "incidents")
+	if page.Earlier != "" || page.Later != "" {
+		page.Told += fmt.Sprintf(", %d to %d are shown", page.From+1, page.To)
 	}
 	for n := page.From; n < page.To; n++ {
 		page.Incidents = append(page.Incidents, s.incident(&list[n]))
