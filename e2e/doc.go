@@ -5,4 +5,8 @@
 // collector. The examples for Prometheus, Alertmanager and Grafana are held to what
 // these programs take and answer. They run on Linux. A server that isn't installed is skipped, with the
 // name of the Debian package that has it.
+//
+// TestDocPictures draws the pictures of docs/img anew:
+//
+//	DOCS_PICTURES=../docs/img go test -run DocPictures .
 package e2e
