@@ -198,6 +198,9 @@ func recordsOf(t *testing.T, in *inputs) (records []*failure.Failure) {
 	for _, a := range []listen.Attempt{dialled, timedOut, malformed, other, tunnel} {
 		record(failed(a))
 	}
+	record(failed(attempt(func(a *listen.Attempt) { // of forward_auth
+		a.Limits, a.FirstByte, a.Answered, a.Status = &failure.Limits{AsksFirst: true}, 5, 6, 200
+	}), timedOut))
 	record(&listen.Heard{Attempts: []listen.Attempt{other, answered}, Response: listen.Response{Status: 503}})
 	check := listen.NewCheck(nil)
 	check.Found(&listen.CheckResult{Status: 302, Location: in.long("location")})
