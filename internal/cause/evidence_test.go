@@ -386,7 +386,7 @@ func TestWhatARecordSays(t *testing.T) {
 			heard: heard(nil, with(sentAttempt(func(a *listen.Attempt) {
 				a.FirstByte, a.Err = 5*millisecond, errors.New(textHeadersExceeded+"4096 bytes; aborted")
 			}), smallHeaders)),
-			says: []string{"max_response_header is 4096 bytes", "Raise max_response_header 4096 in the transport", "whether the limit is too small"}, not: []string{"gave up"},
+			says: []string{"max_response_header is 4096 bytes", "raise max_response_header 4096 in the transport", "whether the limit is too small"}, not: []string{"gave up"},
 		},
 		{
 			name: "a forward proxy of the environment that is not there", want: ForwardProxyFailed, sent: failure.SentNo,

@@ -85,7 +85,7 @@ func (f finding) headersLimit(t *try) finding {
 		// It is this config that refuses them: without the line, some 10 MB would pass.
 		f.side = failure.SideProxy
 		f.summary = "The headers of the answer of {upstream} are larger than " + set + " allows, which this config sets."
-		f = f.advise("Raise " + set + " in the transport, or leave it out (then some 10 MB are allowed), if the headers of this answer are meant so: measure them (curl -o /dev/null -D -). If not, find the field that grows, mostly Set-Cookie.").
+		f = f.advise("Measure the headers of this answer (curl -o /dev/null -D -): if they are meant so, raise " + set + " in the transport, or leave it out (then some 10 MB are allowed); if not, find the field that grows, mostly Set-Cookie.").
 			leavesOpen(f.row.Undecided)
 	}
 	f.evidence = append(f.evidence, says)

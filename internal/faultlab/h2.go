@@ -165,9 +165,9 @@ func http2Faults() []Fault {
 		// Go's own server of h2c alone says nothing to HTTP/1.1, so nothing can tell.
 		failed("http1_to_h2c_of_go", "35", "reset_before_response", "wait", "upstream", startH2COnly),
 
-		failed("h2_headers_too_large", "21", "response_headers_too_large", "headers", "upstream",
+		failed("h2_headers_too_large", "21", "response_headers_too_large", "headers", "proxy",
 			overH2(answersHeaders(status200+manyFields(40)), transport("max_response_header 4KiB"))),
-		failed("h2c_headers_too_large", "21", "response_headers_too_large", "headers", "upstream",
+		failed("h2c_headers_too_large", "21", "response_headers_too_large", "headers", "proxy",
 			overH2C(answersHeaders(status200+manyFields(40)), transport("max_response_header 4KiB"))),
 		// So much more that the transport gives the connection up, as for broken ones.
 		failed("h2_headers_far_too_large", "21", "unknown", "headers", "",

@@ -66,7 +66,7 @@ func headersFaults() []Fault {
 		failed("length_negative", "20", "response_malformed", "upstream", overTCP(answers(line+"Content-Length: -5\r\n\r\nhello"))),
 		failed("lengths_differ", "20", "response_malformed", "upstream", overTCP(answers(line+length+"Content-Length: 6\r\n\r\nhello"))),
 		failed("transfer_coding_unknown", "20", "transfer_coding_invalid", "upstream", overTCP(answers(line+"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"))),
-		failed("headers_too_large", "21", "response_headers_too_large", "upstream",
+		failed("headers_too_large", "21", "response_headers_too_large", "proxy",
 			overTCP(answers(line+"X-Large: "+strings.Repeat("x", 16<<10)+"\r\n\r\n"), transport("max_response_header 4KiB"))),
 
 		failed("speaks_ssh", "35", "not_http", "upstream", overTCP(answers(sshBanner))),
