@@ -29,8 +29,8 @@ const countOn = () => {
 const live = $('#live')
 const say = words => { if (live && live.textContent !== words) live.textContent = words }
 
-// What a node shows, whenever.
-const shown = node => node.outerHTML.replace(/(<time[^>]*>)[^<]*/g, '$1')
+// What a node shows, whenever: histories go on with each minute.
+const shown = node => node.outerHTML.replace(/(<time[^>]*>)[^<]*/g, '$1').replace(/<figure.*?<\/figure>/gs, '<figure>')
 
 // Replace what has changed, and leave alone what hasn't: who reads, has opened or has
 // selected something there keeps it. Both are told by the ids of their children.
@@ -38,7 +38,11 @@ const renew = (old, fresh) => {
 	const before = new Map([...old.children].map(node => [node.id, node]))
 	const kept = [...fresh.children].map(node => {
 		const known = before.get(node.id)
-		if (known && shown(known) === shown(node)) return known
+		if (known && shown(known) === shown(node)) {
+			const histories = $$('figure', node)
+			$$('figure', known).forEach((history, n) => { if (history.outerHTML !== histories[n].outerHTML) history.replaceWith(document.adoptNode(histories[n])) })
+			return known
+		}
 		const list = known && $('[data-list]', known), other = $('[data-list]', node)
 		if (list && other) {
 			renew(list, other)

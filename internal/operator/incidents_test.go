@@ -61,6 +61,10 @@ func TestDashboardOrder(t *testing.T) {
 	}
 
 	v.incidents = []failure.Incident{rescued}
+	v.board.Upstreams = []failure.UpstreamState{{Upstream: rescued.Upstream, OpenIncidents: []string{rescued.ID}}}
+	if board := browse(dashboardOf(v), "", "/upstreams").Body.String(); !strings.Contains(board, `<article class="card saved">`) || !strings.Contains(board, "failing, and retries save every request") {
+		t.Error("the board shows its upstream as if visitors noticed")
+	}
 	body = browse(dashboardOf(v), "", "/").Body.String()
 	for _, want := range []string{`<section class="hero saved"`, "<h1>Retries save every request</h1>", `<b class="badge saved">1<`} {
 		if !strings.Contains(body, want) {

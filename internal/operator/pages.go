@@ -764,6 +764,9 @@ func (s *sheet) upstream(u *failure.UpstreamState, incidents []failure.Incident)
 		}
 	}
 	card.History = drawHistory(history[:])
+	if card.State == "failing" && len(card.Open) > 0 && !slices.ContainsFunc(card.Open, func(i incidentCard) bool { return i.Kind != kindSaved }) {
+		card.Kind = kindSaved
+	}
 	card.Reached = cmp.Or(u.Transport, "another transport")
 	if u.Protocol != "" && u.Protocol != u.Transport {
 		card.Reached += ", " + u.Protocol
