@@ -100,12 +100,24 @@ func (s *sheet) originsOf(i *failure.Incident, incidents []failure.Incident) (or
 		if other.State != failure.IncidentOpen || other.Site != i.Site || choosesNobody(other) || reason == "" {
 			continue
 		}
+		if s.began(other).After(i.LastSeen.Time) {
+			continue // i was not met since then
+		}
 		if row := cause.ByName(other.Cause); reason == failure.ReasonFull && (row == nil || row.Category != failure.CategoryTimeout) {
 			continue // what fails at once takes no room from others
 		}
 		origins = append(origins, other)
 	}
 	return origins
+}
+
+// began is when the first request came that met an incident: it is seen when that was over.
+func (s *sheet) began(i *failure.Incident) time.Time {
+	began := i.FirstSeen.Time
+	if kept := s.samples(i); len(kept) > 0 {
+		began = began.Add(-kept[len(kept)-1].DurationMS.Duration())
+	}
+	return began
 }
 
 // samples are the records of an incident that are still kept, newest first.

@@ -121,6 +121,17 @@ func TestDashboardFollows(t *testing.T) {
 	if cards := cardsOf(shown(nobody, refused)); cards[nobody.ID] != "" {
 		t.Error("what waits has not filled an upstream")
 	}
+	late := refused
+	late.FirstSeen = failure.At(nobody.LastSeen.Add(time.Second))
+	if cards := cardsOf(shown(nobody, late)); cards[nobody.ID] == "" {
+		t.Error("what came later is its reason")
+	}
+	waiting := record("waitedfor")
+	waiting.DurationMS, late.Samples = 2000, []string{"waitedfor"}
+	v2 := &fakeView{incidents: []failure.Incident{nobody, late}, page: failure.FailurePage{Failures: []*failure.Failure{f, waiting}}}
+	if cards := cardsOf(browse(dashboardOf(v2), "", "/").Body.String()); cards[nobody.ID] != "" {
+		t.Error("what was under way is no reason")
+	}
 	// Both pages lead to each other.
 	v := &fakeView{incidents: []failure.Incident{nobody, refused}, page: failure.FailurePage{Failures: []*failure.Failure{f}}}
 	if body := browse(dashboardOf(v), "", "/incidents/"+nobody.ID).Body.String(); !strings.Contains(body, "<b>Because of</b>") || !strings.Contains(body, `href="../incidents/`+refused.ID+`"`) {
