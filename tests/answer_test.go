@@ -100,8 +100,8 @@ func TestDetailsLookUp(t *testing.T) {
 	last := c.Failure()
 	page := c.Get("/", "Accept: text/html")
 	for _, want := range []string{
-		"<h2>No upstream is healthy, so none was tried.</h2>", "<h4>Usual reasons</h4>", "max_fails 3", "Last failure: " + last.Summary, last.ID,
-		`m0s more</time>`, "<summary>What visitors see</summary>",
+		"<h2>No upstream is healthy, so none was tried.</h2>", "<h4>Usual reasons</h4>", "lb_try_duration 5s", "reverse_proxy " + down, "Last failure: " + last.Summary, last.ID,
+		`for 1h more</time>`, "<summary>What visitors see</summary>",
 	} {
 		if !strings.Contains(page.Body, want) {
 			t.Errorf("no %q in\n%s", want, page.Body)

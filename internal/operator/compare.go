@@ -165,7 +165,7 @@ type askedPage struct {
 func (s *sheet) asked(p *failure.Probe, text string) askedPage {
 	page := askedPage{Text: text}
 	var last *failure.Failure
-	incidents := s.view.Incidents()
+	incidents := s.allIncidents()
 	for n := range incidents {
 		i := &incidents[n]
 		if i.Upstream != p.Upstream || i.State != failure.IncidentOpen {

@@ -71,10 +71,10 @@ const maxKnown = 100
 
 // form asks for filters of a list; each of its values is one that an incident has.
 func (s *sheet) form(path string, filters url.Values, choice filterChoice) filterForm {
-	s.openNow()
 	var sites, upstreams, causes []string
-	for n := range s.incidents {
-		i := &s.incidents[n]
+	incidents := s.allIncidents()
+	for n := range incidents {
+		i := &incidents[n]
 		sites, upstreams, causes = append(sites, i.Site), append(upstreams, i.Upstream), append(causes, i.Cause)
 	}
 	form := filterForm{Action: s.Root + path}

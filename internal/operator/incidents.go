@@ -130,6 +130,12 @@ func (s *sheet) samples(i *failure.Incident) (kept []*failure.Failure) {
 	return kept
 }
 
+// allIncidents are all that there are, open ones first; a page asks for them once.
+func (s *sheet) allIncidents() []failure.Incident {
+	s.openNow()
+	return s.incidents
+}
+
 // openNow are those that are open now.
 func (s *sheet) openNow() openIncidents {
 	if s.open.because == nil {

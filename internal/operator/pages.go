@@ -206,12 +206,11 @@ const (
 
 func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 	s.Part, s.Template = "now", "now"
-	overview, incidents, board := d.view.Overview(), d.view.Incidents(), d.view.Upstreams()
+	overview, incidents, board := d.view.Overview(), s.allIncidents(), d.view.Upstreams()
 	page := nowPage{
 		Counts: s.counts(overview.Counts), Counting: s.moment(overview.Since), Upstreams: len(board.Upstreams),
 		Kept: humanize.Comma(int64(overview.KeptCount)), Keep: humanize.Comma(int64(overview.Keep)), Dropped: overview.Dropped,
 	}
-	s.open = s.sortOpen(incidents)
 	for _, list := range []struct {
 		from  []*failure.Incident
 		cards *[]incidentCard
@@ -587,8 +586,7 @@ func (d *Dashboard) drawIncidents(s *sheet, asked asked) error {
 	if err := d.knownCauses(query.Cause); err != nil {
 		return err
 	}
-	list := d.view.Incidents()
-	list = slices.DeleteFunc(slices.Clone(list), func(i failure.Incident) bool { return !query.Match(&i) })
+	list := slices.DeleteFunc(slices.Clone(s.allIncidents()), func(i failure.Incident) bool { return !query.Match(&i) })
 	slices.SortStableFunc(list, func(a, b failure.Incident) int { return cmp.Compare(rank(&a), rank(&b)) })
 	page := incidentsPage{Filters: s.active("incidents", failure.IncidentFilters, parameters)}
 	if page.listPage, err = s.part("incidents", asked, len(list)); err != nil {
@@ -722,7 +720,7 @@ func (d *Dashboard) drawUpstreams(s *sheet, asked asked) error {
 	if page.listPage, err = s.part("upstreams", asked, len(board.Upstreams)); err != nil {
 		return err
 	}
-	incidents := d.view.Incidents()
+	incidents := s.allIncidents()
 	for n := page.From; n < page.To; n++ {
 		page.Upstreams = append(page.Upstreams, s.upstream(&board.Upstreams[n], incidents))
 	}
