@@ -110,8 +110,16 @@ func TestIncidentMendedInTheConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		if step.visits {
-			if answer := c.Get("/tls"); answer.Status != http.StatusNoContent {
-				t.Fatalf("%s: %d", step.name, answer.Status)
+			// A connection that waits in the old config's listener when that is closed is reset.
+			answer := c.Get("/tls")
+			for range 10 {
+				if answer.Status != 0 {
+					break
+				}
+				answer = c.Get("/tls")
+			}
+			if answer.Status != http.StatusNoContent {
+				t.Fatalf("%s: %+v", step.name, answer)
 			}
 			c.Idle()
 		}

@@ -30,7 +30,7 @@ func crowdedCaddy(t *testing.T) *caddy {
 	for n := range crowdIncidents {
 		fmt.Fprintf(&handlers, "handle /%d/* {\n\treverse_proxy 127.1.%d.%d:1\n}\n", n, n/200+1, n%200+1)
 	}
-	c := startCaddyOf(t, nil, fmt.Sprintf("upstream_diagnostics {\n\tkeep %d\n}", crowdFailures), fmt.Sprintf(`
+	c := startCaddyWith(t, nil, fmt.Sprintf(`
 	handle_path /ops* {
 		upstream_dashboard {
 			no_auth
@@ -42,7 +42,8 @@ func crowdedCaddy(t *testing.T) *caddy {
 		handle /late {
 			reverse_proxy 127.2.1.1:1
 		}
-	}`, handlers.String()))
+	}`, handlers.String()),
+		fmt.Sprintf("upstream_diagnostics {\n\tkeep %d\n}", crowdFailures))
 
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: 30 * time.Second}
 	defer client.CloseIdleConnections()

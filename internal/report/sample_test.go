@@ -97,7 +97,7 @@ func TestGotAndTerms(t *testing.T) {
 		}
 	}
 	text := textOf(all(parsed(t, knowing(), whole()), "details", "uf-terms")[0])
-	for _, want := range []string{"Outcome failed", "Phase connect", "It failed when the connection was being made.", "Side upstream", "Category unavailable", "“This service is unavailable”"} {
+	for _, want := range []string{"Outcome failed", "Phase connect", "It failed when the connection was being made.", "Side upstream", "Category unavailable", "“This site is not available right now”"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in %q", want, text)
 		}

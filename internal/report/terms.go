@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // got is what the client got, in one line.
@@ -22,7 +23,7 @@ func (l Lookup) got(f *failure.Failure) string {
 		if len(l.Visitors) > 0 {
 			return status("this site's page: “" + l.Visitors[0] + "”")
 		}
-		return status("an answer of this site's: “" + f.Public().Title + "”, unless page, template or handle_errors say otherwise")
+		return status("an answer of this site's: “" + texts.English().Of(f.Public()).Title + "”, unless page, template or handle_errors say otherwise")
 	}
 	return ""
 }
@@ -58,7 +59,7 @@ var (
 func terms(f *failure.Failure) []fact {
 	category := ""
 	if f.Category != "" {
-		category = "all that visitors are told of the cause: “" + f.Category.Words().Title + "”"
+		category = "all that visitors are told of the cause: “" + texts.English().Words(texts.SituationOf(f.Category, f.Status)).Title + "”"
 	}
 	return explained(
 		fact{Label: "Outcome " + string(f.Outcome), Value: outcomeTerms[f.Outcome]},
