@@ -283,6 +283,30 @@ func TestDashboardNegotiation(t *testing.T) {
 	}
 }
 
+// A link to the newest failure may be followed before there is one.
+func TestDashboardNoneYet(t *testing.T) {
+	d := dashboardOf(&fakeView{page: failure.FailurePage{Newest: failure.Cursor(9).String()}})
+	for target, want := range map[string]struct{ says, again string }{
+		"/failures/latest": {"<h1>No failure is recorded yet</h1>", `href="../failures/latest"`},
+		"/failures/latest?site=%3Cb%3E&outcome=rescued": {"<h1>No such failure is recorded yet</h1>", `href="../failures/latest?outcome=rescued&amp;site=%3Cb%3E"`},
+	} {
+		w := browse(d, "/ops", target)
+		body := w.Body.String()
+		fresh := `data-ask="../failures?after=` + failure.Cursor(9).String()
+		if w.Code != 200 || !strings.Contains(body, want.says) || !strings.Contains(body, want.again) || !strings.Contains(body, fresh) || strings.Contains(body, "<b>") || strings.Contains(body, "format=") {
+			t.Errorf("%s: %d %s", target, w.Code, body)
+		}
+		for _, accept := range []string{"application/json", "text/plain"} {
+			if w := browse(d, "/ops", target, accept); w.Code != 404 {
+				t.Errorf("%s as %s: %d", target, accept, w.Code)
+			}
+		}
+	}
+	if w := browse(d, "/ops", "/failures/latest?cause=typo"); w.Code != 400 {
+		t.Errorf("a cause that there isn't: %d", w.Code)
+	}
+}
+
 // Without a slash behind where it is mounted, links would lead beside it.
 func TestDashboardSlash(t *testing.T) {
 	d := dashboardOf(&fakeView{})

@@ -410,9 +410,35 @@ func (d *Dashboard) drawLatest(s *sheet, asked asked) error {
 		return err
 	}
 	if len(page.Failures) == 0 {
-		return &problem{status: http.StatusNotFound, message: "no failure that is kept is asked for"}
+		s.drawNoneYet(asked.parameters, page.Newest)
+		return nil
 	}
 	return d.drawOne(s, page.Failures[0])
+}
+
+// noneYet says that no failure passes the filters; Fresh and Reload are as those of a
+// failuresPage.
+type noneYet struct {
+	Filters       []filter
+	Fresh, Reload string
+	All           string
+}
+
+// drawNoneYet is for a link to the newest failure of a kind that may be followed before there
+// is one. The API answers 404.
+func (s *sheet) drawNoneYet(filters url.Values, newest string) {
+	filters.Del("limit")
+	query := filters.Encode()
+	s.Part, s.Template, s.Title = "failures", "none yet", "None is recorded yet"
+	page := noneYet{Filters: s.active("failures/latest", failure.Filters, filters), Reload: s.Root + "failures/latest", All: s.Root + "failures"}
+	if query != "" {
+		page.Reload += "?" + query
+	}
+	if newest != "" {
+		filters.Set("after", newest)
+		page.Fresh = s.Root + "failures?" + filters.Encode()
+	}
+	s.Body = page
 }
 
 func (d *Dashboard) drawFailure(s *sheet, asked asked) error {
