@@ -148,6 +148,30 @@ func (b *tab) clean(t *testing.T, of string) {
 	b.wrong = nil
 }
 
+// reachesAllLinks fails where a link of a page can't be reached by the tabulator, or isn't
+// seen to be.
+func (b *tab) reachesAllLinks(t *testing.T, page string) {
+	t.Helper()
+	b.do(t, chromedp.Navigate(page))
+	missing := asks[int](t, b, `window.links = new Set([...document.querySelectorAll('a[href], summary, button')].filter(e => e.checkVisibility())), links.size`)
+	if missing == 0 || missing > 400 {
+		t.Fatalf("%s has %d links", page, missing)
+	}
+	for range missing + 20 { // and what scrolls, and the browser's own
+		b.do(t, chromedp.KeyEvent("\t"))
+		missing = asks[int](t, b, `links.delete(document.activeElement), links.size`)
+		if missing == 0 {
+			break
+		}
+		if unseen := asks[string](t, b, `(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none' ? '' : e.outerHTML)(document.activeElement)`); unseen != "" {
+			t.Errorf("%s: the focus is not seen on %s", page, unseen)
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%s: %d links are not reached, %s", page, missing, asks[string](t, b, `[...links][0].outerHTML`))
+	}
+}
+
 // dashboardCaddy is a Caddy whose upstreams have failed in some ways, hostile ones among
 // them, with the dashboard at /ops.
 func dashboardCaddy(t *testing.T) *caddy {
@@ -328,24 +352,7 @@ func TestDashboardInBrowser(t *testing.T) {
 
 	t.Run("by keyboard alone", func(t *testing.T) {
 		for _, page := range pages[:6] {
-			b.do(t, chromedp.Navigate(c.url+"/ops"+page))
-			missing := asks[int](t, b, `window.links = new Set([...document.querySelectorAll('a[href], summary, button')].filter(e => e.checkVisibility())), links.size`)
-			if missing > 400 {
-				t.Fatalf("%s has %d links", page, missing)
-			}
-			for range missing + 20 { // and what scrolls, and the browser's own
-				b.do(t, chromedp.KeyEvent("\t"))
-				missing = asks[int](t, b, `links.delete(document.activeElement), links.size`)
-				if missing == 0 {
-					break
-				}
-				if unseen := asks[string](t, b, `(e => e === document.body || getComputedStyle(e).outlineStyle !== 'none' ? '' : e.outerHTML)(document.activeElement)`); unseen != "" {
-					t.Errorf("%s: the focus is not seen on %s", page, unseen)
-				}
-			}
-			if missing > 0 {
-				t.Errorf("%s: %d links are not reached, %s", page, missing, asks[string](t, b, `[...links][0].outerHTML`))
-			}
+			b.reachesAllLinks(t, c.url+"/ops"+page)
 		}
 	})
 
