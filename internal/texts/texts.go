@@ -74,6 +74,8 @@ type Texts struct {
 
 	tag   language.Tag
 	index int
+	// What is asked of the tag for each answer.
+	lang, dir, space string
 }
 
 // Plural has a text for each form that the language's numbers have (CLDR's cardinal
@@ -211,26 +213,27 @@ func (s Situation) ByVisitor() bool {
 	return false
 }
 
+// setTag says which language the texts are in.
+func (t *Texts) setTag(tag language.Tag) {
+	t.tag, t.lang, t.dir, t.space = tag, tag.String(), "ltr", " "
+	switch script, _ := tag.Script(); script.String() {
+	case "Arab", "Hebr":
+		t.dir = "rtl"
+	}
+	switch base, _ := tag.Base(); base.String() {
+	case "zh", "ja":
+		t.space = ""
+	}
+}
+
 // Lang is the language as BCP 47 writes it.
-func (t *Texts) Lang() string { return t.tag.String() }
+func (t *Texts) Lang() string { return t.lang }
 
 // Dir is the direction of its script, as HTML has it: "ltr" or "rtl".
-func (t *Texts) Dir() string {
-	switch script, _ := t.tag.Script(); script.String() {
-	case "Arab", "Hebr":
-		return "rtl"
-	}
-	return "ltr"
-}
+func (t *Texts) Dir() string { return t.dir }
 
 // Space is what stands between two sentences: Chinese and Japanese have none.
-func (t *Texts) Space() string {
-	switch base, _ := t.tag.Base(); base.String() {
-	case "zh", "ja":
-		return ""
-	}
-	return " "
-}
+func (t *Texts) Space() string { return t.space }
 
 // Index is the place of t among the languages of its Languages, from 0.
 func (t *Texts) Index() int { return t.index }

@@ -102,7 +102,7 @@ func TestLanguageOfAVisitor(t *testing.T) {
 	}
 	for accept, want := range map[string]string{
 		"": "en", "de-AT,de;q=0.9,en;q=0.8": "de", "fr-CA": "fr", "pt": "pt-BR", "pt-BR,pt;q=0.9": "pt-BR", "pt-PT": "pt-PT", "pt-AO": "pt-PT",
-		"zh": "zh", "zh-CN,zh;q=0.9": "zh", "zh-TW,zh;q=0.9,en;q=0.5": "zh-Hant", "zh-HK": "zh-Hant", "iw": "he", "he-IL": "he",
+		"zh": "zh", "zh-CN,zh;q=0.9": "zh", "zh-TW,zh;q=0.9,en;q=0.5": "zh-Hant", "zh-HK": "zh-Hant", "zh-MO": "zh-Hant", "zh-SG": "zh", "pt-MZ": "pt-PT", "iw": "he", "he-IL": "he",
 		"tlh, ja;q=0.5": "ja", "en-GB,de;q=0.9": "en", "de;q=0,fr;q=0.1": "fr", "es-419": "es", "hi-IN": "hi", "ar-EG": "ar",
 		"*": "en", "*;q=nan": "en", "xx-yy-zz": "en", "\x00\xff": "en",
 		strings.Repeat("de,", 10_000): "en", strings.Repeat("x", 64<<10): "en",
