@@ -120,6 +120,7 @@ type value int
 
 const (
 	valueID value = iota
+	valueIDInLink
 	valueTime
 	valueTimeMachine
 	valueComeBack
@@ -191,7 +192,8 @@ func (p *Page) writeBuiltin(body *bytes.Buffer, d Data) error {
 func (p *Page) build(d Data) (parts, error) {
 	d.ID, d.TimeUTC, d.TimeMachine = mark(valueID), mark(valueTime), mark(valueTimeMachine)
 	d.ErrorNumber, d.Style = mark(valueErrorNumber), template.CSS(mark(valueStyle))
-	d.Support = supportFor(p.brand.Support, d.Texts, d.ID)
+	inLink := mark(valueIDInLink)
+	d.Support = supportFor(p.brand.Support, d.Texts, inLink)
 	d.Wait = waitMark
 	if d.ComeBack != "" {
 		d.ComeBack = mark(valueComeBack)
@@ -206,7 +208,7 @@ func (p *Page) build(d Data) (parts, error) {
 		return nil, err
 	}
 	// In a link, and for a number, a mark is written otherwise.
-	return cut(strings.NewReplacer(url.PathEscape(d.ID), d.ID, strings.ToLower(url.PathEscape(d.ID)), d.ID,
+	return cut(strings.NewReplacer(url.PathEscape(inLink), inLink, strings.ToLower(url.PathEscape(inLink)), inLink,
 		strconv.Itoa(waitMark), mark(valueWait)).Replace(page.String())), nil
 }
 
@@ -227,10 +229,11 @@ func cut(page string) parts {
 }
 
 // join writes the page with d's values, escaped for text between tags and for attributes
-// in quotes: that is where they stand. An id has nothing that a link would want escaped.
+// in quotes: that is where they stand.
 func (ps parts) join(body *bytes.Buffer, d Data) {
 	filled := [values]string{
 		valueID:          html.EscapeString(d.ID),
+		valueIDInLink:    strings.ReplaceAll(url.QueryEscape(d.ID), "+", "%20"),
 		valueTime:        html.EscapeString(d.TimeUTC),
 		valueTimeMachine: html.EscapeString(d.TimeMachine),
 		valueComeBack:    html.EscapeString(d.ComeBack),

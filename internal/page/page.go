@@ -179,7 +179,7 @@ func New(o Options) (*Page, error) {
 	if o.Brand.LogoDataURI != "" && !strings.HasPrefix(o.Brand.LogoDataURI, "data:image/") {
 		return nil, errors.New("the logo must be a data: URI of an image")
 	}
-	if scheme, _, _ := strings.Cut(string(o.Brand.Support), ":"); scheme != "" && !slices.Contains(supportSchemes, scheme) {
+	if scheme, _, _ := strings.Cut(string(o.Brand.Support), ":"); scheme != "" && !slices.Contains(supportSchemes, strings.ToLower(scheme)) {
 		return nil, fmt.Errorf("a link to support begins with one of %s", strings.Join(supportSchemes, ", "))
 	}
 	o.Brand.Name = report.Printable(o.Brand.Name)
@@ -420,7 +420,7 @@ func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 		Method:            method,
 		Brand:             p.brand,
 		Logo:              template.URL(p.brand.LogoDataURI),
-		Support:           supportFor(p.brand.Support, t, public.ID),
+		Support:           p.brand.Support,
 		RetryAfterSeconds: max(seconds(public.RetryAfter), 0),
 		TryAgain:          class == reloads && situation.Again(),
 		Returns:           class == reloads && situation.Again(),
@@ -433,6 +433,9 @@ func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 		Style:             style,
 		Script:            script,
 		situation:         situation,
+	}
+	if p.owner != nil { // the built-in page has its own: see build
+		d.Support = supportFor(p.brand.Support, t, public.ID)
 	}
 	d.TimeUTC, d.TimeMachine = p.times(public.Time.Time)
 	d.Became = became(t, situation, class, public.RequestSent, d.RetryAfterSeconds > 0)
