@@ -398,11 +398,22 @@ func TestAnswerForms(t *testing.T) {
 		}
 	}
 	a := c.Do("POST", "/service/Method", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc+proto", "Te: trailers")
-	if a.Status != 200 || a.Body != "" || a.Header.Get("Grpc-Status") != "14" || a.Header.Get("Grpc-Message") == "" || a.Header.Get("Content-Type") != "application/grpc" {
+	if a.Status != 200 || a.Body != "" || a.Header.Get("Grpc-Status") != "14" || a.Header.Get("Grpc-Message") == "" || a.Header.Get("Content-Type") != "application/grpc+proto" {
 		t.Errorf("gRPC: %d %v %s", a.Status, a.Header, a.Body)
 	}
 	if f := c.Failure(); f.Status != 502 || f.ID != a.Header.Get("Upstream-Failure-Id") {
 		t.Errorf("gRPC is recorded as %d", f.Status)
+	}
+	a = c.Do("POST", "/service/Method", strings.NewReader("\x00\x00\x00\x00\x00"), "Content-Type: application/grpc-web+proto")
+	if a.Status != 200 || !strings.HasPrefix(a.Body, "\x80") || !strings.Contains(a.Body, "grpc-status: 14\r\n") || a.Header.Get("Content-Length") != strconv.Itoa(len(a.Body)) {
+		t.Errorf("gRPC-Web: %d %v %q", a.Status, a.Header, a.Body)
+	}
+	a = c.Do("POST", "/service/Method", strings.NewReader("{}"), "Content-Type: application/json", "Connect-Protocol-Version: 1")
+	if a.Status != 503 || a.Header.Get("Content-Type") != "application/json" || !strings.HasPrefix(a.Body, `{"code":"unavailable","message":"`) {
+		t.Errorf("Connect: %d %v %q", a.Status, a.Header, a.Body)
+	}
+	if f := c.Failure(); f.Status != 502 || f.ID != a.Header.Get("Upstream-Failure-Id") {
+		t.Errorf("Connect is recorded as %d", f.Status)
 	}
 }
 

@@ -365,14 +365,17 @@ func TestPublicFacesTellNothing(t *testing.T) {
 	}
 	for name, address := range addresses {
 		c := testcaddy.StartWith(t, "", "upstream_diagnostics {\nintercept 5xx\n}\nreverse_proxy "+address)
-		for _, accept := range []string{"text/html", "application/json", "text/plain"} {
-			a := c.Get("/", "Accept: "+accept)
+		for _, asks := range []string{
+			"Accept: text/html", "Accept: application/json", "Accept: text/plain", "Accept: application/graphql-response+json", "Sec-Fetch-Dest: iframe",
+			"Content-Type: application/grpc", "Content-Type: application/grpc-web", "Content-Type: application/connect+json",
+		} {
+			a := c.Get("/", asks)
 			f := c.Failure()
 			_, port, _ := net.SplitHostPort(address)
 			secrets := slices.DeleteFunc([]string{address, ":" + port, f.Cause, f.Error, f.Site + ":", f.Upstream, "reverse_proxy", "dial", "EOF"}, func(s string) bool { return s == "" })
 			for _, secret := range secrets {
-				if strings.Contains(a.Body, secret) {
-					t.Errorf("%s, %s: shows %q: %s", name, accept, secret, a.Body)
+				if strings.Contains(a.Body+a.Header.Get("Grpc-Message"), secret) {
+					t.Errorf("%s, %s: shows %q: %s", name, asks, secret, a.Body)
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,21 +46,62 @@ func writeProblem(body *bytes.Buffer, d Data, minimal bool, details *failure.Fai
 		Failure:     details,
 	}
 	if minimal {
-		// RFC 9457, 4.2.1: the title of about:blank is the status's own.
-		answer.Type, answer.Title = "about:blank", http.StatusText(d.Status)
+		answer.Type, answer.Title = "about:blank", statusTitle(d)
 	}
 	return json.NewEncoder(body).Encode(answer)
 }
 
+// statusTitle is the title of about:blank, by RFC 9457, 4.2.1, the phrase of the status,
+// which may be localized.
+func statusTitle(d Data) string {
+	phrase := http.StatusText(d.Status)
+	if base, _, _ := strings.Cut(d.Lang, "-"); base != "en" || phrase == "" {
+		return d.ErrorNumber
+	}
+	return phrase
+}
+
+// graphQLError is an error as the GraphQL specification has it,
+// https://spec.graphql.org/October2021/#sec-Errors.
+type graphQLError struct {
+	Message    string            `json:"message"`
+	Extensions graphQLExtensions `json:"extensions"`
+}
+
+// graphQLExtensions are a problem's, by the same names.
+type graphQLExtensions struct {
+	ID          string           `json:"id"`
+	Category    failure.Category `json:"category,omitempty"`
+	RequestSent failure.Sent     `json:"request_sent,omitempty"`
+	RetryAfterS int64            `json:"retry_after_s,omitempty"`
+}
+
+// writeGraphQL writes a response without data, which may have any status of 400 or more:
+// https://graphql.github.io/graphql-over-http/draft/#sec-application-graphql-response-json.
+func writeGraphQL(body *bytes.Buffer, d Data) error {
+	return json.NewEncoder(body).Encode(struct {
+		Errors []graphQLError `json:"errors"`
+	}{[]graphQLError{{
+		Message:    d.Title + " – " + d.Detail,
+		Extensions: graphQLExtensions{d.ID, d.Category, d.RequestSent, d.RetryAfterSeconds},
+	}}})
+}
+
+// writeText writes the page's paragraphs for a terminal.
 func writeText(body *bytes.Buffer, d Data) {
-	lines := []string{d.Title, "", d.Detail, d.YourSide, d.Became, d.Help, d.ComeBack}
-	for i, line := range lines {
-		if line != "" || i == 1 {
-			body.WriteString(line)
+	for _, sentences := range [][]string{{d.Title}, {d.Detail, d.YourSide}, {d.Became, d.Help, d.ComeBack}} {
+		if paragraph := join(d.Texts.Space(), sentences...); paragraph != "" {
+			wrap(body, paragraph)
 			body.WriteByte('\n')
 		}
 	}
-	body.WriteString("\n" + d.Texts.Reference + " " + d.ID + "\n" + d.ErrorNumber + " · " + d.TimeUTC + "\n")
+	wrap(body, d.Texts.Reference+" "+d.ID)
+	wrap(body, d.ErrorNumber+" · "+d.TimeUTC)
+}
+
+// join joins what there is.
+func join(space string, sentences ...string) string {
+	return strings.Join(slices.DeleteFunc(sentences, func(s string) bool { return s == "" }), space)
 }
 
 // writeOperator writes the built-in page with the whole failure in it.
@@ -78,8 +120,8 @@ func (p *Page) writeOperator(body *bytes.Buffer, d Data, details *failure.Failur
 // visitors are the sentences that a visitor would have been shown in the place of d.
 func (p *Page) visitors(d Data) []string {
 	d = p.data(d.Texts, d.Method, p.disclosed(d.Public))
-	join := func(sentences ...string) string { return strings.TrimSpace(strings.Join(sentences, " ")) }
-	return []string{d.Title, join(d.Detail, d.YourSide), join(d.Became, d.Help, d.ComeBack)}
+	space := d.Texts.Space()
+	return []string{d.Title, join(space, d.Detail, d.YourSide), join(space, d.Became, d.Help, d.ComeBack)}
 }
 
 // maxOwner is how much an owner's template may write.
@@ -239,7 +281,7 @@ func (ps parts) join(body *bytes.Buffer, d Data) {
 		valueComeBack:    html.EscapeString(d.ComeBack),
 		valueWait:        strconv.FormatInt(d.Wait, 10),
 		valueErrorNumber: html.EscapeString(d.ErrorNumber),
-		valueStyle:       string(style),
+		valueStyle:       string(d.Style),
 		valueScript:      string(script),
 	}
 	for _, part := range ps {

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
 
 // stale are the fields that describe another body than ours: an answer that was
@@ -33,7 +31,9 @@ type own struct {
 	fields []field
 	// operators says that only the operator may see the answer.
 	operators bool
-	// varies says that the answer depends on Accept-Language.
+	// depends are the fields of the request that the answer depends on, for Vary.
+	depends []string
+	// varies says that it depends on Accept-Language, too.
 	varies bool
 }
 
@@ -49,7 +49,7 @@ func (o *own) apply(h http.Header) {
 			delete(h, name)
 		}
 	}
-	values := make([]string, len(o.fields), len(o.fields)+len(dependsOn)) // one piece of memory for all: an answer has about ten
+	values := make([]string, len(o.fields), len(o.fields)+len(o.depends)+1) // one piece of memory for all: an answer has about ten
 	for i, f := range o.fields {
 		values[i] = f.value
 		h[f.name] = values[i : i+1 : i+1]
@@ -57,22 +57,25 @@ func (o *own) apply(h http.Header) {
 	if o.operators { // whose Vary is among the fields
 		return
 	}
-	depends := dependsOn[:len(dependsOn)-1]
-	if o.varies {
-		depends = dependsOn
-	}
-	if len(h["Vary"]) == 0 {
-		h["Vary"] = append(values, depends...)[len(values):]
+	if len(h["Vary"]) > 0 {
+		for _, name := range o.depends {
+			addVary(h, name)
+		}
+		if o.varies {
+			addVary(h, acceptLanguage)
+		}
 		return
 	}
-	for _, name := range depends {
-		addVary(h, name)
+	vary := append(values, o.depends...)
+	if o.varies {
+		vary = append(vary, acceptLanguage)
+	}
+	if vary = vary[len(values):]; len(vary) > 0 {
+		h["Vary"] = vary
 	}
 }
 
-// dependsOn are the fields of a request on which an answer depends; the last one only
-// where the language is each visitor's.
-var dependsOn = []string{"Accept", "Sec-Fetch-Dest", "Accept-Language"}
+const acceptLanguage = "Accept-Language"
 
 // undoneBy says whether a field of that name would change what ours say: the same in
 // other letters, one that caches heed before Cache-Control (RFC 9213), or what shows an
@@ -120,44 +123,4 @@ func policyOf(style template.CSS, script template.JS) string {
 func hashOf(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-// gRPC's status codes, https://grpc.github.io/grpc/core/md_doc_statuscodes.html.
-const (
-	grpcDeadlineExceeded = "4"
-	grpcUnavailable      = "14" // clients take it as leave to try again
-)
-
-func grpcStatus(timeout bool, sent failure.Sent) string {
-	if timeout && sent != failure.SentNo {
-		return grpcDeadlineExceeded
-	}
-	return grpcUnavailable
-}
-
-// grpcType is the content type of an answer to a gRPC request; gRPC-Web clients
-// don't take the plain one.
-func grpcType(requested string) string {
-	for _, web := range []string{"application/grpc-web-text", "application/grpc-web"} {
-		if hasFoldPrefix(requested, web) {
-			return web
-		}
-	}
-	return "application/grpc"
-}
-
-// percentEncoded is how gRPC's specification wants a message:
-// https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses.
-func percentEncoded(message string) string {
-	const hex = "0123456789ABCDEF"
-	var encoded strings.Builder
-	for i := range len(message) {
-		c := message[i]
-		if c >= ' ' && c <= '~' && c != '%' {
-			encoded.WriteByte(c)
-			continue
-		}
-		encoded.Write([]byte{'%', hex[c>>4], hex[c&15]})
-	}
-	return encoded.String()
 }

@@ -155,16 +155,22 @@ var scriptSource string
 //go:embed page.css
 var stylesheet string
 
+// smallStylesheet is what a page within another has besides.
+//
+//go:embed small.css
+var smallStylesheet string
+
 //go:embed operator.css
 var operatorStylesheet string
 
 var (
 	builtin       = template.Must(template.Must(template.New("page.html").Parse(partials)).Parse(source))
 	style         = template.CSS(report.CompactCSS(stylesheet))
+	smallStyle    = style + template.CSS(report.CompactCSS(smallStylesheet))
 	operatorStyle = style + template.CSS(report.CompactCSS(operatorStylesheet)+report.Style)
 	script        = template.JS(compactScript(scriptSource))
 
-	policy         = policyOf(style, "")
+	smallPolicy    = policyOf(smallStyle, "")
 	scriptPolicy   = policyOf(style, script)
 	operatorPolicy = policyOf(operatorStyle, "") + "; frame-ancestors 'none'"
 )
@@ -272,7 +278,6 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 	if public.Status < 400 || public.Status > 599 {
 		public.Status = http.StatusBadGateway // WriteHeader panics on what is no status
 	}
-	timeout := public.Category == failure.CategoryTimeout
 	if details == nil {
 		public = p.disclosed(public)
 	}
@@ -281,9 +286,10 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 		language = texts.English() // as all of an operator's view
 	}
 	d := p.data(language, r.Method, public)
-	form := formFor(r)
+	chosen := choose(r)
+	form := chosen.form
 	if form == formSmall {
-		form, d.Small = formHTML, true
+		form, d.Small, d.Style, d.Script = formHTML, true, smallStyle, ""
 	}
 
 	body := buffers.Get().(*bytes.Buffer)
@@ -292,7 +298,7 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 
 	h := w.Header()
 	dropStale(h)
-	o := &own{fields: make([]field, 0, 8), operators: details != nil}
+	o := &own{fields: make([]field, 0, 8), operators: details != nil, depends: chosen.by}
 	for _, name := range set {
 		if value := h.Get(name); value != "" {
 			o.set(name, value)
@@ -325,17 +331,25 @@ func (p *Page) Answer(w http.ResponseWriter, r *http.Request, public failure.Pub
 		// Anybody may frame it: there is nothing in it to be tricked into, and a frame
 		// that shows it is better than one that the browser blanks.
 		case d.Small:
-			o.set("Content-Security-Policy", policy)
+			o.set("Content-Security-Policy", smallPolicy)
 		default:
 			o.set("Content-Security-Policy", scriptPolicy)
 		}
 	case formProblem:
 		o.set("Content-Type", "application/problem+json")
+	case formGraphQL:
+		o.set("Content-Type", "application/graphql-response+json; charset=utf-8")
 	case formGRPC:
 		status = http.StatusOK
-		o.set("Content-Type", grpcType(r.Header.Get("Content-Type")))
-		o.set("Grpc-Status", grpcStatus(timeout, public.RequestSent))
+		o.set("Content-Type", rpcType(chosen.mediaType))
+		o.set("Grpc-Status", rpcCodeOf(d).number)
 		o.set("Grpc-Message", percentEncoded(d.Title))
+	case formGRPCWeb, formGRPCWebText, formConnectStream:
+		status = http.StatusOK
+		o.set("Content-Type", rpcType(chosen.mediaType))
+	case formConnect:
+		status = rpcCodeOf(d).status
+		o.set("Content-Type", "application/json")
 	default:
 		o.set("Content-Type", "text/plain; charset=utf-8")
 	}
@@ -375,6 +389,14 @@ func (p *Page) render(body *bytes.Buffer, form form, d Data, details *failure.Fa
 		}
 	case formProblem:
 		err = writeProblem(body, d, p.mode == Minimal && details == nil, details)
+	case formGraphQL:
+		err = writeGraphQL(body, d)
+	case formGRPCWeb, formGRPCWebText:
+		writeGRPCWeb(body, d, form == formGRPCWebText)
+	case formConnect:
+		err = writeConnect(body, d)
+	case formConnectStream:
+		err = writeConnectStream(body, d)
 	default:
 		if details != nil {
 			err = p.lookup.Text(body, details)

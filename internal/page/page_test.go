@@ -2,6 +2,7 @@ package page
 
 import (
 	"bufio"
+	"encoding/base64"
 	"encoding/json"
 	"html/template"
 	"io"
@@ -358,7 +359,7 @@ func TestWhatBecameOfTheRequest(t *testing.T) {
 			public.RequestSent = test.sent
 			for accept, form := range map[string]string{"text/html": htmlType, "text/plain": textType} {
 				w := answer(t, p, request(test.method, "Accept", accept), public, nil)
-				if !strings.Contains(w.Body.String(), test.says) {
+				if said := strings.Join(strings.Fields(w.Body.String()), " "); !strings.Contains(said, test.says) {
 					t.Errorf("%s doesn't say %q: %s", form, test.says, w.Body)
 				}
 				if form == htmlType && strings.Contains(w.Body.String(), `href=""`) != test.link {
@@ -430,17 +431,21 @@ func TestProblem(t *testing.T) {
 
 func TestMinimalTellsNoCategory(t *testing.T) {
 	p := newPage(t, Options{Mode: Minimal})
-	for _, accept := range []string{"text/html", "application/json", "text/plain"} {
-		bodies := map[string]bool{}
+	for name, face := range faces {
+		answers := map[string]bool{}
 		for _, category := range failure.Categories {
-			w := answer(t, p, request("GET", "Accept", accept), sample(category), nil)
-			bodies[w.Body.String()] = true
+			public := sample(category)
+			public.RequestSent = failure.SentMaybe
+			w := answer(t, p, face.request("GET", "http://example.com/cart", "en"), public, nil)
+			var head strings.Builder
+			_ = w.Header().Write(&head)
+			answers[strconv.Itoa(w.Code)+head.String()+w.Body.String()] = true
 			if category != failure.CategoryUnknown && strings.Contains(w.Body.String(), english.Of(sample(category)).Detail) {
-				t.Errorf("%s: %s is told", accept, category)
+				t.Errorf("%s: %s is told", name, category)
 			}
 		}
-		if len(bodies) != 1 {
-			t.Errorf("%s: the body differs by category", accept)
+		if len(answers) != 1 {
+			t.Errorf("%s: the answer differs by category: %v", name, answers)
 		}
 	}
 }
@@ -453,9 +458,10 @@ func TestGRPC(t *testing.T) {
 		status                string
 	}{
 		"unavailable":       {"application/grpc", "application/grpc", failure.CategoryUnavailable, failure.SentYes, "14"},
-		"timeout, sent":     {"application/grpc+proto", "application/grpc", failure.CategoryTimeout, failure.SentMaybe, "4"},
+		"timeout, sent":     {"application/grpc+proto", "application/grpc+proto", failure.CategoryTimeout, failure.SentMaybe, "4"},
 		"timeout, not sent": {"application/grpc", "application/grpc", failure.CategoryTimeout, failure.SentNo, "14"},
-		"web":               {"application/grpc-web+proto", "application/grpc-web", failure.CategoryUnavailable, failure.SentNo, "14"},
+		"json, parameters":  {"Application/gRPC+json; charset=utf-8", "application/grpc+json", failure.CategoryUnavailable, failure.SentNo, "14"},
+		"no type":           {"application/grpc+\"x", "application/grpc+", failure.CategoryUnavailable, failure.SentNo, "14"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			public := sample(test.category)
@@ -503,16 +509,19 @@ func TestPublicFacesTellNothing(t *testing.T) {
 		"owner's":  newPage(t, Options{Template: `{{printf "%+v" .Public}} {{.Became}}`}),
 	}
 	for name, p := range pages {
-		for _, fields := range [][]string{
-			{"Accept", "text/html"}, {"Accept", "application/json"}, {"Accept", "text/plain"}, {"Accept", "image/png"},
-			{"Content-Type", "application/grpc"},
-		} {
-			w := answer(t, p, request("GET", fields...), f.Public(), nil)
-			var head strings.Builder
-			_ = w.Header().Write(&head)
-			for _, secret := range secrets {
-				if strings.Contains(head.String()+w.Body.String(), secret) {
-					t.Errorf("%s, %s tells %q:\n%s%s", name, fields, secret, head.String(), w.Body)
+		for face, of := range faces {
+			for _, language := range []string{"en", "de"} {
+				w := answer(t, p, of.request("GET", "http://example.com/cart", language), f.Public(), nil)
+				var head strings.Builder
+				_ = w.Header().Write(&head)
+				told := head.String() + w.Body.String()
+				if frame, err := base64.StdEncoding.DecodeString(w.Body.String()); err == nil {
+					told += string(frame)
+				}
+				for _, secret := range secrets {
+					if strings.Contains(told, secret) {
+						t.Errorf("%s, %s tells %q:\n%s", name, face, secret, told)
+					}
 				}
 			}
 		}
@@ -522,6 +531,18 @@ func TestPublicFacesTellNothing(t *testing.T) {
 		for _, secret := range []string{"10.0.0.7", "secret-advice", "secret-error", "connection_refused"} {
 			if !strings.Contains(w.Body.String(), secret) {
 				t.Errorf("the operator's %s doesn't tell %q", accept, secret)
+			}
+		}
+	}
+	// The other faces have no place for a record, and tell operators as little.
+	for name, face := range faces {
+		if slices.Contains([]string{"page", "small page", "problem", "text", "JSON-RPC", "XHR"}, name) {
+			continue
+		}
+		w := answer(t, pages["minimal"], face.request("GET", "http://example.com/cart", "en"), f.Public(), f)
+		for _, secret := range secrets {
+			if strings.Contains(w.Body.String(), secret) {
+				t.Errorf("the operator's %s tells %q", name, secret)
 			}
 		}
 	}
