@@ -485,6 +485,7 @@ func TestWrap(t *testing.T) {
 		"wide":            {strings.Repeat("漢", 41), strings.Repeat("漢", 40) + "\n漢\n"},
 		"kinsoku":         {strings.Repeat("漢", 40) + "。漢", strings.Repeat("漢", 39) + "\n漢。漢\n"},
 		"opening":         {strings.Repeat("漢", 39) + "「漢」", strings.Repeat("漢", 39) + "\n「漢」\n"},
+		"space and wide":  {strings.Repeat("漢", 39) + " 漢漢", strings.Repeat("漢", 39) + "\n漢漢\n"},
 		"Latin inside":    {strings.Repeat("漢", 38) + "Cookie漢", strings.Repeat("漢", 38) + "\nCookie漢\n"},
 		"Korean":          {strings.Repeat("가", 38) + " 나나나", strings.Repeat("가", 38) + "\n나나나\n"},
 		"narrow bytes":    {strings.Repeat("я", 80), strings.Repeat("я", 80) + "\n"},

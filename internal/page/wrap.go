@@ -32,17 +32,20 @@ func wrap(body *bytes.Buffer, text string) {
 func lineEnd(text string) (end, next int) {
 	used, before := 0, rune(0)
 	for i, r := range text {
-		switch {
-		case r == ' ' && (used <= columns || end == 0):
-			end, next = i, i+1
-		case before != ' ' && breaksBetween(before, r) && (used <= columns || end == 0):
+		if r == ' ' || before != ' ' && breaksBetween(before, r) {
+			if used > columns && end > 0 {
+				return end, next
+			}
 			end, next = i, i
+			if r == ' ' {
+				next++
+			}
 		}
 		used += columnsOf(r)
-		if used > columns && end > 0 && r != ' ' {
-			return end, next
-		}
 		before = r
+	}
+	if used > columns && end > 0 {
+		return end, next
 	}
 	return len(text), len(text)
 }
