@@ -239,9 +239,9 @@ func checkBody(t *testing.T, a testcaddy.Answer, contentType, method string, ope
 	if got := strings.Contains(a.Body, "connection_refused"); got != operator {
 		t.Errorf("the operator's view is shown: %v", got)
 	}
-	end := map[string]string{"text/html; charset=utf-8": "</footer>", "application/problem+json": "}", "text/plain; charset=utf-8": "\n"}[contentType]
-	if operator && end == "</footer>" {
-		end = "</main>" // the record in it has what the visitor's footer says
+	end := map[string]string{"text/html; charset=utf-8": "</script>", "application/problem+json": "}", "text/plain; charset=utf-8": "\n"}[contentType]
+	if operator && end == "</script>" {
+		end = "</main>" // the record in it has what the visitor's footer says, and no script
 	}
 	if !strings.HasSuffix(strings.TrimRight(a.Body, "\n")+"\n", end+"\n") && end != "\n" || len(a.Body) < 100 {
 		t.Errorf("the body isn't whole: %q", a.Body)
