@@ -259,7 +259,7 @@ func TestBrand(t *testing.T) {
 		}
 		reverse_proxy `+testcaddy.Dead(t))
 	a := c.Get("/", "Accept: text/html")
-	for _, want := range []string{"Tom &amp; &lt;Tim&gt;", "data:image/gif;base64,", `"mailto:help@example.com"`, "https://status.example.com/?a=1&amp;b=2"} {
+	for _, want := range []string{"Tom &amp; &lt;Tim&gt;", "data:image/gif;base64,", `"mailto:help@example.com?subject=Reference%20` + c.Failure().ID + `"`, "https://status.example.com/?a=1&amp;b=2"} {
 		if !strings.Contains(a.Body, want) {
 			t.Errorf("no %s in %s", want, a.Body)
 		}
