@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 func init() {
@@ -308,7 +310,7 @@ var (
 // unrecognized refuses what is not expected here; elsewhere has another place, which
 // thatIs says.
 func unrecognized(d *caddyfile.Dispenser, expected, elsewhere []string, thatIs string) error {
-	hint := didYouMean(nearest(strings.ToLower(d.Val()), expected))
+	hint := didYouMean(typo.Nearest(strings.ToLower(d.Val()), expected))
 	if slices.Contains(elsewhere, d.Val()) {
 		hint = " (" + d.Val() + " " + thatIs + ")"
 	}

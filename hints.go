@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 // Where the wish behind a wrong option is plain, its error names what to write.
@@ -33,7 +34,7 @@ func wordMeant(field, value string, words []string) string {
 	if word, ok := otherWords[field][value]; ok {
 		return word
 	}
-	return nearest(value, words)
+	return typo.Nearest(value, words)
 }
 
 // retryAfterMeant takes a number for seconds, as in the field that is sent.
@@ -81,42 +82,4 @@ func urlMeant(s string) string {
 // isURL says whether a URL was given where a file is wanted.
 func isURL(s string) bool {
 	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "data:")
-}
-
-// nearest is the one of words that was mistyped as word; "" where none is near.
-func nearest(word string, words []string) string {
-	best, least := "", 3
-	for _, candidate := range words {
-		// Half of a word must be right.
-		if d := typos(word, candidate); d < least && 2*d <= len(candidate) {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-// typos counts the letters that are missing, too many, wrong or swapped with their
-// neighbour (the optimal string alignment distance).
-func typos(a, b string) int {
-	above, row := []int(nil), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before := row
-		row = make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			wrong := 1
-			if a[i-1] == b[j-1] {
-				wrong = 0
-			}
-			row[j] = min(before[j]+1, row[j-1]+1, before[j-1]+wrong)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], above[j-2]+1)
-			}
-		}
-		above = before
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,40 @@
+// Package typo finds the word that was meant where another was written.
+package typo
+
+// Nearest is the one of words that was mistyped as word; "" where none is near.
+func Nearest(word string, words []string) string {
+	best, least := "", 3
+	for _, candidate := range words {
+		// Half of a word must be right.
+		if d := count(word, candidate); d < least && 2*d <= len(candidate) {
+			best, least = candidate, d
+		}
+	}
+	return best
+}
+
+// count counts the letters that are missing, too many, wrong or swapped with their
+// neighbour (the optimal string alignment distance).
+func count(a, b string) int {
+	above, row := []int(nil), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before := row
+		row = make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			wrong := 1
+			if a[i-1] == b[j-1] {
+				wrong = 0
+			}
+			row[j] = min(before[j]+1, row[j-1]+1, before[j-1]+wrong)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], above[j-2]+1)
+			}
+		}
+		above = before
+	}
+	return row[len(b)]
+}
