@@ -262,7 +262,7 @@ func (b *Brand) checkLogoOnly() error {
 // when those of the owner are read.
 func checkLanguage(tag string) error {
 	if _, err := language.Parse(tag); err != nil && tag != "" && tag != texts.Auto {
-		return fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR", tag)
+		return fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR (there are texts in %s, and languages <dir> adds others)", tag, strings.Join(texts.BuiltinTags(), ", "))
 	}
 	return nil
 }
@@ -275,7 +275,11 @@ func (h *Handler) loadLanguages() (*texts.Languages, error) {
 	if h.Languages != "" {
 		folder = os.DirFS(h.Languages)
 		if info, err := os.Stat(h.Languages); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("languages %s is no folder that can be read", absolute(h.Languages))
+			hint := ""
+			if !filepath.IsAbs(h.Languages) {
+				hint = ": a relative path starts at Caddy's working directory"
+			}
+			return nil, fmt.Errorf("languages %s is no folder that can be read%s", absolute(h.Languages), hint)
 		}
 	}
 	return texts.New(h.Language, folder, absolute(h.Languages))

@@ -7,16 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"path"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/language"
 )
@@ -77,6 +79,15 @@ func English() *Texts {
 	return all[0]
 }
 
+// BuiltinTags are the embedded languages, sorted.
+func BuiltinTags() []string {
+	all, err := builtin()
+	if err != nil {
+		panic(err) // see English
+	}
+	return (&Languages{all: all}).Tags()
+}
+
 // New are the embedded languages, and those of the owner's folder, which add to them or
 // change them; nil is no folder, folder is its name in errors. use is a language for all,
 // or Auto.
@@ -102,11 +113,11 @@ func New(use string, files fs.FS, folder string) (*Languages, error) {
 	}
 	wanted, err := language.Parse(use)
 	if err != nil {
-		return nil, fmt.Errorf("language %q is not auto, nor a language tag such as de or pt-BR", use)
+		return nil, fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR; there are texts in %s", use, strings.Join(l.Tags(), ", "))
 	}
 	_, index, confidence := l.matcher.Match(wanted)
 	if confidence < language.High {
-		return nil, fmt.Errorf("language %q: there are no texts in it; there are %s, and languages <folder> adds others", use, strings.Join(l.Tags(), ", "))
+		return nil, fmt.Errorf("language %q: there are no texts in it; there are %s, and a folder of languages adds others", use, strings.Join(l.Tags(), ", "))
 	}
 	// What else there is can't be asked for.
 	l.all, l.fixed = []*Texts{all[index].at(0)}, true
@@ -188,21 +199,23 @@ func (l *Languages) match(accept string) *Texts {
 	return l.all[0]
 }
 
-// read reads a folder's files over what is there.
+// read reads a folder's files over what is there. Those of a region or a script come after
+// the language's own, on which they go on.
 func read(files fs.FS, folder string, over []*Texts) ([]*Texts, error) {
-	names, err := fs.Glob(files, "*.json")
+	names, err := namesIn(files)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("languages %s: %w", folder, err)
 	}
-	if len(names) == 0 || len(names) > maxFiles {
-		return nil, fmt.Errorf("languages %s: %d files named <language>.json, want 1 to %d", folder, len(names), maxFiles)
-	}
-	all := slices.Clone(over)
+	all, tags := slices.Clone(over), make(map[language.Tag]string)
 	for _, name := range names {
-		t, err := readFile(files, name, over)
-		if err != nil {
-			return nil, fmt.Errorf("languages %s: %w", path.Join(folder, name), err)
+		t, err := readFile(files, name, all)
+		if err == nil && tags[t.tag] != "" {
+			err = fmt.Errorf("it is of the same language as %s", tags[t.tag])
 		}
+		if err != nil {
+			return nil, fmt.Errorf("languages %s: %w", filepath.Join(folder, name), err)
+		}
+		tags[t.tag] = name
 		replaced := slices.IndexFunc(all, func(other *Texts) bool { return other.tag == t.tag })
 		if replaced >= 0 {
 			all[replaced] = t
@@ -217,6 +230,26 @@ func read(files fs.FS, folder string, over []*Texts) ([]*Texts, error) {
 	return all, nil
 }
 
+// namesIn are the names of a folder's files, the shorter ones first: de.json is before
+// de-AT.json. What editors and systems leave there begins with a dot.
+func namesIn(files fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(files, ".")
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, entry := range entries {
+		if name := entry.Name(); path.Ext(name) == ".json" && name[0] != '.' {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 || len(names) > maxFiles {
+		return nil, fmt.Errorf("%d files named <language>.json, want 1 to %d", len(names), maxFiles)
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
+	return names, nil
+}
+
 // rank puts English first.
 func rank(t *Texts) int {
 	if t.tag == language.English {
@@ -229,34 +262,65 @@ func rank(t *Texts) int {
 // nearest to it; where there is none, all keys have to be there.
 func readFile(files fs.FS, name string, over []*Texts) (*Texts, error) {
 	tag, err := language.Parse(strings.TrimSuffix(name, ".json"))
-	if err != nil {
+	if base, _, _ := tag.Raw(); err != nil || base.String() == "und" {
 		return nil, errors.New("the file's name is not a language's tag, such as de.json or pt-BR.json")
 	}
-	content, err := fs.ReadFile(files, name)
+	content, err := contentOf(files, name)
 	if err != nil {
 		return nil, err
 	}
-	if len(content) > maxFileBytes {
-		return nil, fmt.Errorf("%d bytes are more than %d", len(content), maxFileBytes)
+	keys, err := keysOf(content)
+	if err != nil {
+		return nil, err
 	}
-	t := nearest(tag, over)
+	t, base := nearest(tag, over)
 	t.setTag(tag)
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(t); err != nil {
-		return nil, withLine(content, decoder, err)
+	if err := json.Unmarshal(content, t); err != nil {
+		return nil, err
 	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, withLine(content, decoder, errors.New("there is more after the texts' closing brace"))
-	}
-	return t, t.check()
+	return t, t.check(keys, base)
 }
 
-// nearest is a copy of the texts that a language goes on from; empty where there are none.
-func nearest(tag language.Tag, over []*Texts) *Texts {
-	t := new(Texts)
+// contentOf reads a file. Only a regular one: opening a pipe would hold up the load.
+func contentOf(files fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return nil, reason(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
+	if info.Size() > maxFileBytes {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", info.Size(), maxFileBytes)
+	}
+	content, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, reason(err)
+	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // as some editors begin a file
+	if len(bytes.TrimSpace(content)) == 0 {
+		return nil, errors.New("it is empty: expected an object in JSON, with the keys that are to change")
+	}
+	if !utf8.Valid(content) {
+		return nil, errors.New("it is not UTF-8 text")
+	}
+	return content, nil
+}
+
+// reason is what is wrong with a file, whose name is told already.
+func reason(err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		return of.Err
+	}
+	return err
+}
+
+// nearest is a copy of the texts that a language goes on from, and whose they are; empty where
+// there are none.
+func nearest(tag language.Tag, over []*Texts) (t *Texts, of *Texts) {
+	t = new(Texts)
 	if len(over) == 0 {
-		return t
+		return t, nil
 	}
 	tags := make([]language.Tag, len(over))
 	for i, other := range over {
@@ -264,7 +328,7 @@ func nearest(tag language.Tag, over []*Texts) *Texts {
 	}
 	_, index, confidence := language.NewMatcher(tags).Match(tag)
 	if confidence < language.High {
-		return t
+		return t, nil
 	}
 	*t = *over[index]
 	for _, forms := range []*Plural{&t.ComeBackSeconds, &t.ComeBackMinutes, &t.ComeBackHours} {
@@ -274,24 +338,7 @@ func nearest(tag language.Tag, over []*Texts) *Texts {
 		}
 		*forms = own
 	}
-	return t
-}
-
-// withLine says in which line of a file an error is.
-func withLine(content []byte, decoder *json.Decoder, err error) error {
-	offset := decoder.InputOffset()
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		offset = syntax.Offset
-	}
-	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		offset = kind.Offset
-	}
-	if _, key, ok := strings.Cut(err.Error(), "unknown field "); ok {
-		if at := bytes.Index(content, []byte(key)); at >= 0 {
-			offset = int64(at)
-		}
-	}
-	return fmt.Errorf("line %d: %w", 1+bytes.Count(content[:min(offset, int64(len(content)))], []byte("\n")), err)
+	return t, over[index]
 }
 
 // mayLack are the keys that a situation has only where there is something to say.
@@ -306,62 +353,102 @@ var placeholders = map[string]string{
 // mayLackNumber are the forms that are for one number alone, in some languages a word.
 var mayLackNumber = []string{"zero", "one", "two"}
 
-// check says what is missing, or can't be shown.
-func (t *Texts) check() error {
-	var wrong []error
+// maxTold is how many of many faults of a file are told.
+const maxTold = 10
+
+// check says what is missing, or can't be shown. keys are the file's own; base are the texts
+// that it goes on from, or nil.
+func (t *Texts) check(keys fileKeys, base *Texts) error {
+	var missing, wrong []string
 	t.each(func(key, form, text string) {
-		if err := checkText(key, form, text); err != nil {
-			wrong = append(wrong, err)
+		name := key
+		if form != "" {
+			name += "." + form
+		}
+		switch err := checkText(key, form, text); {
+		case err == nil:
+		case text == "" && !keys.has(name):
+			missing = append(missing, name)
+		default:
+			wrong = append(wrong, keys.where(name)+" "+err.Error())
 		}
 	})
 	for _, counted := range []struct {
 		key   string
 		forms Plural
 	}{{"come_back_seconds", t.ComeBackSeconds}, {"come_back_minutes", t.ComeBackMinutes}, {"come_back_hours", t.ComeBackHours}} {
-		if err := t.checkForms(counted.key, counted.forms); err != nil {
-			wrong = append(wrong, err)
+		lacks, tooMany := t.checkForms(counted.forms)
+		for _, form := range lacks {
+			missing = append(missing, counted.key+"."+form)
+		}
+		for _, form := range tooMany {
+			wrong = append(wrong, fmt.Sprintf("%s: no whole number has this form in %s", keys.where(counted.key+"."+form), t.tag))
 		}
 	}
-	return errors.Join(wrong...)
+	if len(missing) > 0 {
+		lack := fmt.Sprintf("%d keys are missing", len(missing))
+		if len(missing) == 1 {
+			lack = "a key is missing"
+		}
+		if base == nil {
+			lack += ", of which a language that is not there yet has all"
+		}
+		wrong = append([]string{lack + ": " + some(missing, ", ")}, wrong...)
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return errors.New(some(wrong, "; "))
+}
+
+// some are the first of many.
+func some(all []string, between string) string {
+	if len(all) <= maxTold {
+		return strings.Join(all, between)
+	}
+	return strings.Join(all[:maxTold], between) + fmt.Sprintf("%sand %d more", between, len(all)-maxTold)
 }
 
 // checkForms wants just the forms that whole numbers have in the language.
-func (t *Texts) checkForms(key string, forms Plural) error {
+func (t *Texts) checkForms(forms Plural) (lacks, tooMany []string) {
 	wanted := map[string]bool{"other": true}
 	for n := range 200 {
 		wanted[formOf(t.tag, n)] = true
 	}
 	for form := range wanted {
-		if forms[form] == "" {
-			return fmt.Errorf("%s: the form %q is missing, which numbers have in %s", key, form, t.tag)
+		if _, ok := forms[form]; !ok {
+			lacks = append(lacks, form)
 		}
 	}
 	for form := range forms {
 		if !wanted[form] {
-			return fmt.Errorf("%s: no whole number has the form %q in %s", key, form, t.tag)
+			tooMany = append(tooMany, form)
 		}
 	}
-	return nil
+	slices.Sort(lacks)
+	slices.Sort(tooMany)
+	return lacks, tooMany
 }
 
+// checkText says what is wrong with the text of a key.
 func checkText(key, form, text string) error {
 	name := key[strings.LastIndexByte(key, '.')+1:]
 	switch {
 	case text == "" && slices.Contains(mayLack, name):
 		return nil
 	case text == "":
-		return fmt.Errorf("%s is missing", key)
+		return errors.New("is empty")
 	case len(text) > maxTextBytes:
-		return fmt.Errorf("%s is %d bytes long, more than %d", key, len(text), maxTextBytes)
+		return fmt.Errorf("is %d bytes long, more than %d", len(text), maxTextBytes)
 	case strings.ContainsFunc(text, unprintable):
-		return fmt.Errorf("%s %q is not printable text", key, text)
+		return fmt.Errorf("%q is not printable text", text)
 	}
 	wanted := placeholders[name]
 	if wanted != "" && !strings.Contains(text, wanted) && !slices.Contains(mayLackNumber, form) {
-		return fmt.Errorf("%s %q has no %s", key, text, wanted)
+		return fmt.Errorf("%q has no %s", text, wanted)
 	}
 	if rest := strings.Replace(text, wanted, "", 1); strings.ContainsAny(rest, "{}") {
-		return fmt.Errorf("%s %q has braces that stand for nothing", key, text)
+		return fmt.Errorf("%q has braces that stand for nothing", text)
 	}
 	return nil
 }
@@ -384,8 +471,8 @@ func (t *Texts) each(do func(key, form, text string)) {
 			case string:
 				do(prefix+key, "", value)
 			case Plural:
-				for form, text := range value {
-					do(prefix+key, form, text)
+				for _, form := range slices.Sorted(maps.Keys(value)) {
+					do(prefix+key, form, value[form])
 				}
 			default:
 				walk(prefix+key+".", v.Field(i))

@@ -217,7 +217,7 @@ func (s Situation) ByVisitor() bool {
 func (t *Texts) setTag(tag language.Tag) {
 	t.tag, t.lang, t.dir, t.space = tag, tag.String(), "ltr", " "
 	switch script, _ := tag.Script(); script.String() {
-	case "Arab", "Hebr":
+	case "Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm", "Rohg", "Mand", "Samr":
 		t.dir = "rtl"
 	}
 	switch base, _ := tag.Base(); base.String() {

@@ -5,6 +5,9 @@ package typo
 func Nearest(word string, words []string) string {
 	best, least := "", 3
 	for _, candidate := range words {
+		if max(len(word), len(candidate))-min(len(word), len(candidate)) >= least {
+			continue // each letter too many is a typo
+		}
 		// Half of a word must be right.
 		if d := count(word, candidate); d < least && 2*d <= len(candidate) {
 			best, least = candidate, d
