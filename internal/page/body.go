@@ -3,10 +3,8 @@ package page
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"html"
 	"html/template"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -124,26 +122,8 @@ func (p *Page) visitors(d Data) []string {
 	return []string{d.Title, join(space, d.Detail, d.YourSide), join(space, d.Became, d.Help, d.ComeBack)}
 }
 
-// maxOwner is how much an owner's template may write.
-const maxOwner = 1 << 20
-
-var errOwnerTooLong = errors.New("writes more than 1 MiB")
-
 func (p *Page) writeOwner(body *bytes.Buffer, d Data) error {
 	return p.owner.Execute(&limited{body, maxOwner}, d)
-}
-
-// limited is a writer that takes no more than the rest.
-type limited struct {
-	io.Writer
-	rest int
-}
-
-func (l *limited) Write(b []byte) (int, error) {
-	if l.rest -= len(b); l.rest < 0 {
-		return 0, errOwnerTooLong
-	}
-	return l.Writer.Write(b)
 }
 
 // parts is a built-in page, cut where a value stands that changes from one

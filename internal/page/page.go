@@ -4,11 +4,11 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,7 +61,8 @@ type Brand struct {
 
 // Data is what a template is executed over: ID, Time, Status, Category, RequestSent and
 // RetryAfter of the failure, and these. In the owner's template every value is escaped
-// for the place where it stands.
+// for the place where it stands. Templates depend on it: a field may be added, none goes
+// nor gets another name. docs/page.md says what each is.
 type Data struct {
 	failure.Public
 	// Title says what happened, Detail what it means, and Help what the visitor can
@@ -101,9 +102,10 @@ type Data struct {
 	// Small says that the page is shown within another.
 	Small bool
 
-	// For the built-in page only; Report is the operator's.
+	// Style and Script are the built-in page's, for the partials of it.
 	Style  template.CSS
 	Script template.JS
+	// Report is the operator's, in the built-in page only.
 	Report template.HTML
 
 	situation texts.Situation
@@ -205,69 +207,11 @@ func New(o Options) (*Page, error) {
 	if o.Template == "" {
 		return p, nil
 	}
-	name := o.TemplateName
-	if name == "" {
-		name = "template"
-	}
-	owner, err := template.Must(template.New(name).Parse(partials)).Parse(o.Template)
-	if err != nil {
+	var err error
+	if p.owner, err = parseOwner(cmp.Or(o.TemplateName, "template"), o.Template); err != nil {
 		return nil, err
 	}
-	p.owner = owner
 	return p, p.tryOwner()
-}
-
-// What the owner's template is tried with, besides each category.
-var (
-	// One method of each class, with every status.
-	triedMethods = []string{http.MethodGet, http.MethodOptions, http.MethodPost}
-	// Other methods, one that nobody knows among them, with the common status.
-	otherMethods = []string{http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, "PURGE"}
-	// What Caddy answers for an upstream, and one that only an upstream answers.
-	triedStatuses = []int{
-		http.StatusBadRequest, http.StatusLengthRequired, http.StatusRequestEntityTooLarge, http.StatusInternalServerError,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 599,
-	}
-	triedSent       = []failure.Sent{"", failure.SentNo, failure.SentMaybe, failure.SentYes}
-	triedRetryAfter = []time.Duration{0, 30 * time.Second}
-)
-
-// tryOwner runs the owner's template with every value that it gets when something
-// failed: what it does with one of them would be found out by a visitor.
-func (p *Page) tryOwner() error {
-	for _, category := range failure.Categories {
-		for _, sent := range triedSent {
-			for _, retryAfter := range triedRetryAfter {
-				for _, status := range triedStatuses {
-					sample := p.disclosed(failure.Public{
-						ID: "k3f9qw2ax", Time: failure.At(time.Unix(0, 0)), Status: status,
-						Category: category, RequestSent: sent, RetryAfter: retryAfter,
-					})
-					methods := triedMethods
-					if status == http.StatusBadGateway {
-						methods = slices.Concat(triedMethods, otherMethods)
-					}
-					if err := p.tryMethods(methods, sample); err != nil {
-						return err
-					}
-				}
-			}
-		}
-		if p.mode == Minimal {
-			return nil // to the public all categories are one
-		}
-	}
-	return nil
-}
-
-func (p *Page) tryMethods(methods []string, sample failure.Public) error {
-	for _, method := range methods {
-		if err := p.owner.Execute(&limited{io.Discard, maxOwner}, p.data(p.languages.For(nil), method, sample)); err != nil {
-			return fmt.Errorf("%w (tried with Category %q, RequestSent %q, RetryAfterSeconds %d, Status %d and Method %s)",
-				err, sample.Category, sample.RequestSent, seconds(sample.RetryAfter), sample.Status, method)
-		}
-	}
-	return nil
 }
 
 // Answer writes the answer to r: public for everybody, with details, the whole

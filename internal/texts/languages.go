@@ -134,6 +134,9 @@ func (t *Texts) at(index int) *Texts {
 // Len is how many languages there are.
 func (l *Languages) Len() int { return len(l.all) }
 
+// All are the languages; the first is for who asks for none of them.
+func (l *Languages) All() []*Texts { return l.all }
+
 // Tags are the languages, sorted, as BCP 47 writes them.
 func (l *Languages) Tags() []string {
 	var tags []string
