@@ -78,7 +78,8 @@ const commandExamples = `  $ caddy upstream-failures
   $ caddy upstream-failures --incidents
   $ caddy upstream-failures --json --limit 1000 | jq -r .cause | sort | uniq -c
   $ caddy upstream-failures --check --address localhost:2019
-  $ caddy upstream-failures probe app:8080`
+  $ caddy upstream-failures probe app:8080
+  $ caddy upstream-failures preview --category timeout > page.html`
 
 const probeHelp = `
 Asks a configured upstream now, step by step (name, connection, TLS, HTTP), by
@@ -140,7 +141,7 @@ func describeCommand(cmd *cobra.Command) {
 	}
 	ask.Flags().String("site", "", "As this `site` asks it, where several do")
 	_ = ask.RegisterFlagCompletionFunc("site", cobra.NoFileCompletions)
-	cmd.AddCommand(ask)
+	cmd.AddCommand(ask, previewCommand())
 }
 
 func causeNames() (names []string) {

@@ -311,28 +311,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // load is what Provision does.
 func (h *Handler) load(ctx caddy.Context) error {
-	if h.Page == "" {
-		h.Page = pagePublic
-	}
 	if h.ClientIP == "" {
 		h.ClientIP = redact.ClientIPFull
 	}
 	h.redact = redact.New(h.KeepQuery, h.KeepHeaders, h.ClientIP)
-	h.intercepts = interceptsOf(h.Intercept)
-	var err error
-	if h.retry, err = h.retryAfter(); err != nil {
-		return err
-	}
 	if err := h.loadDetails(ctx); err != nil {
 		return err
 	}
-	if h.languages, err = h.loadLanguages(); err != nil {
+	err := h.loadPage()
+	if err != nil {
 		return err
-	}
-	if h.Page != pageOff {
-		if h.page, err = h.newPage(); err != nil {
-			return err
-		}
 	}
 	h.site, h.known, h.unreached, h.serving, h.abandonedAfter = new(site), new(knownIncidents), new(sync.Once), new(listen.Serving), failure.AbandonedAfter
 	h.unload, h.sampler, h.harmless = unloadingOf(ctx), new(journal.Sampler), new(atomic.Pointer[string])
@@ -340,6 +328,24 @@ func (h *Handler) load(ctx caddy.Context) error {
 		return err
 	}
 	return h.process.register(ctx, h.logger)
+}
+
+// loadPage loads what a visitor's answer is made of.
+func (h *Handler) loadPage() (err error) {
+	if h.Page == "" {
+		h.Page = pagePublic
+	}
+	h.intercepts = interceptsOf(h.Intercept)
+	if h.retry, err = h.retryAfter(); err != nil {
+		return err
+	}
+	if h.languages, err = h.loadLanguages(); err != nil {
+		return err
+	}
+	if h.Page != pageOff {
+		h.page, err = h.newPage()
+	}
+	return err
 }
 
 // here says at which site an error of the config is. Of a Caddyfile's line nothing is
