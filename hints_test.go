@@ -33,6 +33,7 @@ func TestHints(t *testing.T) {
 		"page private":                   {`page private`, `(did you mean minimal?), at Caddyfile:3`},
 		"page mistyped":                  {`page pubilc`, `(did you mean public?), at Caddyfile:3`},
 		"page in no way":                 {`page 404.html`, `page "404.html" is not one of public, minimal, off, at Caddyfile:3`},
+		"a language that is none":        {`language xx`, `language "xx" is not auto, nor a language's tag such as de or pt-BR (there are texts in ar, de, en, `},
 		"a subdirective mistyped":        {`tempalte page.html`, `client_ip, language, languages (did you mean template?), at Caddyfile:3`},
 		"a subdirective with a hyphen":   {`retry-after 30s`, `(did you mean retry_after?), at Caddyfile:3`},
 		"a subdirective in the singular": {`keep_header X-A`, `(did you mean keep_headers?), at Caddyfile:3`},
@@ -78,10 +79,29 @@ func TestLoadErrorsSayWhere(t *testing.T) {
 		return name
 	}
 	in := func(name string) string { return filepath.Join(dir, name) }
+	folder := func(name, file, content string) string {
+		if err := os.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if file != "" {
+			write(filepath.Join(name, file), content)
+		}
+		return name
+	}
 	for name, tc := range map[string]struct{ block, want string }{
 		"template missing":        {"template no.html", "site shop.example.com: template " + in("no.html") + " does not exist: a relative path starts at Caddy's working directory"},
 		"template does not parse": {"template " + write("broken.html", "<p>\n{{if}}"), "site shop.example.com: template: " + in("broken.html") + ":2"},
 		"template does not run":   {"template " + write("fails.html", "<p>\n{{.Cause}}"), "site shop.example.com: template: " + in("fails.html") + ":2"},
+		"a value mistyped":        {"template " + write("titel.html", "<p>\n\n{{.Titel}}"), "site shop.example.com: template: " + in("titel.html") + ":3:2: there is no .Titel (did you mean .Title?); there are .Became, .Brand, .Category, .ComeBack, "},
+		"one of the brand":        {"template " + write("brand.html", "<p>\n{{.Brand.Nam}}"), "site shop.example.com: template: " + in("brand.html") + ":2:8: there is no .Brand.Nam (did you mean .Brand.Name?); there are .Brand.LogoDataURI, "},
+		"one of the texts":        {"template " + write("texts.html", "{{.Texts.Tryagain}}"), "site shop.example.com: template: " + in("texts.html") + ":1:8: there is no .Texts.Tryagain (did you mean .Texts.TryAgain?); there are .Texts.AnsweredWithError, "},
+		"a partial mistyped":      {"template " + write("partial.html", "<p>\n{{template \"hopps\" .}}"), "site shop.example.com: template: " + in("partial.html") + ":2:11: there is no partial \"hopps\" (did you mean hops?); there are again, hops, next, reference"},
+		"languages missing":       {"languages no", "site shop.example.com: languages " + in("no") + " is no folder that can be read: a relative path starts at Caddy's working directory"},
+		"languages a file":        {"languages broken.html", "site shop.example.com: languages " + in("broken.html") + " is no folder that can be read"},
+		"languages empty":         {"languages " + folder("empty", "", ""), "site shop.example.com: languages " + in("empty") + ": 0 files named <language>.json, want 1 to 100"},
+		"a text mistyped":         {"languages " + folder("mistyped", "de.json", "{\r\n\"tryagain\": \"x\"}"), "site shop.example.com: languages " + in("mistyped/de.json") + `: line 2: there is no key "tryagain" (did you mean try_again?); there are `},
+		"a language of no texts":  {"language da\nlanguages " + folder("german", "de.json", "{}"), `site shop.example.com: language "da": there are no texts in it; there are ar, de, en, `},
+		"a new one, in part":      {"languages " + folder("part", "sv.json", `{"name": "Svenska"}`), "site shop.example.com: languages " + in("part/sv.json") + ": "},
 		"template is not text":    {"template " + write("latin1.html", "\xe9"), "site shop.example.com: template " + in("latin1.html") + " is not UTF-8 text"},
 		"template is a directory": {"template .", "site shop.example.com: template " + dir + " is not a regular file"},
 		"logo missing":            {"brand {\nlogo no.png\n}", "site shop.example.com: brand.logo " + in("no.png") + " does not exist"},
@@ -103,6 +123,18 @@ func TestLoadErrorsSayWhere(t *testing.T) {
 		err := validateConfig(t, `{"http": {"servers": {"edge": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [{"handler": "static_response"}]}, `+
 			`{"match": [{"host": ["shop.example.com"]}], "handle": [{"handler": "upstream_diagnostics", "page": "pubic"}]}]}}}}`)
 		wantError(t, err, `site shop.example.com: page "pubic" is not one of public, minimal, off (did you mean public?)`)
+	})
+	t.Run("files of JSON", func(t *testing.T) {
+		for fields, want := range map[string]string{
+			`"template": "titel.html"`:  "site shop.example.com: template: " + in("titel.html") + ":3:2: there is no .Titel (did you mean .Title?); there are .Became, ",
+			`"languages": "mistyped"`:   "site shop.example.com: languages " + in("mistyped/de.json") + ": line 2: there is no key ",
+			`"language": "xx"`:          `site shop.example.com: language "xx" is not auto, nor a language's tag such as de or pt-BR; there are texts in ar, de, en, `,
+			`"template": "https://a.b"`: "site shop.example.com: template \"https://a.b\" is a URL, not a file",
+		} {
+			err := validateConfig(t, `{"http": {"servers": {"edge": {"listen": ["127.0.0.1:0"], "routes": [`+
+				`{"match": [{"host": ["shop.example.com"]}], "handle": [{"handler": "upstream_diagnostics", `+fields+`}]}]}}}}`)
+			wantError(t, err, want)
+		}
 	})
 	t.Run("error routes", func(t *testing.T) {
 		err := validateCaddyfile(t, "{\nadmin off\nlog {\noutput discard\n}\n}\nhttp://shop.example.com {\nhandle_errors {\nupstream_diagnostics {\ntemplate no.html\n}\n}\n}\n")

@@ -189,7 +189,7 @@ func TestCommandLine(t *testing.T) {
 		if code, out, errs := caddyCommand(t, dir, "manpage", "--directory", "man"); code != 0 {
 			t.Fatalf("%s%s", out, errs)
 		}
-		for page, want := range map[string]string{"caddy-upstream-failures.8": `\-\-cause`, "caddy-upstream-failures-probe.8": "Asks a configured upstream"} {
+		for page, want := range map[string]string{"caddy-upstream-failures.8": `\-\-cause`, "caddy-upstream-failures-probe.8": "Asks a configured upstream", "caddy-upstream-failures-preview.8": `\-\-request-sent`} {
 			content, err := os.ReadFile(filepath.Join(dir, "man", page))
 			if err != nil || !strings.Contains(strings.ReplaceAll(string(content), "--", `\-\-`), want) {
 				t.Errorf("%s: %v\n%s", page, err, content)
@@ -200,6 +200,10 @@ func TestCommandLine(t *testing.T) {
 	t.Run("completion", func(t *testing.T) {
 		code, out, errs := caddyCommand(t, dir, "__complete", "upstream-failures", "--cause", "connection_")
 		if code != 0 || !strings.Contains(out, "connection_refused\n") {
+			t.Errorf("%d, %s%s", code, out, errs)
+		}
+		code, out, errs = caddyCommand(t, dir, "__complete", "upstream-failures", "preview", "--category", "time")
+		if code != 0 || !strings.Contains(out, "timeout\n") {
 			t.Errorf("%d, %s%s", code, out, errs)
 		}
 		if code, out, errs := caddyCommand(t, dir, "completion", "bash"); code != 0 || !strings.Contains(out, "complete") {

@@ -206,7 +206,9 @@ func TestKeys(t *testing.T) {
 
 func TestDirections(t *testing.T) {
 	for tag, want := range map[string]string{"ar": "rtl", "he": "rtl", "fa": "rtl", "ur": "rtl", "dv": "rtl", "sv": "ltr", "az-Arab": "rtl", "az": "ltr"} {
-		if got := (&Texts{tag: language.MustParse(tag)}).Dir(); got != want {
+		texts := new(Texts)
+		texts.setTag(language.MustParse(tag))
+		if got := texts.Dir(); got != want {
 			t.Errorf("%s is written %s", tag, got)
 		}
 	}
