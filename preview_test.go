@@ -196,6 +196,9 @@ func TestPreviewOfEachCategory(t *testing.T) {
 	previewFolder(t, map[string]string{"Caddyfile": "http://localhost {\nupstream_diagnostics {\nintercept 5xx\n}\n}"})
 	titles := make(map[string]string)
 	for _, category := range failure.Categories {
+		if usual[category].status == 0 || usual[category].sent == "" {
+			t.Errorf("nothing is usual for %s", category)
+		}
 		out, errs := runCommand(t, 0, "preview", "--category", string(category), "--accept", "text/plain")
 		title, _, _ := strings.Cut(out, "\n")
 		if titles[title] != "" || errs != "" {

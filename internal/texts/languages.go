@@ -238,7 +238,7 @@ func read(files fs.FS, folder string, over []*Texts) ([]*Texts, error) {
 func namesIn(files fs.FS) ([]string, error) {
 	entries, err := fs.ReadDir(files, ".")
 	if err != nil {
-		return nil, err
+		return nil, reason(err)
 	}
 	var names []string
 	for _, entry := range entries {

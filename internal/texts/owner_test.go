@@ -170,6 +170,45 @@ func TestOwnersTextsAreRefused(t *testing.T) {
 	}
 }
 
+// unreadable is a folder in which that file, or the folder itself, can't be read.
+type unreadable struct {
+	fstest.MapFS
+
+	name string
+}
+
+func (u unreadable) Open(name string) (fs.File, error) {
+	if name == u.name {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return u.MapFS.Open(name)
+}
+
+func (u unreadable) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == u.name {
+		_, err := u.Open(name)
+		return nil, err
+	}
+	return u.MapFS.ReadDir(name)
+}
+
+func (u unreadable) ReadFile(name string) ([]byte, error) {
+	if _, err := u.Open(name); err != nil {
+		return nil, err
+	}
+	return u.MapFS.ReadFile(name)
+}
+
+func TestUnreadableTexts(t *testing.T) {
+	for name, path := range map[string]string{"de.json": "/etc/texts/de.json", ".": "/etc/texts"} {
+		want := "languages " + filepath.FromSlash(path) + ": " + fs.ErrPermission.Error()
+		_, err := New(Auto, unreadable{fstest.MapFS{"de.json": file("{}")}, name}, filepath.FromSlash("/etc/texts"))
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // Of a new language the first keys that are missing are told, and how many they are.
 func TestNewLanguageLacksMost(t *testing.T) {
 	lacks := 0
