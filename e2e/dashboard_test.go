@@ -41,6 +41,7 @@ type tab struct {
 	mu       sync.Mutex
 	wrong    []string // of the console, and of policies
 	requests []string
+	headed   []string // those by HEAD
 }
 
 // openTab opens a tab of a browser that ends with the test.
@@ -79,6 +80,9 @@ func (b *tab) hear(event any) {
 		b.wrong = append(b.wrong, event.ExceptionDetails.Text)
 	case *network.EventRequestWillBeSent:
 		b.requests = append(b.requests, event.Request.URL)
+		if event.Request.Method == "HEAD" {
+			b.headed = append(b.headed, event.Request.URL)
+		}
 	}
 }
 

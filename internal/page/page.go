@@ -366,7 +366,8 @@ func (p *Page) disclosed(public failure.Public) failure.Public {
 }
 
 // firstWait is after how many seconds a page looks first whether the site answers again,
-// where it isn't known when that is worth it. The script doubles it each time, to 300 s.
+// where it isn't known when that is worth it. The script doubles it each time, to 150 s,
+// and adds up to as much again, so that those who wait don't look at once.
 const firstWait = 5
 
 // data puts public into words. Its strings are printable from here on.
@@ -439,7 +440,7 @@ func compactScript(source string) string {
 	for _, operator := range []string{"=", "=>", "+", ",", "?", ":", "<", ">", "*", "||", ";"} {
 		joined = strings.ReplaceAll(joined, " "+operator+" ", operator)
 	}
-	return strings.NewReplacer(", ", ",", "; ", ";", ": ", ":").Replace(joined)
+	return strings.NewReplacer(", ", ",", "; ", ";", ": ", ":", "if (", "if(", ") ", ")", ";}", "}").Replace(joined)
 }
 
 // buffers are reused; one that has grown beyond keptCapacity is not kept.

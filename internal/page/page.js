@@ -1,6 +1,6 @@
 (d => {
 	const $ = s => d.querySelector(s), at = $('time'), copy = $('#copy'), next = $('#next'), said = $('#said'), stop = $('#stop');
-	at.after(' · ' + new Date(at.dateTime).toLocaleString(d.documentElement.lang));
+	at.after(' · ' + new Date(at.dateTime).toLocaleString(d.documentElement.lang).replace(/\s/g, '\xa0'));
 	copy.hidden = 0;
 	copy.onclick = () => {
 		getSelection().selectAllChildren($('code'));
@@ -11,18 +11,9 @@
 		next.innerText = count;
 		said.innerText = news;
 	}, plan = () => {
-		left = Math.ceil(wait + Math.random() * Math.min(wait, 60));
-		wait = Math.min(wait * 2, 300);
-	};
-	let wait = +say.wait, left, off;
-	plan();
-	stop.hidden = 0;
-	stop.onclick = () => {
-		off = !off;
-		[stop.innerText, stop.value] = [stop.value, stop.innerText];
-		tell('', off ? say.off : '');
-	};
-	setInterval(() => {
+		left = Math.ceil(wait + Math.random() * Math.min(wait, 150));
+		wait = Math.min(wait * 2, 150);
+	}, tick = () => {
 		if (off || d.hidden || left < 0) return;
 		tell(left ? say.next.replace('{n}', left) : say.now, '');
 		left-- || fetch('', {method: 'HEAD', redirect: 'manual'}).then(r => {
@@ -30,5 +21,17 @@
 			tell('', say.back);
 			location.reload();
 		}).catch(plan);
-	}, 1000);
+	};
+	let wait = +say.wait, left, off;
+	plan();
+	tell('', '');
+	tick();
+	setInterval(tick, 1000);
+	stop.hidden = 0;
+	stop.onclick = () => {
+		off = !off;
+		[stop.innerText, stop.value] = [stop.value, stop.innerText];
+		tell('', off ? say.off : '');
+		tick();
+	};
 })(document);
