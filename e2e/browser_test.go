@@ -57,7 +57,7 @@ func TestBrowser(t *testing.T) {
 	}{
 		// That the console is heard at all.
 		{name: "control", path: "/control", shows: []string{"<title>control</title>", "blocked"}, console: true},
-		{name: "public", path: "/", shows: []string{"<title>This service is unavailable · Example</title>", `<img src="data:image/svg+xml`, "mailto:help@example.com", "https://status.example.com"}},
+		{name: "public", path: "/", shows: []string{"<title>This site is not available right now · Example</title>", `<img src="data:image/svg+xml`, "mailto:help@example.com?subject=Reference%20", "https://status.example.com"}},
 		{name: "operator", path: "/operator", shows: []string{"<title>Nothing accepts connections at 127.0.0.1:", "connection_refused", "ECONNREFUSED", "What visitors see"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
