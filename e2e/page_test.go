@@ -228,6 +228,11 @@ func TestPageInEveryLanguage(t *testing.T) {
 			}
 		})
 	}
+	for _, requested := range b.requests {
+		if path := strings.TrimPrefix(requested, server+"/"); !strings.Contains(path, "?brand=") && !strings.HasPrefix(path, "data:") {
+			t.Errorf("a page asks for %s", requested)
+		}
+	}
 	for _, v := range visitorsPages {
 		b.excuse(strconv.Itoa(v.status))
 	}
@@ -271,6 +276,9 @@ func TestPageAsItsVisitorWantsIt(t *testing.T) {
 			t.Error("its title isn't its heading")
 		}
 		none(t, small, "too small to be hit")
+		if asks[bool](t, b, `document.querySelector('link[rel=icon]').href !== 'data:,'`) {
+			t.Error("a browser with a window asks for an icon")
+		}
 	})
 
 	t.Run("zoomed to 200 %", func(t *testing.T) {
@@ -391,18 +399,49 @@ func TestPageInTextBrowser(t *testing.T) {
 func (b *tab) picture(t *testing.T, width int64) image.Image {
 	t.Helper()
 	height := asks[float64](t, b, `Math.max(560, document.body.scrollHeight)`)
-	beyond := true
-	taken, err := chromedp.Call(b, cdppage.CaptureScreenshot, cdppage.CaptureScreenshotParams{
-		CaptureBeyondViewport: &beyond, Clip: &cdppage.Viewport{Width: float64(width), Height: height, Scale: 1},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	picture, err := png.Decode(bytes.NewReader(taken.Data))
+	picture, err := png.Decode(bytes.NewReader(b.clip(t, cdppage.Viewport{Width: float64(width), Height: height, Scale: 1})))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return picture
+}
+
+// clip is a part of what the page shows, as PNG.
+func (b *tab) clip(t *testing.T, part cdppage.Viewport) []byte {
+	t.Helper()
+	beyond := true
+	taken, err := chromedp.Call(b, cdppage.CaptureScreenshot, cdppage.CaptureScreenshotParams{CaptureBeyondViewport: &beyond, Clip: &part})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return taken.Data
+}
+
+// The pictures of the README: PICTURES says where to.
+func TestPagePictures(t *testing.T) {
+	dir := os.Getenv("PICTURES")
+	if dir == "" {
+		t.Skip("PICTURES names no folder")
+	}
+	server := servePages(t)
+	b := openTab(t)
+	for _, picture := range []struct {
+		file, language, scheme, brand string
+		width, height                 int64
+		part                          cdppage.Viewport
+	}{
+		{"page-light.png", "en", "light", "Example Shop", 1280, 640, cdppage.Viewport{X: 272, Width: 736, Height: 592, Scale: 1}},
+		{"page-dark.png", "en", "dark", "Example Shop", 1280, 640, cdppage.Viewport{X: 272, Width: 736, Height: 592, Scale: 1}},
+		{"page-arabic-phone.png", "ar", "light", "متجر المثال", 375, 667, cdppage.Viewport{Width: 375, Height: 640, Scale: 1}},
+	} {
+		b.speaks(t, picture.language)
+		b.do(t, chromedp.Navigate(server+"/0?brand="+url.QueryEscape(picture.brand)))
+		b.sees(t, picture.scheme, picture.width)
+		tell(t, b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: picture.width, Height: picture.height, DeviceScaleFactor: 1})
+		if err := os.WriteFile(filepath.Join(dir, picture.file), b.clip(t, picture.part), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // writeSheet joins rows of pictures into one.
