@@ -377,6 +377,36 @@ func TestPageAsItsVisitorWantsIt(t *testing.T) {
 	b.clean(t, server)
 }
 
+// The operator's page has more of the same style, and fits too.
+func TestOperatorsPageFits(t *testing.T) {
+	c := startCaddy(t, fmt.Sprintf(`
+	@operator remote_ip 127.0.0.1
+	handle {
+		upstream_diagnostics {
+			details @operator
+			brand {
+				name "%s"
+			}
+		}
+		reverse_proxy %s
+	}`, longBrand, deadAddress(t)))
+	b := openTab(t)
+	b.do(t, chromedp.Navigate(c.url+"/"+strings.Repeat("long/", 30)))
+	for _, scheme := range schemes {
+		for _, width := range []int64{320, 768, 1280} {
+			b.sees(t, scheme, width)
+			for _, misfit := range asks[[]string](t, b, misfits) {
+				t.Errorf("at %d px: %s", width, misfit)
+			}
+		}
+		for _, text := range asks[[]string](t, b, faint) {
+			t.Errorf("%s, is hard to read: %s", scheme, text)
+		}
+	}
+	b.excuse("502")
+	b.clean(t, c.url)
+}
+
 // A text browser shows it, too, with each word apart.
 func TestPageInTextBrowser(t *testing.T) {
 	t.Parallel()
