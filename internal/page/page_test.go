@@ -213,6 +213,29 @@ func TestPublicPageIsSmall(t *testing.T) {
 	}
 }
 
+// With its script, and in any language, it has at most 8 KiB.
+func TestPublicPageIsSmallInEveryLanguage(t *testing.T) {
+	p := newPage(t, Options{Brand: Brand{Name: "Example Shop", Support: "mailto:help@example.com", StatusPage: "https://status.example.com"}})
+	for _, language := range p.languages.Tags() {
+		for _, category := range failure.Categories {
+			for _, method := range []string{"GET", "POST"} {
+				for _, sent := range []failure.Sent{failure.SentNo, failure.SentMaybe, failure.SentYes} {
+					public := sample(category)
+					public.RequestSent, public.RetryAfter = sent, time.Minute
+					w := answer(t, p, request(method, "Accept", "text/html", "Accept-Language", language), public, nil)
+					var header strings.Builder
+					if err := w.Header().Write(&header); err != nil {
+						t.Fatal(err)
+					}
+					if size := header.Len() + w.Body.Len(); size > 8192 {
+						t.Errorf("%s %s, %s, sent %s: %d bytes", language, method, category, sent, size)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestHeaders(t *testing.T) {
 	p := newPage(t, Options{})
 	w := httptest.NewRecorder()
