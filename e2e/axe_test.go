@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
 )
 
 // axeEnvironment names the file of axe-core, axe.min.js: .ci/run installs it, and so does
@@ -91,4 +94,28 @@ func TestDashboardAccessible(t *testing.T) {
 	b.excuse("404")
 	b.excuse("403")
 	b.clean(t, c.url)
+}
+
+// Everybody can use the visitor's page, in each language and whatever it tells.
+func TestPageAccessible(t *testing.T) {
+	source := axe(t)
+	server := servePages(t)
+	b := openTab(t)
+	all, err := texts.New(texts.Auto, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, language := range all.Tags() {
+		b.speaks(t, language)
+		for n := range visitorsPages {
+			if n > 0 && language != "en" && language != "ar" {
+				continue // what is another element is so in each language
+			}
+			b.do(t, chromedp.Navigate(fmt.Sprintf("%s/%d?brand=Example+Shop", server, n)))
+			for _, scheme := range schemes {
+				b.sees(t, scheme, 320)
+				b.accessible(t, source, fmt.Sprintf("page %d in %s, %s", n, language, scheme))
+			}
+		}
+	}
 }

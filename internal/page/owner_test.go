@@ -16,7 +16,7 @@ import (
 // frozen are the fields on which owners' templates depend. One may be put in; who takes one
 // out, or names it otherwise, breaks the page of a site.
 var frozen = map[reflect.Type]string{
-	reflect.TypeFor[Data](): "Became Brand Category ComeBack Detail Dir ErrorNumber GoBack Help Hops ID Lang Logo Method Report RequestSent RetryAfter RetryAfterSeconds " +
+	reflect.TypeFor[Data](): "Became Brand Category ComeBack Detail Dir DoesNotHelp ErrorNumber GoBack Help Hops ID Lang Logo Method Report RequestSent RetryAfter RetryAfterSeconds " +
 		"Returns Script Small Status Style Support Texts Time TimeMachine TimeUTC Title TryAgain Wait YourSide",
 	reflect.TypeFor[Brand](): "LogoDataURI LogoOnly Name StatusPage Support",
 	reflect.TypeFor[Hop]():   "Broken Name State",

@@ -89,6 +89,9 @@ type Data struct {
 	Wait    int64
 	// YourSide says that the visitor's own side is fine; empty where it isn't.
 	YourSide string
+	// DoesNotHelp says what visitors try, and what changes nothing; empty where it may, and
+	// where the page can't be loaded again.
+	DoesNotHelp string
 	// Hops show where the request's way is broken; none in minimal mode.
 	Hops []Hop
 	// ErrorNumber says Status.
@@ -414,6 +417,9 @@ func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 	}
 	if !situation.ByVisitor() {
 		d.YourSide = t.NotYourSide
+		if d.TryAgain {
+			d.DoesNotHelp = t.DoesNotHelp
+		}
 	}
 	return d
 }
