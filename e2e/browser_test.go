@@ -61,24 +61,13 @@ func TestBrowser(t *testing.T) {
 		{name: "operator", path: "/operator", shows: []string{"<title>Nothing accepts connections at 127.0.0.1:", "connection_refused", "ECONNREFUSED", "What visitors see"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// Its sandbox needs rights that a container hasn't.
-			browser := startPart(t, dir, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-				"--user-data-dir="+filepath.Join(dir, "profile"), "--accept-lang=en-US", "--enable-logging=stderr", "--dump-dom", c.url+test.path)
-			select {
-			case <-browser.exited:
-			case <-time.After(time.Minute):
-				t.Fatal("the browser doesn't end")
-			}
-			printed, err := os.ReadFile(browser.log)
-			if err != nil {
-				t.Fatal(err)
-			}
+			printed := inBrowser(t, chromium, dir, "1280,800", c.url+test.path)
 			for _, want := range test.shows {
-				if !strings.Contains(string(printed), want) {
+				if !strings.Contains(printed, want) {
 					t.Errorf("the page doesn't have %q", want)
 				}
 			}
-			if said := consoleLine.FindAll(printed, -1); (len(said) > 0) != test.console {
+			if said := consoleLine.FindAllString(printed, -1); (len(said) > 0) != test.console {
 				t.Errorf("the console says %q", said)
 			}
 		})

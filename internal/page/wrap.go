@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
-	"golang.org/x/text/width"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 )
 
 // columns is how wide a terminal is taken to be.
@@ -41,28 +40,13 @@ func lineEnd(text string) (end, next int) {
 				next++
 			}
 		}
-		used += columnsOf(r)
+		used += report.Columns(r)
 		before = r
 	}
 	if used > columns && end > 0 {
 		return end, next
 	}
 	return len(text), len(text)
-}
-
-// columnsOf is how many columns a terminal takes for r.
-func columnsOf(r rune) int {
-	if r < utf8.RuneSelf {
-		return 1
-	}
-	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
-		return 0
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
 }
 
 // What no line begins or ends with, of what Unicode's line breaking has

@@ -1,29 +1,10 @@
 package terminal
 
-import (
-	"unicode"
-
-	"golang.org/x/text/width"
-)
-
-// columnsOf is how many columns of a terminal a rune takes (UAX 11).
-func columnsOf(r rune) int {
-	if r < 0x300 { // nearly all: no mark and nothing wide is below
-		return 1
-	}
-	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
-		return 0
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
-}
+import "github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 
 func widthOf(text string) (columns int) {
 	for _, r := range text {
-		columns += columnsOf(r)
+		columns += report.Columns(r)
 	}
 	return columns
 }
@@ -38,7 +19,7 @@ func cut(text string, columns int) string {
 	}
 	taken := 0
 	for i, r := range text {
-		if taken += columnsOf(r); taken > columns-1 {
+		if taken += report.Columns(r); taken > columns-1 {
 			return text[:i] + "…"
 		}
 	}
