@@ -4,12 +4,10 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // consoleLine is what Chromium's console says, in what it prints. Only a page's own
