@@ -1,6 +1,6 @@
 {
 	const d = document, $ = s => d.querySelector(s), at = $('time'), copy = $('#copy'), next = $('#next'), said = $('#said'), stop = $('#stop');
-	at.after(' · ' + new Date(at.dateTime).toLocaleString($('html').lang, {dateStyle: 'medium', timeStyle: 'short'}).replace(/\s/g, '\xa0'));
+	at.after(' · ' + new Date(at.dateTime).toLocaleString($('html').lang, {dateStyle: 'medium', timeStyle: 'long'}).replace(/\s/g, '\xa0'));
 	copy.hidden = 0;
 	copy.onclick = () => {
 		getSelection().selectAllChildren($('code'));
