@@ -87,7 +87,7 @@ func writeGraphQL(body *bytes.Buffer, d Data) error {
 
 // writeText writes the page's paragraphs for a terminal.
 func writeText(body *bytes.Buffer, d Data) {
-	for _, sentences := range [][]string{{d.Title}, {d.Detail, d.YourSide}, {d.Became, d.Help, d.ComeBack}} {
+	for _, sentences := range [][]string{{d.Title}, {d.Detail, d.YourSide}, {d.Help, d.Became, d.ComeBack}} {
 		if paragraph := join(d.Texts.Space(), sentences...); paragraph != "" {
 			wrap(body, paragraph)
 			body.WriteByte('\n')
@@ -119,7 +119,7 @@ func (p *Page) writeOperator(body *bytes.Buffer, d Data, details *failure.Failur
 func (p *Page) visitors(d Data) []string {
 	d = p.data(d.Texts, d.Method, p.disclosed(d.Public))
 	space := d.Texts.Space()
-	return []string{d.Title, join(space, d.Detail, d.YourSide), join(space, d.Became, d.Help, d.ComeBack)}
+	return []string{d.Title, join(space, d.Detail, d.YourSide), join(space, d.Help, d.Became, d.ComeBack)}
 }
 
 func (p *Page) writeOwner(body *bytes.Buffer, d Data) error {

@@ -89,7 +89,7 @@ func TestComeBack(t *testing.T) {
 		{"pl", 3, "3 sekundy"}, {"pl", 22, "22 sekundy"}, {"pl", 5, "5 sekund"}, {"ru", 21, "21 секунду"}, {"ru", 11, "11 секунд"},
 		{"ar", 2, "ثانيتين"}, {"ar", 40, "40"},
 	} {
-		if got := l.For(http.Header{"Accept-Language": {test.accept}}).ComeBack(test.seconds); !strings.Contains(got, test.says) {
+		if got := l.For(http.Header{"Accept-Language": {test.accept}}).ComeBack(test.seconds); !strings.Contains(strings.ReplaceAll(got, "\u00a0", " "), test.says) {
 			t.Errorf("%s, %d s: %s", test.accept, test.seconds, got)
 		}
 	}
