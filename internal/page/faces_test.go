@@ -182,7 +182,8 @@ func wantText(t *texts.Texts, mode Mode) any {
 	if mode != Minimal {
 		said += " " + t.NotYourSide
 	}
-	return said + " " + t.ComeBack(40) + " " + t.Reference + " " + told.ID + " " + t.Status(504) + " · 2026-11-24 04:11:26 UTC"
+	text := said + " " + t.ComeBack(40) + " " + t.Reference + " " + told.ID + " " + t.Status(504) + " · 2026-11-24 04:11:26 UTC"
+	return strings.Join(strings.Fields(text), " ")
 }
 
 func wantGRPC(t *texts.Texts, mode Mode) any {
@@ -461,7 +462,7 @@ func TestTextFitsATerminal(t *testing.T) {
 						t.Errorf("%s: no whole reference: %s", lang, text)
 					}
 					d := p.data(all.For(http.Header{"Accept-Language": {lang}}), "POST", public)
-					whole := strings.Join([]string{d.Title, d.Detail, d.YourSide, d.Became, d.Help, d.ComeBack, d.Texts.Reference, id, d.ErrorNumber, "·", d.TimeUTC}, " ")
+					whole := strings.Join([]string{d.Title, d.Detail, d.YourSide, d.Help, d.Became, d.ComeBack, d.Texts.Reference, id, d.ErrorNumber, "·", d.TimeUTC}, " ")
 					squeezed := func(s string) string { return strings.Join(strings.Fields(s), "") }
 					if squeezed(text) != squeezed(whole) {
 						t.Errorf("%s: something is lost:\n%s\nof\n%s", lang, text, whole)
