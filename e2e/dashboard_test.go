@@ -56,15 +56,17 @@ func openTab(t *testing.T) *tab {
 	t.Cleanup(cancel)
 	ctx, cancelTab := chromedp.NewContext(allocator)
 	t.Cleanup(cancelTab)
-	b := &tab{Context: ctx}
+	// The browser lives as long as ctx; what it is told then has an end, too.
+	limited, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancelTime)
+	b := &tab{Context: limited}
 	if err := chromedp.Listen(ctx, b.hear); err != nil {
 		t.Fatal(err)
 	}
-	tell(t, b, cdplog.Enable, cdp.Empty{})
+	if _, err := chromedp.Call(ctx, cdplog.Enable, cdp.Empty{}); err != nil {
+		t.Fatal(err)
+	}
 	tell(t, b, network.Enable, network.EnableParams{})
-	ctx, cancelTime := context.WithTimeout(ctx, 3*time.Minute)
-	t.Cleanup(cancelTime)
-	b.Context = ctx
 	return b
 }
 
