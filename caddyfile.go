@@ -90,7 +90,7 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 	}
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
-		return d.Errf("keep %q is not a number of failures from 1 to %d%s", args[0], maxKeep, didYouMean(keepMeant(args[0])))
+		return d.Errf("keep %q is not a number of failures from 1 to %d%s", args[0], maxKeep, typo.DidYouMean(keepMeant(args[0])))
 	}
 	a.Keep = n
 	if err := checkKeep(n); err != nil {
@@ -101,7 +101,7 @@ func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 	}
 	keepFor, err := caddy.ParseDuration(args[1])
 	if err != nil {
-		return d.Errf("keep_for %q is not a duration from 1m to 8760h%s", args[1], didYouMean(keepForMeant(args[1])))
+		return d.Errf("keep_for %q is not a duration from 1m to 8760h%s", args[1], typo.DidYouMean(keepForMeant(args[1])))
 	}
 	a.KeepFor = caddy.Duration(keepFor)
 	if err := checkKeepFor(keepFor); err != nil {
@@ -310,7 +310,7 @@ var (
 // unrecognized refuses what is not expected here; elsewhere has another place, which
 // thatIs says.
 func unrecognized(d *caddyfile.Dispenser, expected, elsewhere []string, thatIs string) error {
-	hint := didYouMean(typo.Nearest(strings.ToLower(d.Val()), expected))
+	hint := typo.DidYouMean(typo.Nearest(strings.ToLower(d.Val()), expected))
 	if slices.Contains(elsewhere, d.Val()) {
 		hint = " (" + d.Val() + " " + thatIs + ")"
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/redact"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/texts"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 // Values of the fields that are one word of a few.
@@ -153,7 +154,7 @@ func checkOneOf(field, value string, words ...string) error {
 	if value == "" || slices.Contains(words, value) {
 		return nil
 	}
-	return fmt.Errorf("%s %q is not one of %s%s", field, value, strings.Join(words, ", "), didYouMean(wordMeant(field, value, words)))
+	return fmt.Errorf("%s %q is not one of %s%s", field, value, strings.Join(words, ", "), typo.DidYouMean(wordMeant(field, value, words)))
 }
 
 func checkIntercept(statuses []int, page string) error {
@@ -199,7 +200,7 @@ func parseRetryAfter(s string) (retryPolicy, error) {
 	}
 	d, err := caddy.ParseDuration(s)
 	if err != nil || d < minRetryAfter || d > maxRetryAfter {
-		return retryPolicy{}, fmt.Errorf("retry_after %q is not auto, off or a duration from 1s to 24h%s", s, didYouMean(retryAfterMeant(s)))
+		return retryPolicy{}, fmt.Errorf("retry_after %q is not auto, off or a duration from 1s to 24h%s", s, typo.DidYouMean(retryAfterMeant(s)))
 	}
 	return retryPolicy{fixed: d}, nil
 }
@@ -318,7 +319,7 @@ func checkURL(field, s, expected string, meant func(string) string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || len(s) > maxURLBytes || !isPrintable(s) {
-		return fmt.Errorf("%s %q is not %s of at most %d bytes%s", field, s, expected, maxURLBytes, didYouMean(meant(s)))
+		return fmt.Errorf("%s %q is not %s of at most %d bytes%s", field, s, expected, maxURLBytes, typo.DidYouMean(meant(s)))
 	}
 	return nil
 }

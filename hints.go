@@ -14,14 +14,6 @@ import (
 
 // Where the wish behind a wrong option is plain, its error names what to write.
 
-// didYouMean is put behind what was expected; "" where nothing is meant plainly.
-func didYouMean(meant string) string {
-	if meant == "" {
-		return ""
-	}
-	return " (did you mean " + meant + "?)"
-}
-
 // otherWords are words that people use for ours.
 var otherWords = map[string]map[string]string{
 	"page":      {"none": pageOff, "no": pageOff, "false": pageOff, "private": pageMinimal, "on": pagePublic, "full": pagePublic},

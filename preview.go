@@ -190,7 +190,7 @@ func checkFlag(name, value string, words []string) error {
 		return nil
 	}
 	expected := slices.DeleteFunc(slices.Clone(words), func(word string) bool { return word == "" })
-	return fmt.Errorf("--%s: expected one of %s, got %q%s", name, strings.Join(expected, ", "), value, didYouMean(typo.Nearest(value, expected)))
+	return fmt.Errorf("--%s: expected one of %s, got %q%s", name, strings.Join(expected, ", "), value, typo.DidYouMean(typo.Nearest(value, expected)))
 }
 
 // previewed is the handler that is meant, with its page loaded.
@@ -255,7 +255,7 @@ func choose(handlers []*Handler, site string) (*Handler, error) {
 		return nil, fmt.Errorf("the upstream_diagnostics of %s has `page off`, which answers nobody", site)
 	}
 	labels := labelsOf(handlers)
-	return nil, fmt.Errorf("--site: there is no upstream_diagnostics of %q; there are those of %s%s", site, strings.Join(labels, ", "), didYouMean(typo.Nearest(site, labels)))
+	return nil, fmt.Errorf("--site: there is no upstream_diagnostics of %q; there are those of %s%s", site, strings.Join(labels, ", "), typo.DidYouMean(typo.Nearest(site, labels)))
 }
 
 // labelsOf are the sites of handlers, each once.

@@ -156,14 +156,7 @@ func writeUpstream(w io.Writer, s *failure.UpstreamState) error {
 	row("Incidents", strings.Join(s.OpenIncidents, " "))
 	limits := make([]string, 0, len(s.Limits))
 	for _, limit := range s.Limits {
-		value := "none"
-		if limit.ValueMS != nil {
-			value = duration(limit.ValueMS.Duration())
-		}
-		if limit.Source == failure.LimitDefault {
-			value += " (default)"
-		}
-		limits = append(limits, limit.Name+" "+value)
+		limits = append(limits, limit.Name+" "+limitWords(limit))
 	}
 	row("Limits", strings.Join(limits, ", "))
 	if s.Lookup != nil {
@@ -194,4 +187,16 @@ func writeWarnings(w io.Writer, warnings []failure.Warning) {
 		}
 		fmt.Fprintf(w, "  - %s, seen %s, from %s to %s\n  What to do: %s\n", one.Kind, times, one.FirstSeen, one.LastSeen, report.Printable(one.Advice))
 	}
+}
+
+// limitWords is the value of a limit in force, and whether nobody has set it.
+func limitWords(limit failure.Limit) string {
+	value := "none"
+	if limit.ValueMS != nil {
+		value = duration(limit.ValueMS.Duration())
+	}
+	if limit.Source == failure.LimitDefault {
+		value += " (default)"
+	}
+	return value
 }

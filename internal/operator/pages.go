@@ -799,14 +799,7 @@ func (s *sheet) upstream(u *failure.UpstreamState, incidents []failure.Incident)
 		card.Reached += ", TLS"
 	}
 	for _, limit := range u.Limits {
-		value := "none"
-		if limit.ValueMS != nil {
-			value = duration(limit.ValueMS.Duration())
-		}
-		if limit.Source == failure.LimitDefault {
-			value += " (default)"
-		}
-		card.Limits = append(card.Limits, named{limit.Name, value})
+		card.Limits = append(card.Limits, named{limit.Name, limitWords(limit)})
 	}
 	if u.Lookup != nil {
 		card.Asked = s.momentOf(&u.Lookup.Time)

@@ -260,10 +260,10 @@ func didYouMean(prefix, word string, words []string) string {
 			}
 		}
 	}
-	if meant == "" {
-		return ""
+	if meant != "" {
+		meant = prefix + meant
 	}
-	return fmt.Sprintf(" (did you mean %s%s?)", prefix, meant)
+	return typo.DidYouMean(meant)
 }
 
 // maxOwner is how much an owner's template may write.

@@ -137,7 +137,7 @@ func (r *keysReader) unknown(prefix, name string) error {
 	within := r.within(prefix)
 	meant := ""
 	if nearest := typo.Nearest(strings.ToLower(name), within); nearest != "" {
-		meant = " (did you mean " + prefix + nearest + "?)"
+		meant = typo.DidYouMean(prefix + nearest)
 	}
 	return fmt.Errorf("there is no key %.100q%s; there are %s", prefix+name, meant, strings.Join(within, ", "))
 }

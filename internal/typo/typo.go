@@ -1,6 +1,14 @@
 // Package typo finds the word that was meant where another was written.
 package typo
 
+// DidYouMean is put behind what was expected; "" where nothing is meant plainly.
+func DidYouMean(meant string) string {
+	if meant == "" {
+		return ""
+	}
+	return " (did you mean " + meant + "?)"
+}
+
 // Nearest is the one of words that was mistyped as word; "" where none is near.
 func Nearest(word string, words []string) string {
 	best, least := "", 3
