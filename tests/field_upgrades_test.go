@@ -85,7 +85,10 @@ func TestUpgradesEnded(t *testing.T) {
 				}
 			}
 			for i, client := range clients {
-				_, _ = io.Copy(io.Discard, client) // until it ends
+				// Until both ends are closed: an upstream that closes as soon as its client
+				// is gone would have ended the connection itself.
+				_, _ = io.Copy(io.Discard, client)
+				_, _ = io.Copy(io.Discard, upstreams[i])
 				client.Close()
 				upstreams[i].Close()
 			}
