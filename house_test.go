@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"operator":  {"failure", "cause", "report"},
 	"terminal":  {"failure", "host", "report"},
 	"faultlab":  {},
-	"testcaddy": {"failure"},
+	"testcaddy": {"failure", "host"},
 }
 
 func TestHouse(t *testing.T) {

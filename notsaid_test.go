@@ -192,7 +192,7 @@ func loadAdapted(t *testing.T, caddyfile string, change func(string) string) {
 	if changed == config {
 		t.Fatalf("nothing to change: %s", config)
 	}
-	if err := caddy.Load([]byte(changed), true); err != nil {
+	if err := testcaddy.LoadJSON([]byte(changed)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 )
 
 const adminPath = "/upstream_diagnostics"
@@ -101,7 +103,32 @@ func Load(caddyfile string) error {
 	if err != nil {
 		return fmt.Errorf("%w (%v)\n%s", err, warnings, caddyfile)
 	}
-	return caddy.Load(config, true)
+	return LoadJSON(config)
+}
+
+// LoadJSON is Load for a config in JSON.
+func LoadJSON(config []byte) error {
+	err := caddy.Load(config, true)
+	alone()
+	return err
+}
+
+// alone waits until no address is listened on twice. Caddy lets the listener of the config
+// before close a little after it has loaded the next, and the system resets who waits in its
+// queue then.
+func alone() {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		listeners, _ := host.ListenersNow()
+		twice := false
+		seen := map[netip.AddrPort]bool{}
+		for _, l := range listeners {
+			twice = twice || seen[l.Address] && inBlock(l.Address.Port())
+			seen[l.Address] = true
+		}
+		if !twice {
+			return
+		}
+	}
 }
 
 // Client keeps no connection, so that a test leaves none behind.

@@ -43,6 +43,12 @@ func claim() (block, error) {
 	return block{}, fmt.Errorf("other processes have all ports that are for tests: %w", err)
 }
 
+// inBlock says whether it is a port of this process's block.
+func inBlock(port uint16) bool {
+	b, err := ours()
+	return err == nil && int(port) > b.first && int(port) < b.first+blockSize
+}
+
 func listen(port int) (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 }
