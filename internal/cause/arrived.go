@@ -221,7 +221,7 @@ func windowEvidence(a *listen.Attempt) []string {
 		return nil
 	}
 	tcp := a.Connection.Link.TCP
-	if tcp == nil || tcp.Unacknowledged > 0 || tcp.Acknowledged == 0 || a.Uploading > (a.End-a.Sent)/10 { // it may have been the client that was waited for
+	if tcp == nil || tcp.Unacknowledged > 0 || tcp.Acknowledged == 0 || tcp.Unsent == 0 { // without more to send it was the client that was waited for
 		return nil
 	}
 	return []string{"the other end acknowledged the " + strconv.FormatInt(tcp.Acknowledged, 10) + " bytes that it had room for: nothing is lost on the way, and nobody there reads on"}

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -61,6 +62,13 @@ func TestWhatARecordSays(t *testing.T) {
 		}, sentAttempt(func(a *listen.Attempt) {
 			a.Err, a.RequestBytes, a.Uploading, a.End = context.Canceled, 7, waited, 10*millisecond
 		}))
+	}
+	notSent := func(tcp host.TCPInfo) *listen.Heard {
+		return heard(nil, with(sentAttempt(func(a *listen.Attempt) {
+			a.Err = &net.OpError{Op: "readfrom", Net: "tcp", Err: &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}}
+			a.Wrote, a.RequestBytes, a.Uploading, a.Connection.Link = 0, 70_000, 9*millisecond, &listen.Link{TCP: &tcp}
+			a.End = a.Connection.At + 10*millisecond
+		}), &failure.Limits{Transport: "http", Settings: []failure.Setting{{Name: failure.WriteTimeout, Value: 10 * millisecond, Source: failure.LimitConfigured}}}))
 	}
 	readTimeout := &net.OpError{Op: "read", Net: "unix", Err: os.ErrDeadlineExceeded}
 	number := func(text string) error {
@@ -202,6 +210,21 @@ func TestWhatARecordSays(t *testing.T) {
 			name: "an upload that the upstream took slowly", want: ClientUploadFailed,
 			heard: stalled(10*millisecond, time.Minute, millisecond),
 			says:  []string{"an upstream that takes it slowly"},
+		},
+		{
+			name: "an upload that the client sent slowly", want: ClientUploadFailed,
+			heard: notSent(host.TCPInfo{Acknowledged: 5000}),
+			says:  []string{"Caddy had waited 9 ms for the client", "gave up by write_timeout 10 ms"}, not: []string{"had room for"},
+		},
+		{
+			name: "an upload that waited for the upstream in the end", want: RequestWriteTimeout,
+			heard: notSent(host.TCPInfo{Acknowledged: 5000, Unsent: 70}),
+			says:  []string{"of the 10 ms of sending, Caddy waited 9 ms for the client", "acknowledged the 5000 bytes that it had room for"}, not: []string{"counts from before the upload"},
+		},
+		{
+			name: "an upload that waited for the network in the end", want: RequestWriteTimeout,
+			heard: notSent(host.TCPInfo{Acknowledged: 5000, Unacknowledged: 1400, Unsent: 70}),
+			not:   []string{"had room for"},
 		},
 		{
 			name: "an idle connection that was dead", want: KeepaliveRace,

@@ -293,10 +293,12 @@ func notTaken(t *try, f finding) finding {
 // outlasted finds the cause where the client sent its body so slowly that a limit of the
 // transport ran out meanwhile. Caddy sets write_timeout anew for each write, but HTTP/1.1
 // without TLS copies a body in one (readfrom); FastCGI's client sets both limits once. When
-// it was noticed tells nothing: closing the body waits for more of it.
+// it was noticed tells nothing: closing the body waits for more of it. Where some of the
+// body was still to be sent, it was not the client that was waited for in the end: on a
+// busy machine it seems slow, too.
 func outlasted(t *try, err error, limit *failure.Limit) finding {
 	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "readfrom" && t.protocol != protocolFastCGI || limit == nil || limit.ValueMS == nil || t.Uploading <= limit.ValueMS.Duration()/4*3 {
+	if !ok || op.Op != "readfrom" && t.protocol != protocolFastCGI || limit == nil || limit.ValueMS == nil || t.Uploading <= limit.ValueMS.Duration()/4*3 || unsent(t.Attempt) {
 		return nothing
 	}
 	f := found(ClientUploadFailed, "Caddy had waited "+ms(t.Uploading)+" for the client to send its body: "+limit.Name+" counts from before the upload here, and through all of it").within(limit)
@@ -304,6 +306,13 @@ func outlasted(t *try, err error, limit *failure.Limit) finding {
 	f.side = failure.SideProxy
 	return f.advise("Set request_buffers in reverse_proxy or php_fastcgi, so that Caddy takes a slow upload first, or raise " + limit.Name + " in the transport to what a slow client may take: it counts for the whole upload here, and the upstream was not what was waited for.").
 		leavesOpen(openSlowClient)
+}
+
+// unsent says that some of what the client had sent waited to be sent on when the connection
+// ended; false where the system doesn't tell.
+func unsent(a *listen.Attempt) bool {
+	link := linkOf(a)
+	return link != nil && link.TCP != nil && link.TCP.Unsent > 0
 }
 
 // closedAfterHandshake is all that is known where an alert may have been lost.

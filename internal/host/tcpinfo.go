@@ -7,6 +7,9 @@ import "time"
 type TCPInfo struct {
 	// Unacknowledged is how many bytes that were sent the peer has not acknowledged.
 	Unacknowledged int64
+	// Unsent is how many bytes wait to be sent, because the peer, or the network, takes no
+	// more of them now.
+	Unsent int64
 	// Acknowledged is how many it has, since the connection began; Received is how many
 	// bytes came.
 	Acknowledged, Received int64

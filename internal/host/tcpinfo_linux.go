@@ -35,6 +35,7 @@ func TCPInfoOf(conn net.Conn) (info TCPInfo, ok bool) {
 		sent := int64(known.Bytes_sent - known.Bytes_retrans)
 		info = TCPInfo{
 			Unacknowledged:    max(0, sent-acknowledged),
+			Unsent:            int64(known.Notsent_bytes),
 			Acknowledged:      max(0, acknowledged),
 			Received:          int64(known.Bytes_received), //nolint:gosec // far from its end
 			Retransmits:       int(known.Retransmits),

@@ -44,6 +44,19 @@ func TestTCPInfo(t *testing.T) {
 	if info.Unacknowledged != 0 || info.Received != 2 || info.Retransmits != 0 {
 		t.Errorf("%+v", info)
 	}
+	if info.Unsent != 0 {
+		t.Errorf("nothing waits, and it says %d", info.Unsent)
+	}
+	// The peer reads no more: what it has no room for waits.
+	if err := conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, 64<<20)); err == nil {
+		t.Fatal("the peer has room for 64 MiB")
+	}
+	if info, ok := TCPInfoOf(conn); !ok || info.Unsent == 0 {
+		t.Errorf("waiting: %+v", info)
+	}
 	conn.Close()
 	if info, ok := TCPInfoOf(conn); ok {
 		t.Errorf("of a closed one: %+v", info)
