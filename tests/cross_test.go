@@ -173,6 +173,14 @@ var alsoRight = []struct {
 		causes: []string{"retried_without_body"},
 	},
 	{
+		situation: underLoad, why: "on a busy machine their connection is reset before any of them has begun on it",
+		when: func(fault faultlab.Fault, _ *faultlab.Upstream) bool {
+			return fault.Cause == "request_write_failed" && strings.HasPrefix(fault.Name, "h2")
+		},
+		causes:  []string{"retried_without_body"},
+		instead: true,
+	},
+	{
 		situation: clientLeaves, why: "it left, perhaps before the fault was met",
 		causes:  []string{"client_closed_request", "client_upload_failed"},
 		instead: true,
