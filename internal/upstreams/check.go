@@ -38,12 +38,19 @@ const (
 // NewChecks makes one for the handlers of one config.
 func NewChecks() *Checks { return &Checks{asked: make(chan func(context.Context), maxChecksAsked)} }
 
-// Run repeats what is asked for, one after the other, until ctx is done.
+// Run repeats what is asked for, one after the other, until ctx is done. It doesn't wait for
+// one that goes on then: there are transports that don't heed a context.
 func (c *Checks) Run(ctx context.Context) {
 	for {
 		select {
 		case again := <-c.asked:
-			again(ctx)
+			over := make(chan struct{})
+			go func() { defer close(over); again(ctx) }()
+			select {
+			case <-over:
+			case <-ctx.Done():
+				return
+			}
 		case <-ctx.Done():
 			return
 		}
