@@ -142,6 +142,19 @@ func TestNameOfACertificate(t *testing.T) {
 	}
 }
 
+// A clock that is set back makes no answer come after a failure: of an answer it is known how
+// long ago it came.
+func TestPastIsByNoClock(t *testing.T) {
+	p := new(Past)
+	p.Answered(0)
+	p.Succeeded(time.Since(began))
+	for what, at := range map[string]time.Time{"answer": p.LastAnswer(), "success": p.LastSuccess()} {
+		if at == at.Round(0) { // it has no monotonic reading
+			t.Errorf("the last %s is when the clock said so, not by the clock as it is now", what)
+		}
+	}
+}
+
 // What an upstream's past has of its answers.
 func TestPastOfAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,9 @@ type Past struct {
 	// answers counts those of HTTP or FastCGI; its highest bit says that more came of one
 	// than its length allows.
 	answers atomic.Uint64
-	// answered is when the last answer came, in Unix nanoseconds; succeeded when the last
-	// one was over that was whole and no error of a server, since the process began.
+	// answered is when the last answer came; succeeded when the last one was over that was
+	// whole and no error of a server. Both are since the process began: a clock that is set
+	// changes neither.
 	answered, succeeded atomic.Int64
 	// worked is the longest that a connection had been idle which then served a request.
 	worked atomic.Int64
@@ -45,7 +46,7 @@ func (p *Past) Answered(idle time.Duration) {
 		return
 	}
 	p.answers.Add(1)
-	p.answered.Store(time.Now().UnixNano())
+	p.answered.Store(int64(time.Since(began)))
 	for known := p.worked.Load(); int64(idle) > known && !p.worked.CompareAndSwap(known, int64(idle)); known = p.worked.Load() {
 	}
 }
@@ -156,8 +157,11 @@ func (p *Past) LastSuccess() time.Time {
 	if p == nil || p.succeeded.Load() == 0 {
 		return time.Time{}
 	}
-	return time.Now().Add(time.Duration(p.succeeded.Load()) - time.Since(began)) // by the clock as it is now
+	return atNow(time.Duration(p.succeeded.Load()))
 }
+
+// atNow is a time since the process began by the clock as it is now.
+func atNow(since time.Duration) time.Time { return time.Now().Add(since - time.Since(began)) }
 
 // LastAnswer is when the last answer came; the zero time for never. Where none of the ears
 // hears an answer's header it is known by its end.
@@ -168,7 +172,7 @@ func (p *Past) LastAnswer() time.Time {
 	if p.count() == 0 {
 		return p.LastSuccess()
 	}
-	return time.Unix(0, p.answered.Load())
+	return atNow(time.Duration(p.answered.Load()))
 }
 
 // CertificateEnds hears when the certificate ends that the upstream has shown.
@@ -223,7 +227,7 @@ func (p *Past) before(elapsed time.Duration) *Before {
 	}
 	b := &Before{Answers: p.count(), Worked: time.Duration(p.worked.Load())}
 	if b.Answers > 0 {
-		b.Last = elapsed - time.Since(time.Unix(0, p.answered.Load()))
+		b.Last = elapsed - (time.Since(began) - time.Duration(p.answered.Load()))
 	}
 	return b
 }
