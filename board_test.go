@@ -3,6 +3,7 @@ package diagnostics
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
@@ -297,7 +299,21 @@ func TestPastsAreForgotten(t *testing.T) {
 		if _, ok := p.beginnings.Load(past); ok != (kept[upstream] == past) {
 			t.Errorf("%s: its past is kept: %t, since when it worked: %t", upstream, kept[upstream] == past, ok)
 		}
+		p.works(past, time.Now()) // a request that had begun before
 	}
+	for n := 0; p.learnt.Past(fmt.Sprint("10.0.0.2:", n)) != nil; n++ {
+	}
+	for range 3 {
+		p.forgetLearnt()
+	}
+	stays := slices.Collect(maps.Values(p.learnt.All()))
+	p.beginnings.Range(func(past, _ any) bool {
+		if !slices.Contains(stays, past.(*listen.Past)) {
+			t.Error("since when one worked that is forgotten is still known")
+			return false
+		}
+		return true
+	})
 	if err := c.Load("", "upstream_diagnostics\nreverse_proxy "+good+"\nheader X-Config second"); err != nil {
 		t.Fatal(err)
 	}

@@ -147,17 +147,26 @@ func (p *process) forgetAsked(a *App) {
 }
 
 // forgetLearnt forgets upstreams to which nobody goes any more where too many are known, and
-// since when they worked.
+// since when they worked: also what a request has told since of one that was forgotten before.
 func (p *process) forgetLearnt() {
-	held := make(map[*listen.Past]bool)
+	kept := make(map[*listen.Past]bool)
 	for _, board := range p.boards() {
 		for _, past := range board.Pasts() {
-			held[past] = true
+			kept[past] = true
 		}
 	}
-	for _, past := range p.learnt.Forget(func(past *listen.Past) bool { return held[past] }) {
-		p.beginnings.Delete(past)
+	if len(p.learnt.Forget(func(past *listen.Past) bool { return kept[past] })) == 0 {
+		return
 	}
+	for _, past := range p.learnt.All() {
+		kept[past] = true
+	}
+	p.beginnings.Range(func(past, _ any) bool {
+		if !kept[past.(*listen.Past)] { //nolint:forcetypeassert // see process
+			p.beginnings.Delete(past)
+		}
+		return true
+	})
 }
 
 // stopped goes back to what the configs that still run say; last says that none does.
