@@ -103,9 +103,9 @@ func headerEnd(head []byte) (end int64) {
 		if n < 0 {
 			return 0
 		}
-		interim := bytes.HasPrefix(head[end:], []byte("HTTP/1.1 1"))
+		interim := interimStatus(head[end:])
 		end += int64(n + len(blank))
-		if !interim {
+		if interim == 0 {
 			return end
 		}
 	}

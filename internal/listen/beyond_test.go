@@ -35,6 +35,7 @@ func TestBeyond(t *testing.T) {
 		{name: "with a 204", res: &http.Response{StatusCode: 204}, with: "HTTP/1.1 204 No Content\r\n\r\nnull", beyond: "null", bytes: 4, knownWhenItRest: true},
 		{name: "to HEAD", method: "HEAD", res: &http.Response{StatusCode: 200, ContentLength: 2}, with: sized, beyond: "ok", bytes: 2, knownWhenItRest: true},
 		{name: "after an interim answer", res: sizedAnswer, with: "HTTP/1.1 103 Early Hints\r\n\r\n" + sized + "!", beyond: "!", bytes: 1, length: 2, knownWhenItRest: true},
+		{name: "an interim answer of HTTP/1.0", res: sizedAnswer, with: "HTTP/1.0 100 Continue\r\n\r\n" + sized, length: 2},
 		{name: "chunks", res: inChunks, with: chunked + "\r\n", length: -1},
 		{name: "chunks and a trailer", res: inChunks, with: chunked + "X: y\r\n\r\n", length: -1},
 		{name: "after the last chunk", res: inChunks, with: chunked + "\r\nmore", beyond: "more", bytes: 4, length: -1, knownWhenItRest: true},
