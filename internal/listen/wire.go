@@ -123,12 +123,11 @@ func (c *Carried) Complete() (complete, known bool) {
 	if c == nil || c.Encrypted {
 		return false, false
 	}
-	const end = "\r\n\r\n"
-	header := bytes.Index(c.Head, []byte(end)) + len(end)
-	if header < len(end) {
+	header := headerEnd(c.Head)
+	if header == 0 {
 		return false, false
 	}
-	_, fields, _ := bytes.Cut(c.Head[:header], []byte("\r\n"))
+	_, fields, _ := bytes.Cut(c.Final(), []byte("\r\n"))
 	parsed, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(fields))).ReadMIMEHeader()
 	if err != nil {
 		return false, false
@@ -140,7 +139,7 @@ func (c *Carried) Complete() (complete, known bool) {
 	if err != nil {
 		return false, false
 	}
-	return c.Received >= int64(header)+length, true
+	return c.Received >= header+length, true
 }
 
 // NewWire listens to what goes over conn, which leads to the upstream with this past; nil

@@ -12,6 +12,7 @@ import (
 func TestCarried(t *testing.T) {
 	const sized = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const interim = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"
 	tests := []struct {
 		name, sent      string
 		inLine          bool
@@ -24,6 +25,9 @@ func TestCarried(t *testing.T) {
 		{"a body", sized + "12345", true, true, true},
 		{"half a chunk", chunked + "5\r\n123", true, false, true},
 		{"chunks", chunked + "5\r\n12345\r\n0\r\n\r\n", false, true, true},
+		{"half a body, after an interim answer", interim + sized + "123", true, false, true},
+		{"a body, after an interim answer", interim + sized + "12345", true, true, true},
+		{"an interim answer", interim, false, false, false},
 		{"no length", "HTTP/1.1 200 OK\r\n\r\n12345", true, false, false},
 		{"a large header", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", MaxHead) + "\r\nContent-Length: 1\r\n\r\n1", true, false, false},
 	}
