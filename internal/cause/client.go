@@ -52,7 +52,7 @@ func judgeUpload(h *listen.Heard) (verdict, bool) {
 // server ran out, it breaks the rules, or it ended before its end.
 func uploadFailed(t *try) finding {
 	err := t.client.BodyErr
-	f := found(ClientUploadFailed, "reading the request's body: "+ClientError(err))
+	f := found(ClientUploadFailed, "reading the request's body: "+clientError(err))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return uploadOutOfTime(t, f)

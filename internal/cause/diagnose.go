@@ -260,7 +260,7 @@ func judgeAnswer(h *listen.Heard) (verdict, bool) {
 	case last.Status == http.StatusSwitchingProtocols && h.Response.Status != http.StatusSwitchingProtocols && !h.Response.Hijacked:
 		return verdict{failure.Failed, UpgradeFailed.Status, last, upgradeCause(last), nil}, true
 	case last.Status == 0 || last.Status != h.Response.Status:
-	case h.Response.Intercepted || Noteworthy(last.Status) || answeredInPlace(last):
+	case h.Response.Intercepted || noteworthy(last.Status) || answeredInPlace(last):
 		return verdict{failure.UpstreamAnswered, h.Response.Status, last, answerCause(last), nil}, true
 	case grpcUnavailable(last):
 		status := h.Response.Status

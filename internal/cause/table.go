@@ -124,10 +124,10 @@ func ByName(name string) *Row {
 	return nil
 }
 
-// Noteworthy says whether a status that an upstream itself answered is worth a
+// noteworthy says whether a status that an upstream itself answered is worth a
 // record: those with which a gateway speaks of what is behind it, 520 to 530
 // being Cloudflare's.
-func Noteworthy(status int) bool {
+func noteworthy(status int) bool {
 	switch status {
 	case 502, 503, 504:
 		return true

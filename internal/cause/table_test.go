@@ -179,8 +179,8 @@ func TestEveryRowIsInTheTable(t *testing.T) {
 
 func TestNoteworthy(t *testing.T) {
 	for status, want := range map[int]bool{200: false, 500: false, 501: false, 502: true, 503: true, 504: true, 505: false, 519: false, 520: true, 530: true, 531: false} {
-		if Noteworthy(status) != want {
-			t.Errorf("Noteworthy(%d) = %v", status, !want)
+		if noteworthy(status) != want {
+			t.Errorf("noteworthy(%d) = %v", status, !want)
 		}
 	}
 }

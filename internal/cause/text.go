@@ -40,7 +40,7 @@ func errorText(h *listen.Heard, a *listen.Attempt, err error) string {
 	case err == nil:
 		return ""
 	case ofClient(h, err):
-		return ClientError(err)
+		return clientError(err)
 	case a != nil && connectUnanswered(a):
 		return proxyPhrase(err)
 	}
@@ -122,10 +122,10 @@ func ofClient(h *listen.Heard, err error) bool {
 	return false
 }
 
-// ClientError is what is kept of an error of the client's side: the innermost alone,
+// clientError is what is kept of an error of the client's side: the innermost alone,
 // because the others name the client's address, and nothing of what it quotes, which is of
 // the request's body.
-func ClientError(err error) string {
+func clientError(err error) string {
 	return eachQuote(errorWords(err), func(string) string { return strconv.Quote(failure.Redacted) })
 }
 

@@ -35,8 +35,8 @@ const (
 	maxLocation = 256
 )
 
-// NewChecks makes one for the handlers of one config.
-func NewChecks() *Checks { return &Checks{asked: make(chan func(context.Context), maxChecksAsked)} }
+// newChecks makes one for the handlers of one config.
+func newChecks() *Checks { return &Checks{asked: make(chan func(context.Context), maxChecksAsked)} }
 
 // Run repeats what is asked for, one after the other, until ctx is done. It doesn't wait for
 // one that goes on then: there are transports that don't heed a context.

@@ -15,7 +15,7 @@ func TestRunEndsWhileATransportHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, hangs := make(chan struct{}), make(chan struct{})
 		upstream := &reverseproxy.Upstream{Host: new(reverseproxy.Host), Dial: "app:80"}
-		checks := NewChecks()
+		checks := newChecks()
 		check := checks.of(&reverseproxy.Handler{
 			Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 				close(asked)

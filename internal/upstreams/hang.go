@@ -49,7 +49,7 @@ type Placed interface{ Placed(Place) }
 // knows the upstreams of the config. What nearly goes wrong is told to nearly, by the
 // goroutines of requests, which must not block; nil hears nothing.
 func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, board *Board) {
-	checks, board = NewChecks(), &Board{loaded: failure.At(time.Now()).Time}
+	checks, board = newChecks(), &Board{loaded: failure.At(time.Now()).Time}
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
 		if len(server.Listeners()) > 0 {
