@@ -62,7 +62,7 @@ func (s *Storm[Line]) Passes(key Fingerprint, line Line, now time.Time) (passes 
 			s.windows[key] = w
 		}
 	}
-	if now.Sub(w.begun) >= StormWindow {
+	if w.over(now) {
 		ended = w.sum()
 		*w = window[Line]{begun: now}
 	}
@@ -73,6 +73,13 @@ func (s *Storm[Line]) Passes(key Fingerprint, line Line, now time.Time) (passes 
 	w.suppressed++
 	w.last = line
 	return false, ended
+}
+
+// over says that w is. A clock that is set back must not keep it open: then it began in what
+// is the future now.
+func (w *window[Line]) over(now time.Time) bool {
+	since := now.Sub(w.begun)
+	return since >= StormWindow || since <= -StormWindow
 }
 
 // sum sums up w, nil where nothing was left out.
@@ -89,7 +96,7 @@ func (s *Storm[Line]) Sweep(now time.Time) (ended []*Sum[Line], left int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, w := range s.windows {
-		if now.Sub(w.begun) < StormWindow {
+		if !w.over(now) {
 			continue
 		}
 		if sum := w.sum(); sum != nil {

@@ -47,6 +47,22 @@ func TestStorm(t *testing.T) {
 		t.Errorf("summed up twice: %v", ended)
 	}
 
+	// A clock that is set back hides nothing of what comes; lines that come in another order
+	// than they were made in begin no window.
+	s = Storm[int]{}
+	for n := 1; n <= 12; n++ {
+		s.Passes(of("a"), n, start)
+	}
+	if passes, ended := s.Passes(of("a"), 13, start.Add(-time.Second)); passes || ended != nil {
+		t.Errorf("a second before: %v %v", passes, ended)
+	}
+	if passes, ended := s.Passes(of("a"), 14, start.Add(-time.Hour)); !passes || ended == nil || ended.Suppressed != 3 {
+		t.Errorf("an hour before: %v %+v", passes, ended)
+	}
+	if ended, left := s.Sweep(start.Add(-2 * time.Hour)); len(ended) != 0 || left != 0 {
+		t.Errorf("two hours before: %v, %d left", ended, left)
+	}
+
 	// Fingerprints without end share what is left.
 	s = Storm[int]{}
 	lines := 0
