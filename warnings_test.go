@@ -82,6 +82,7 @@ func TestWarnsOfPlace(t *testing.T) {
 		{name: "alone in a named route, a proxy after one of its invocations", more: "&(app) {\n" + ours + "}\n", site: "handle /a {\ninvoke app\n}\nhandle {\nroute {\ninvoke app\nreverse_proxy UP\n}\n}"},
 		{name: "alone in a named route of another", more: "&(inner) {\n" + ours + "}\n&(app) {\nroute {\ninvoke inner\nreverse_proxy UP\n}\n}\n", site: "invoke app"},
 		{name: "named routes that invoke each other", more: "&(a) {\nroute {\n" + ours + "invoke b\n}\n}\n&(b) {\nroute {\n" + ours + "invoke a\n}\n}\n", site: "invoke a"},
+		{name: "in intercept of a named route that invokes itself", more: "&(a) {\nroute {\nintercept {\nhandle_response {\nroute {\n" + ours + "}\n}\n}\ninvoke /again a\n}\n}\n", site: "invoke a", want: []string{"nothing at srv0"}},
 		{name: "from a snippet", more: "(ours) {\nupstream_diagnostics\n}\n", site: "import ours\nreverse_proxy UP"},
 		{name: "from a snippet, for files", more: "(ours) {\nupstream_diagnostics\n}\n", site: "import ours\nfile_server", want: []string{"nothing at 127.0.0.1"}},
 		{name: "a proxy from a snippet", more: "(app) {\nhandle {\nreverse_proxy UP\n}\n}\n", site: ours + "import app"},

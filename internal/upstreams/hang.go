@@ -150,8 +150,8 @@ func (w *walk) walk(server *caddyhttp.Server) {
 // handler that isn't known may invoke it, or a named route, that is anybody's guess.
 func (w *walk) invocations(name string) way {
 	return way{
-		front: func() bool {
-			return slices.ContainsFunc(w.invoked[name], func(y way) bool { return y.front() })
+		front: func() bool { // a named route may invoke itself
+			return !w.named && slices.ContainsFunc(w.invoked[name], func(y way) bool { return y.front() })
 		},
 		behind: func() (behind reach) {
 			if w.unknown > 0 || w.named {
@@ -163,7 +163,7 @@ func (w *walk) invocations(name string) way {
 			return behind
 		},
 		sites: func() (sites []string) {
-			if w.named { // a named route may invoke itself
+			if w.named { // as above
 				return nil
 			}
 			for _, y := range w.invoked[name] {
