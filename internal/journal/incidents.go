@@ -79,6 +79,9 @@ type incident struct {
 	outcomes [outcomes]atomic.Uint64
 	first    atomic.Int64 // in Unix nanoseconds, as last
 	last     atomic.Int64
+	// seen is last again, since the process began: this one is compared with what came later.
+	// A clock that is set doesn't change it.
+	seen atomic.Int64
 	// minutes has the count of the minute m at m % 60, with m in its upper half.
 	minutes [failure.HistoryMinutes]atomic.Uint64
 	// samples are the first ones, then the last ones in a ring.
@@ -92,6 +95,9 @@ type incident struct {
 	// probes are the last ones, newest last, and are not changed; nil for none.
 	probes atomic.Pointer[[]failure.Probe]
 }
+
+// processBegan is when the process did.
+var processBegan = time.Now()
 
 // fingerprint is which incident it is.
 type fingerprint struct{ ID, Site, Upstream, Cause, ProxyError string }
@@ -208,6 +214,7 @@ func (s *Incidents) newIncident(seen *Sighting, over time.Time) *incident {
 	i.lasted = s.lastedFor(&i.of, seen.Configured)
 	i.state.Store(&incidentState{open: true, opened: seen.At.UnixNano(), configured: seen.Configured})
 	i.first.Store(seen.At.UnixNano())
+	i.seen.Store(int64(seen.At.Sub(processBegan)))
 	i.see(seen)
 	return i
 }
@@ -219,6 +226,7 @@ func (i *incident) see(seen *Sighting) {
 		i.outcomes[n].Add(1)
 	}
 	raise(&i.last, seen.At.UnixNano())
+	raise(&i.seen, int64(seen.At.Sub(processBegan)))
 	i.countMinute(minuteOf(seen.At))
 	i.sample(seen.Failure)
 	i.say(seen.Of)
@@ -406,7 +414,8 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured Configured) (
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := i.state.Load()
-	last := time.Unix(0, i.last.Load())
+	seen := i.seen.Load()
+	last := processBegan.Add(time.Duration(seen))
 	by := failure.Resolution("")
 	named, asked := configured(i.of.Upstream)
 	switch kept, _ := s.byID.Load(i.of.ID); {
@@ -422,18 +431,19 @@ func (s *Incidents) resolve(i *incident, now time.Time, configured Configured) (
 		return r, false
 	}
 	i.state.Store(&incidentState{opened: state.opened, configured: state.configured, reopened: state.reopened, resolvedAt: now, resolvedBy: by})
-	if i.last.Load() != last.UnixNano() { // it was seen meanwhile
+	if i.seen.Load() != seen { // meanwhile
 		i.state.Store(state)
 		return r, false
 	}
 	s.open.Add(-1)
+	lasted := max(0, time.Duration(i.last.Load()-state.opened))
 	if by == failure.ResolvedByAnswer { // else nobody knows when it would have been over
-		i.lasted.add(last.Sub(time.Unix(0, state.opened)))
+		i.lasted.add(lasted)
 	}
 	if c := i.comparison.Load(); c != nil {
 		c.sampler.Store(nil)
 	}
-	return Resolved{i.tell(now), max(0, last.Sub(time.Unix(0, state.opened)))}, true
+	return Resolved{i.tell(now), lasted}, true
 }
 
 // tell is what is said of an incident.

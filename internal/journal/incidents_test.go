@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 )
@@ -63,6 +64,37 @@ func TestAnswersThatFail(t *testing.T) {
 			s.Sweep(incidentsStart.Add(2*time.Minute), 0, everybody)
 			if i := s.List(incidentsStart)[0]; i.ResolvedBy != failure.ResolvedByAnswer {
 				t.Errorf("a whole answer has come, and it is %s", i.State)
+			}
+		})
+	}
+}
+
+// byClock is a time by a clock that has been set by so much: its monotonic reading stays.
+func byClock(at time.Time, set time.Duration) time.Time {
+	by := at.Add(set)
+	const monotonic = 1 // word of a Time (ext in time/time.go)
+	(*[2]int64)(unsafe.Pointer(&by))[monotonic] = (*[2]int64)(unsafe.Pointer(&at))[monotonic]
+	return by
+}
+
+// answeredAt is an upstream that answered then.
+type answeredAt struct{ time.Time }
+
+func (a answeredAt) LastAnswer() time.Time  { return a.Time }
+func (a answeredAt) LastSuccess() time.Time { return a.Time }
+
+// Nothing is over because a clock was set, and nothing lasts longer for it.
+func TestClockIsSet(t *testing.T) {
+	for name, set := range map[string]time.Duration{"on": 8 * time.Hour, "back": -8 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			failed := time.Now()
+			now := byClock(failed.Add(time.Minute), set)
+			for answered, over := range map[time.Duration]int{-10 * time.Second: 0, 10 * time.Second: 1} {
+				var s Incidents
+				s.See(sighting("refused", "a", failed, &answeredAt{byClock(failed.Add(answered), set)}))
+				if got := len(s.Sweep(now, 0, everybody)); got != over {
+					t.Errorf("answered %s after it failed: %d are over, want %d", answered, got, over)
+				}
 			}
 		})
 	}
