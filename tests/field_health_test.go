@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/fcgi"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,17 @@ func TestWhyACheckFails(t *testing.T) {
 	go func() { _ = onSocket.Serve(ln) }()
 	t.Cleanup(func() { onSocket.Close() })
 
+	root := t.TempDir() // of which php-fpm knows nothing but what it is told
+	scripts := testcaddy.FastCGI(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch fcgi.ProcessEnv(r)["SCRIPT_FILENAME"] {
+		case filepath.Join(root, "index.php"):
+		case root:
+			http.Error(w, "Access denied.", http.StatusForbidden)
+		default:
+			http.Error(w, "File not found.", http.StatusNotFound)
+		}
+	}))
+
 	for _, tc := range []struct {
 		name, to, block string
 		evidence        string
@@ -79,6 +91,8 @@ func TestWhyACheckFails(t *testing.T) {
 		{"TCP for HTTP/3", "https://" + plain, "health_uri /\nhealth_timeout 200ms\ntransport http {\nversions 3\ntls_insecure_skip_verify\n}", ": got no answer: ", failure.SideUpstream, "until its check succeeds"},
 		{"no answer in time", plain, "health_uri /slow\nhealth_timeout 50ms", ": got no answer: none within health_timeout 50ms, ", failure.SideUpstream, "until its check succeeds"},
 		{"a broken application", plain, "health_uri /broken", ": got 500, ", failure.SideUpstream, "until its check succeeds"},
+		{"a script, by the site's root", scripts, "health_uri /index.php\ntransport fastcgi {\nsplit .php\n}", ": got 404, ", failure.SideProxy, "Set root to the application's folder in php_fastcgi"},
+		{"a folder instead of a script", scripts, "health_uri /\ntransport fastcgi {\nroot " + root + "\n}", ": got 403, ", failure.SideProxy, "Set health_uri to a script itself, such as /index.php"},
 		{"nobody there", testcaddy.Dead(t), "health_uri /", "connection refused, ", failure.SideUpstream, "until its check succeeds"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -296,15 +296,24 @@ func adviceOnCheck(s *listen.Selection) string {
 		if r == nil {
 			return ""
 		}
-		if advice = adviceOnResult(s.Limits.Check, r); advice == "" {
+		if advice = adviceOnResult(s.Limits, r); advice == "" {
 			return ""
 		}
 	}
 	return advice
 }
 
-func adviceOnResult(check *failure.Check, r *listen.CheckResult) string {
-	status := strconv.Itoa(r.Status)
+// adviceOnScript is for a check of FastCGI that found no script to run: it is sent as it is
+// written, and none of the site's directives is run for it.
+func adviceOnScript(check *failure.Check, status string) string {
+	if check.Rootless {
+		return "Set root to the application's folder in php_fastcgi (or in transport fastcgi), and health_uri to a script in it, such as /index.php: the check is answered " + status + ", for neither the site's root nor the rewriting of php_fastcgi counts for it."
+	}
+	return "Set health_uri to a script itself, such as /index.php: the check is answered " + status + ", for the rewriting that php_fastcgi does for visitors is not done for it."
+}
+
+func adviceOnResult(limits *failure.Limits, r *listen.CheckResult) string {
+	check, status := limits.Check, strconv.Itoa(r.Status)
 	switch {
 	case r.PlainHTTP:
 		return "Let the check ask a port that speaks TLS as the transport does: set health_port to one, or leave it out."
@@ -312,6 +321,8 @@ func adviceOnResult(check *failure.Check, r *listen.CheckResult) string {
 		return ""
 	case r.BodyRefused:
 		return "Correct health_body, or the page that the check asks for (health_uri): the answer's body does not match."
+	case limits.Transport == "fastcgi" && (check.Rootless || !strings.Contains(check.URI, ".php")) && (r.Status == http.StatusForbidden || r.Status == http.StatusNotFound):
+		return adviceOnScript(check, status)
 	case r.Status >= 300 && r.Status < 400:
 		return "Set health_uri to a path that answers by itself and without a login: it is answered " + status + " (or set health_follow_redirects, or health_status 3xx)."
 	case slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired}, r.Status):

@@ -288,7 +288,7 @@ func tellProbe(p *failure.Probe, h *listen.Heard, limits *failure.Limits, check 
 			p.Summary += " after " + ms(elapsed(last.Start, last.Answered)) + ", too late"
 		}
 		p.Summary += "."
-		p.Advice = orText(adviceOnResult(limits.Check, check), "Look at the log of "+name+" for why it answers so: it stays out until its check succeeds.")
+		p.Advice = orText(adviceOnResult(limits, check), "Look at the log of "+name+" for why it answers so: it stays out until its check succeeds.")
 		p.Evidence = []string{checkAsks(limits, p.Upstream) + ": " + checkGot(check)}
 		return
 	}

@@ -95,6 +95,8 @@ type Check struct {
 	Status int
 	// Body says that the answer's body has to match a pattern, or not to be too large.
 	Body bool
+	// Rootless says that root of transport fastcgi is the site's, which no check has.
+	Rootless bool
 	// FollowsRedirects says whether a redirect is followed instead of taken for the
 	// answer.
 	FollowsRedirects  bool

@@ -102,7 +102,7 @@ func TestStatesAreJoined(t *testing.T) {
 		for _, dial := range dials {
 			h.Upstreams = append(h.Upstreams, &reverseproxy.Upstream{Host: new(reverseproxy.Host), Dial: dial})
 		}
-		return hangOn(h, new(Learnt), newChecks(), nil)
+		return hangOn(h, nil, new(Learnt), newChecks(), nil)
 	}
 	older, newer := &Board{loaded: time.Unix(1, 0)}, &Board{loaded: time.Unix(2, 0)}
 	older.add(proxy(time.Second, "app:80", "old:80"), "srv0", []string{"one", ""})

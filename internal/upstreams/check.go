@@ -57,8 +57,8 @@ func (c *Checks) Run(ctx context.Context) {
 	}
 }
 
-// of are the checks of a handler's static pool: Caddy checks no others.
-func (c *Checks) of(h *reverseproxy.Handler) map[*reverseproxy.Upstream]*listen.Check {
+// of are the checks of a handler's static pool, in server: Caddy checks no others.
+func (c *Checks) of(h *reverseproxy.Handler, server *caddyhttp.Server) map[*reverseproxy.Upstream]*listen.Check {
 	if c == nil {
 		return nil
 	}
@@ -67,6 +67,7 @@ func (c *Checks) of(h *reverseproxy.Handler) map[*reverseproxy.Upstream]*listen.
 	for _, upstream := range h.Upstreams {
 		var check *listen.Check
 		repeat := func(ctx context.Context) {
+			ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, server) // FastCGI's transport can't do without
 			if r := repeatCheck(ctx, transport, h.HealthChecks.Active, upstream.Dial); r != nil {
 				check.Found(r)
 			}

@@ -58,7 +58,7 @@ func Hang(app *caddyhttp.App, learnt *Learnt, nearly Nearly) (checks *Checks, bo
 		var found []*selection
 		var ways []way
 		w := newWalk(func(h *reverseproxy.Handler, y way) {
-			if s := hangOn(h, learnt, checks, nearly); s != nil {
+			if s := hangOn(h, server, learnt, checks, nearly); s != nil {
 				s.server, s.host = server, cmp.Or(s.host, y.site)
 				found, ways = append(found, s), append(ways, y)
 			}
@@ -265,10 +265,10 @@ func hostOf(sets caddyhttp.MatcherSets) string {
 	return ""
 }
 
-// hangOn hangs the three ears on one reverse_proxy, for which learnt keeps the past of its
+// hangOn hangs the three ears on one reverse_proxy of server, for which learnt keeps the past of its
 // upstreams, and checks repeats what their checks ask. It never wraps twice, and gives the
 // one that is there; nil for none.
-func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks, nearly Nearly) *selection {
+func hangOn(h *reverseproxy.Handler, server *caddyhttp.Server, learnt *Learnt, checks *Checks, nearly Nearly) *selection {
 	if h.LoadBalancing == nil || h.Transport == nil {
 		return nil // not provisioned
 	}
@@ -284,7 +284,7 @@ func hangOn(h *reverseproxy.Handler, learnt *Learnt, checks *Checks, nearly Near
 	h.LoadBalancing.SelectionPolicy = s
 	s.learnt = learnt
 	if limits.ActiveChecks {
-		s.checks = checks.of(h)
+		s.checks = checks.of(h, server)
 	}
 
 	e := &ear{RoundTripper: h.Transport, limits: limits, nearly: nearly, handles: h.HandleResponse, copies: copies(h)}

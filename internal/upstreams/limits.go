@@ -84,6 +84,9 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		l.ActiveChecks = checks.Active != nil && checks.Active.IsEnabled()
 		if l.ActiveChecks {
 			l.Check = checkOf(checks.Active)
+			if t, ok := h.Transport.(*fastcgi.Transport); ok {
+				l.Check.Rootless = failure.Expands(t.Root)
+			}
 		}
 		if checks.Passive != nil {
 			l.MaxFails = checks.Passive.MaxFails
