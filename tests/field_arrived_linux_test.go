@@ -123,3 +123,52 @@ func TestHostDropsWhatItsContainersSend(t *testing.T) {
 		says(t, f, "172.20.0.1 is the gateway of this container", "ufw allow from 172.20.0.0/16")
 	}
 }
+
+// On a network of Caddy's own, nobody answers to the address that a container had before.
+func TestNobodyHasTheAddress(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "true")
+	f := askAddress(t, "172.20.0.9:8001", "connect_timeout")
+	says(t, f, "nobody on that network answers to 172.20.0.9 (ARP)", "A container has another one once it was made anew")
+	if all := strings.Join(f.Evidence, "\n"); strings.Contains(all, "a firewall that drops packets") {
+		t.Errorf("leaves a firewall open:\n%s", all)
+	}
+	name := resolver(t, "172.20.0.9")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app.example.test:8002 {\n\ttransport http {\n\t\tdial_timeout 1s\n\t\tresolvers "+name+"\n\t}\n}")
+	c.Get("/")
+	says(t, newest(c, "connect_timeout"), "nobody on that network answers to 172.20.0.9 (ARP)", "nobody answers to 172.20.0.9:8002, to which its name led")
+}
+
+// What listens on the host's loopback alone is not there for its containers.
+func TestHostOfTheContainerRefuses(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "true")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy 172.20.0.1:8003")
+	c.Get("/")
+	f := newest(c, "connection_refused")
+	if f.Side != failure.SideUpstream {
+		t.Errorf("side %s", f.Side)
+	}
+	if host.InContainer() {
+		says(t, f, "172.20.0.1 is the gateway of this container", "the host's 127.0.0.1 is not reached from containers")
+	}
+}
+
+// A name that is this machine's by its definition leads to another one.
+func TestLocalhostLeadsElsewhere(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "true")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app.localhost:8004 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "172.20.0.1")+"\n\t}\n}")
+	c.Get("/")
+	f := newest(c, "connection_refused")
+	if f.Side != failure.SideProxy {
+		t.Errorf("side %s", f.Side)
+	}
+	says(t, f, "app.localhost led to 172.20.0.1, which is no address of this ", "Write 127.0.0.1 instead of app.localhost in reverse_proxy")
+}

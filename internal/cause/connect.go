@@ -249,7 +249,7 @@ var ConnectionRefused = &Row{
 	Undecided:    "whether the application is down, or listens on another port or address, can't be told from here: its own machine tells (ss -ltnp)",
 	UsualReasons: []string{
 		"the application has not started, has crashed, or is restarting",
-		"it listens on another port, or on 127.0.0.1 of another machine or container",
+		"it listens on another port, or on 127.0.0.1 of another machine or container, or of the host that Caddy's container runs on",
 		"a unix socket file is left over from a process that has ended",
 	},
 	Fix: Fix{
@@ -317,7 +317,7 @@ var ConnectTimeout = &Row{
 		Application: "If its machine can be reached, look at its listen queue (ss -ltn: Recv-Q at Send-Q): it accepts too slowly.",
 	},
 	Rivals: []Rival{
-		{"host_unreachable", "no answer came; dial_timeout (3 s by default) may end the try just before the system would say EHOSTUNREACH: raise it to tell"},
+		{"host_unreachable", "no answer came; dial_timeout (3 s by default) may end the try just before the system would say EHOSTUNREACH: where nobody answers on a network of Caddy's own, the evidence says so (ARP, on Linux), else raise it to tell"},
 		{"a listener whose queue is full", "on this machine that is socket_backlog_full (Linux); for another nothing from here: look at the queue there"},
 		{"dns_timeout", "the name had been resolved: the evidence has a connect to an address"},
 		{"socket_backlog_full", "errno is not EAGAIN, and the address is another machine's, or fewer wait there than may"},

@@ -32,6 +32,9 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 	if a == nil {
 		return nothing
 	}
+	if f := loopbackElsewhere(row, a, address); len(f.evidence) > 0 {
+		return f
+	}
 	switch row {
 	case ConnectionRefused:
 		if a.Network == "unix" {
@@ -60,6 +63,21 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 		return openFilesTestimony()
 	}
 	return nothing
+}
+
+// loopbackElsewhere is for a connect to localhost that went to another machine: something
+// answers for that name which should not be asked for it (RFC 6761 section 6.3).
+func loopbackElsewhere(row *Row, a *listen.Attempt, address string) finding {
+	name := strings.TrimSuffix(bareHost(a.Address), ".")
+	to, err := netip.ParseAddrPort(address)
+	if row.Phase != failure.PhaseConnect || err != nil || to.Addr().Unmap().IsLoopback() || name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		return nothing
+	}
+	return finding{
+		evidence: []string{name + " led to " + to.Addr().Unmap().String() + ", which is no address of " + here() + "'s loopback: a name server answered for it, not /etc/hosts"},
+		advice:   "Write 127.0.0.1 instead of " + name + " in reverse_proxy, if " + here() + " is meant, and look in its /etc/hosts for the line 127.0.0.1 localhost: where that is missing, name servers are asked.",
+		side:     failure.SideProxy,
+	}.leavesOpen("why it leads there can't be told from here: /etc/hosts and /etc/resolv.conf tell")
 }
 
 // with adds what this machine knows; what the rule itself knows better stays.
@@ -118,6 +136,9 @@ func refusedTestimony(dialled, address string) finding {
 		}
 	}
 	refused, err := netip.ParseAddrPort(address)
+	if err == nil && (namesHost(dialled) || isHostOfContainer(refused.Addr())) {
+		return refusedByHost(dialled, refused)
+	}
 	if err != nil || !host.Own(refused.Addr()) {
 		return f
 	}
@@ -155,6 +176,25 @@ func refusedTestimony(dialled, address string) finding {
 		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container, is down, or listens on another port can't be told from here: your compose file and ss -ltnp tell")
 	}
 	return f
+}
+
+// namesHost says that what is dialled is the host of the container that Caddy runs in, by a
+// name that Docker and Podman give it.
+func namesHost(dialled string) bool {
+	name := bareHost(dialled)
+	return host.InContainer() && (name == "host.docker.internal" || name == "host.containers.internal")
+}
+
+// refusedByHost is for the host of the container that Caddy runs in: who listens on its
+// loopback takes no connections from containers.
+func refusedByHost(dialled string, refused netip.AddrPort) finding {
+	line := hostOfContainer(refused.Addr())
+	if namesHost(dialled) {
+		line = bareHost(dialled) + " is the host that the container runs on"
+	}
+	return finding{evidence: []string{line}}.
+		advise("Let the application listen on 0.0.0.0 of the host, or on {address}, if it runs there and listens on 127.0.0.1 alone (ss -ltnp on the host): the host's 127.0.0.1 is not reached from containers. If it is down, start it; if it runs in a container, write its service's name in reverse_proxy (app:8080).").
+		leavesOpen("whether the application is down, listens on the host's 127.0.0.1 alone, or on another port can't be told from here: ss -ltnp on the host tells")
 }
 
 // openFilesTestimony says what holds the files of this process. Visitors and upstreams
@@ -273,8 +313,11 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 	}
 	switch row {
 	case ConnectTimeout:
-		if inside && host.InContainer() && host.IsGateway(addr) {
-			f.evidence = append(f.evidence, addr.String()+" is the gateway of "+here()+": the host that it runs on")
+		switch {
+		case inside && tookTo(a, address) >= unanswered && host.NobodyAnswers(addr):
+			return nobodyThere(f, a, addr)
+		case inside && isHostOfContainer(addr):
+			f.evidence = append(f.evidence, hostOfContainer(addr))
 			f.advice = "Let the host's firewall take what comes from " + network.String() + " at this port (ufw allow from " + network.String() + "): it drops what containers send to the host itself."
 		}
 	case NetworkUnreachable:
@@ -296,12 +339,32 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 			f.evidence = append(f.evidence, "a route of "+here()+" itself says so")
 			f.advice = ""
 		case inside && took >= unanswered:
-			f.evidence = append(f.evidence, "it did not answer on that network (ARP): the host is down, or nobody has the address")
+			return nobodyThere(f, a, addr)
 		case routed && took > 0 && took < unanswered:
 			f.evidence = append(f.evidence, "a router or a firewall on the way says so (ICMP)")
 		}
 	}
 	return f
+}
+
+// nobodyThere is for an address on a network of this machine's own that nobody answered
+// to: no firewall and no queue is what kept the connection from coming about.
+func nobodyThere(f finding, a *listen.Attempt, addr netip.Addr) finding {
+	f.evidence = append(f.evidence, "nobody on that network answers to "+addr.String()+" (ARP): its machine or container is down, or has another address")
+	f.advice = "Look which address {upstream} has now, and whether it is up: nobody answers to {address}, to which its name led."
+	if _, err := netip.ParseAddr(bareHost(a.Address)); err == nil {
+		f.advice = "Look which address the upstream has now, and whether it is up: nobody answers to " + addr.String() + ". A container has another one once it was made anew: write its service's name in reverse_proxy (app:8080), which is looked up for each connection."
+	}
+	return f.leavesOpen("whether it is down, or has another address now, can't be told from here: where it runs tells (docker inspect, ip addr)")
+}
+
+// isHostOfContainer says that an address is that by which a container reaches the host that
+// it runs on.
+func isHostOfContainer(addr netip.Addr) bool { return host.InContainer() && host.IsGateway(addr) }
+
+// hostOfContainer says so.
+func hostOfContainer(addr netip.Addr) string {
+	return addr.String() + " is the gateway of " + here() + ": the host that it runs on, where Docker made its network"
 }
 
 // unanswered is what tells a kernel that waited for a host's answer from one that was told.

@@ -62,6 +62,7 @@ var (
 	unixSockets = kept[string]{read: listenedPaths}
 	networks    = kept[netip.Prefix]{read: interfaceNetworks}
 	routing     = kept[route]{read: routes}
+	unresolved  = kept[netip.Addr]{read: unresolvedNeighbours}
 	files       = kept[OpenFiles]{read: openFiles}
 )
 

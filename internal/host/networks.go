@@ -51,6 +51,13 @@ func NetworkOf(addr netip.Addr) (network netip.Prefix, found bool) {
 	return netip.Prefix{}, false
 }
 
+// NobodyAnswers says that the system has asked on a network of this machine who has an
+// address (ARP), and nobody has answered. It is told of IPv4 alone.
+func NobodyAnswers(addr netip.Addr) bool {
+	list, _ := unresolved.now(time.Now())
+	return slices.Contains(list, addr.Unmap())
+}
+
 // Route is how packets to an address leave this machine.
 type Route struct {
 	Interface string

@@ -179,6 +179,22 @@ func routes() (found []route, ok bool) {
 	return found, ok
 }
 
+// unresolvedNeighbours lists the addresses on this machine's networks that were asked for
+// (ARP), and to which nobody has answered.
+func unresolvedNeighbours() (found []netip.Addr, ok bool) {
+	const incomplete = "0x0" // no ATF_COM (linux/if_arp.h)
+	for fields := range table("/proc/net/arp", 1) {
+		ok = true
+		if len(fields) < 3 || fields[2] != incomplete {
+			continue
+		}
+		if addr, err := netip.ParseAddr(fields[0]); err == nil {
+			found = append(found, addr)
+		}
+	}
+	return found, ok
+}
+
 // openFiles counts what this process has open. Each number is asked for by itself: to list
 // the folder takes a descriptor, and none may be left.
 func openFiles() ([]OpenFiles, bool) {

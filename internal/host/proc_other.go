@@ -2,6 +2,8 @@
 
 package host
 
+import "net/netip"
+
 // listening can't be told here.
 func listening() ([]Listener, bool) { return nil, false }
 
@@ -19,3 +21,6 @@ func listenedPaths() ([]string, bool) { return nil, false }
 
 // routes can't be told here.
 func routes() ([]route, bool) { return nil, false }
+
+// unresolvedNeighbours can't be told here.
+func unresolvedNeighbours() ([]netip.Addr, bool) { return nil, false }
