@@ -25,7 +25,9 @@ const (
 	alertBadCertificate        = 42
 	alertCertificateExpired    = 45
 	alertCertificateUnknown    = 46
+	alertIllegalParameter      = 47
 	alertUnknownCA             = 48
+	alertDecodeError           = 50
 	alertProtocolVersion       = 70
 	alertInternalError         = 80
 	alertUnrecognizedName      = 112
@@ -162,6 +164,10 @@ func notTLS(t *try, head string) finding {
 func unfinished(t *try) finding {
 	f := found(TLSTimeout, handshakeLines(t)...)
 	if t.Before == nil || t.Before.Answers == 0 || throughProxy(t.Attempt) {
+		if helloIsLarge(t.Attempt) {
+			_, none := askedFor(t.Attempt)
+			f.advice = "Check that the upstream speaks TLS on this port and is not overloaded: ask it from " + thisMachine + " (" + byOpenSSL(t.Attempt) + "). If it works just as well " + asAsked(none) + ", " + adviceSmallHello + " A slow one needs a longer tls_timeout."
+		}
 		return f
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
@@ -175,20 +181,67 @@ const adviceSpokeTLS = "Look at the log of {upstream} at this time for a restart
 // shakeHands is the first step where nothing that came tells why a handshake was ended: to
 // make one by hand. What it may be if that is ended, too, looks alike from here.
 func shakeHands(t *try) string {
+	_, none := askedFor(t.Attempt)
+	named := "If another name works, set that by tls_server_name in the transport."
+	if none != "" {
+		named = "If that works, set tls_server_name in the transport to that name: none was sent."
+	}
+	if helloIsLarge(t.Attempt) {
+		named += " If it works just as well " + asAsked(none) + ", " + adviceSmallHello
+	}
+	return "Look at the log of what listens on {address} at this time. If that has nothing of this, ask it from " + thisMachine + " (" + byOpenSSL(t.Attempt) + "). " + named +
+		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel)."
+}
+
+// byOpenSSL is the command that makes a handshake by hand.
+func byOpenSSL(a *listen.Attempt) string {
 	to := "-connect {address}"
-	if strings.HasPrefix(t.Network, "unix") {
+	if strings.HasPrefix(a.Network, "unix") {
 		to = "-unix {address}"
 	}
-	name, none := askedFor(t.Attempt)
-	named := "If another name works, set that by tls_server_name in the transport."
+	name, none := askedFor(a)
 	switch {
 	case none != "":
-		name, named = "<a name that it serves>", "If that works, set tls_server_name in the transport to that name: none was sent."
+		name = "<a name that it serves>"
 	case name == "", strings.Contains(name, "{"):
 		name = "<the name>"
 	}
-	return "Look at the log of what listens on {address} at this time. If that has nothing of this, ask it from " + thisMachine + " (openssl s_client " + to + " -servername " + name + "). " + named +
-		" If it is ended with every name, the port speaks no TLS (http:// in reverse_proxy), wants a PROXY header (proxy_protocol), takes no connections from here, or hands on to nobody (a published Docker port, a balancer, a tunnel)."
+	return "openssl s_client " + to + " -servername " + name
+}
+
+// asAsked is how a handshake by hand asks for what Caddy's did, none being why no name was
+// sent.
+func asAsked(none string) string {
+	if none != "" {
+		return "without a name (-noservername)"
+	}
+	return "with this name"
+}
+
+// adviceSmallHello is for a server, or a box in between, that waits for the end of a
+// handshake's first message in the packet that begins it.
+const adviceSmallHello = "set tls_curves x25519 in the transport: Caddy's first message is larger than that of an openssl before 3.5, and what reads only its first packet ends it, or waits."
+
+// firstPacket is how much of a message the first packet of a connection holds at most,
+// where it crosses a network: an Ethernet frame without the headers.
+const firstPacket = 1460
+
+// helloIsLarge says that a handshake's first message took more than one packet, and that
+// the server said nothing else than an alert.
+func helloIsLarge(a *listen.Attempt) bool {
+	if a.Connection != nil || a.Dialing == nil || a.Dialing.Carried == nil || throughProxy(a) || a.Limits != nil && a.Limits.ProxyProtocol != "" {
+		return false
+	}
+	c := a.Dialing.Carried
+	return c.Sent > firstPacket && (c.Received == 0 || isTLSAlert(string(c.Head)))
+}
+
+// helloLine says so.
+func helloLine(a *listen.Attempt) []string {
+	if !helloIsLarge(a) {
+		return nil
+	}
+	return []string{"the first message of the handshake (ClientHello) had " + strconv.FormatInt(a.Dialing.Carried.Sent, 10) + " bytes: more than one packet holds on most networks"}
 }
 
 // handshakeLines say what TLS was asked for, and whether anything came back.
@@ -199,7 +252,7 @@ func handshakeLines(t *try) []string {
 	}
 	c := t.Dialing.Carried
 	if c.Received == 0 {
-		return append(lines, "no byte came back")
+		return append(append(lines, helloLine(t.Attempt)...), "no byte came back")
 	}
 	return append(lines, strconv.FormatInt(c.Received, 10)+" bytes came back: "+quote(c.Head[:min(len(c.Head), maxQuoted)]))
 }
@@ -291,7 +344,14 @@ func alertSays(a *listen.Attempt, alert uint8) finding {
 			return f
 		}
 	}
-	return found(TLSAlert, append([]string{evidence}, nameLine(a)...)...)
+	f := found(TLSAlert, append([]string{evidence}, nameLine(a)...)...)
+	if (alert == alertDecodeError || alert == alertIllegalParameter) && helloIsLarge(a) {
+		_, none := askedFor(a)
+		f.evidence = append(f.evidence, helloLine(a)...)
+		f = f.advise("Look at the upstream's TLS log for the alert's reason. If it has none, ask it from " + thisMachine + " (" + byOpenSSL(a) + "): if that works just as well " + asAsked(none) + ", " + adviceSmallHello).
+			leavesOpen("a server, or a box in between, that can't read a first message in several packets, and one that finds another fault in it, look the same from here: its TLS log tells")
+	}
+	return f
 }
 
 // certificateCause tells what is wrong with the certificate that the upstream sent.
@@ -638,6 +698,7 @@ var TLSTimeout = &Row{
 		"the port speaks another protocol, and waits for the client to say something it knows",
 		"the upstream is overloaded, or a balancer accepts and has no backend",
 		"packets of the handshake are lost: an MTU that is too large on the way",
+		"an old server, or a box in between, that waits for what it has missed of a first message in several packets (tls_curves x25519)",
 	},
 	Fix: Fix{
 		Caddy:       "If the upstream is slow, give it longer.",
@@ -872,7 +933,8 @@ var TLSAlert = &Row{
 	Witnesses:    []Witness{WitnessReceived},
 	Undecided:    "why it sends this alert can't be told from here (the name that was asked for, a client certificate that it wants, versions or ciphers that are not shared, a fault of its own, a box in between that sends it): its TLS log tells",
 	UsualReasons: []string{
-		"alert 40, handshake failure: no cipher suite or curve in common, no certificate for the name, or a missing client certificate before TLS 1.3",
+		"alert 40, handshake failure: no cipher suite or curve in common (old devices take RSA key exchange alone, which Caddy offers only with GODEBUG=tlsrsakex=1), no certificate for the name, or a missing client certificate before TLS 1.3",
+		"alert 47 or 50, which say that Caddy's first message can't be read: an old server, or a box in between, that reads only its first packet (tls_curves x25519)",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",
 	},
 	Fix: Fix{

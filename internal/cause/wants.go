@@ -533,7 +533,7 @@ func mayWantMuch(a *listen.Attempt, f finding) finding {
 		if noNameSent(a) {
 			name = "a handshake without a name"
 		}
-		return f.leavesOpen("whether it refuses " + name + ", the versions, the ciphers or the curves that Caddy offers, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
+		return f.advise(adviceNothingShared(a)).leavesOpen("whether it refuses " + name + ", the versions, the ciphers or the curves that Caddy offers, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
 	}
 	f.evidence = append(f.evidence, certificateLine(a)...)
 	came := clearMessages(a)
@@ -556,6 +556,17 @@ func mayWantMuch(a *listen.Attempt, f finding) finding {
 		return f.leavesOpen("whether it refuses the name that was asked for, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
 	}
 	return f.leavesOpen("whether it refuses the name that was asked for, wants a client certificate, or has a fault of its own, or a box in between sends this, can't be told from here: its TLS log tells")
+}
+
+// adviceNothingShared is for a server of which only a handshake by hand can tell what it
+// takes: OpenSSL offers more than Caddy does.
+func adviceNothingShared(a *listen.Attempt) string {
+	named := "if another name works, set that by tls_server_name in the transport"
+	if noNameSent(a) {
+		named = "if it works with a name alone, set tls_server_name in the transport to that: none was sent"
+	}
+	return "Look at the upstream's TLS log for the alert's reason. If it has none, ask it from " + thisMachine + " (" + byOpenSSL(a) + "): " + named +
+		"; if the Cipher that it names begins with neither TLS_ nor ECDHE, the upstream takes none of those that Caddy offers: let it take ECDHE, or start Caddy with GODEBUG=tlsrsakex=1 for an old device that takes RSA key exchange (AES256-GCM-SHA384) alone."
 }
 
 // wantsCertificate is for a server that says that it wants a client's certificate, or
