@@ -24,7 +24,7 @@ func TestRunEndsWhileATransportHangs(t *testing.T) {
 			}),
 			HealthChecks: &reverseproxy.HealthChecks{Active: new(reverseproxy.ActiveHealthChecks)},
 			Upstreams:    reverseproxy.UpstreamPool{upstream},
-		})[upstream]
+		}, nil)[upstream]
 
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
