@@ -126,6 +126,7 @@ func TestDashboardOrigin(t *testing.T) {
 		{"another site's form", "POST", "/open/forget", []string{html, "Origin: https://evil.example"}, 403},
 		{"a form of nowhere", "POST", "/open/forget", []string{html, "Origin: null"}, 403},
 		{"another port's form", "POST", "/open/forget", []string{html, "Origin: http://127.0.0.1:1"}, 403},
+		{"another site's form, whose Origin is taken out on the way", "POST", "/open/forget", []string{html, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 403},
 		{"another site's script", "GET", "/open/failures", []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors"}, 403},
 		{"another site's script deletes", "DELETE", "/open/failures", []string{"Origin: https://evil.example"}, 403},
 		{"a link on another site", "GET", "/open/", []string{html, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200},

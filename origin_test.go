@@ -72,20 +72,24 @@ func TestOrigin(t *testing.T) {
 	}
 	// Without, a browser still says whose page makes it ask, and for what.
 	for _, test := range []struct {
-		site, mode, dest string
-		foreign          bool
+		method, site, mode, dest string
+		foreign                  bool
 	}{
-		{"", "", "", false}, // no browser
-		{"none", "navigate", "document", false},
-		{"same-origin", "no-cors", "script", false},
-		{"cross-site", "navigate", "document", false}, // a link
-		{"cross-site", "navigate", "iframe", true},
-		{"same-site", "navigate", "frame", true},
-		{"cross-site", "no-cors", "script", true},
-		{"cross-site", "no-cors", "image", true},
-		{"same-site", "cors", "empty", true},
+		{"GET", "", "", "", false}, // no browser
+		{"GET", "none", "navigate", "document", false},
+		{"GET", "same-origin", "no-cors", "script", false},
+		{"GET", "cross-site", "navigate", "document", false}, // a link
+		{"HEAD", "cross-site", "navigate", "document", false},
+		{"POST", "cross-site", "navigate", "document", true}, // a form, without its Origin
+		{"POST", "same-site", "navigate", "document", true},
+		{"POST", "same-origin", "navigate", "document", false},
+		{"GET", "cross-site", "navigate", "iframe", true},
+		{"GET", "same-site", "navigate", "frame", true},
+		{"GET", "cross-site", "no-cors", "script", true},
+		{"GET", "cross-site", "no-cors", "image", true},
+		{"GET", "same-site", "cors", "empty", true},
 	} {
-		if got := (origin{site: test.site, mode: test.mode, dest: test.dest}).foreign(); got != test.foreign {
+		if got := (origin{method: test.method, site: test.site, mode: test.mode, dest: test.dest}).foreign(); got != test.foreign {
 			t.Errorf("%+v: foreign %v", test, got)
 		}
 	}
