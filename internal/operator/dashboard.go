@@ -145,7 +145,9 @@ func (d *Dashboard) Serve(w http.ResponseWriter, r *http.Request, from Visitor) 
 		d.ServeHTTP(w, r)
 	case r.Method == http.MethodDelete && !d.AllowClear:
 		d.refuse(w, r, from, "nothing may be forgotten here: allow_clear of upstream_dashboard allows it")
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodDelete:
+	case r.Method == http.MethodDelete: // the API's, whatever is accepted: no page is drawn for it
+		d.ServeHTTP(w, r)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, got %+.16q", r.Method))
 	case err != nil || !wantsPage(r, parameters):
 		d.ServeHTTP(w, r)
