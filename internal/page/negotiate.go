@@ -218,12 +218,13 @@ func quality(parameters string) float64 {
 }
 
 // isUpgrade says whether the client wants another protocol on this connection,
-// or a tunnel (also RFC 8441's extended CONNECT).
+// or a tunnel (also RFC 8441's extended CONNECT). Who offers h2c, as Java's client and
+// `curl --http2` do by themselves, reads an answer in HTTP/1.1 as well.
 func isUpgrade(r *http.Request) bool {
 	if r.Method == http.MethodConnect {
 		return true
 	}
-	if r.Header.Get("Upgrade") == "" {
+	if to := r.Header.Get("Upgrade"); to == "" || strings.EqualFold(to, "h2c") {
 		return false
 	}
 	for _, field := range r.Header["Connection"] {

@@ -98,7 +98,8 @@ func TestForm(t *testing.T) {
 		"fetch()":          {[]string{"Accept", "application/json", "Sec-Fetch-Dest", "empty"}, problemType},
 		"iframe":           {[]string{"Accept", "text/html", "Sec-Fetch-Dest", "iframe"}, htmlType},
 		"websocket":        {[]string{"Accept", "text/html", "Connection", "keep-alive, Upgrade", "Upgrade", "websocket"}, ""},
-		"upgrade unlisted": {[]string{"Accept", "text/html", "Upgrade", "h2c"}, htmlType},
+		"offer of h2c":     {[]string{"Accept", "application/json", "Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "Http2-Settings", "AAMAAABkAAQ"}, problemType},
+		"upgrade unlisted": {[]string{"Accept", "text/html", "Upgrade", "websocket"}, htmlType},
 		"too many ranges":  {[]string{"Accept", strings.Repeat("a/b,", 100) + "text/html"}, textType},
 	} {
 		t.Run(name, func(t *testing.T) {
