@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -143,6 +144,50 @@ func TestPageReturns(t *testing.T) {
 	b.clean(t, c.url)
 }
 
+// Where the site answers HEAD and still fails, the page that is loaded again waits longer
+// than the one before it did: each of its looks would be a request that fails.
+func TestPageReturnsMoreRarely(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodHead {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	t.Cleanup(server.Close)
+	c := startCaddy(t, "reverse_proxy "+server.Listener.Addr().String())
+	b := openTab(t)
+	if _, err := chromedp.Call(b, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: heldTime}); err != nil {
+		t.Fatal(err)
+	}
+	loaded := `document.querySelector('code')?.innerText`
+	b.do(t, chromedp.Navigate(c.url))
+	for _, least := range []int{5, 10, 20, 40, 80} {
+		counts := asks[int](t, b, countdown)
+		if counts < least || least == 5 && counts > 10 {
+			t.Errorf("it looks after %d s, and not after %d or more", counts, least)
+		}
+		before := asks[string](t, b, loaded)
+		asks[bool](t, b, fmt.Sprintf(`(() => { for (let i = 0; i < %d; i++) tick() })(), true`, counts))
+		await(t, "the page was loaded again", func() bool {
+			now, err := chromedp.Run(b, chromedp.Evaluate[string](loaded+` ?? ''`)) // a document that is left has no answer
+			return err == nil && now != "" && now != before
+		})
+	}
+	// A page that is opened is not one that was loaded again, and what a window is called stays.
+	b.do(t, chromedp.Navigate("about:blank"), chromedp.Navigate(c.url+"/other"))
+	if counts := asks[int](t, b, countdown); counts < 5 || counts > 10 {
+		t.Errorf("opened anew, it looks after %d s", counts)
+	}
+	before := asks[string](t, b, loaded)
+	asks[bool](t, b, `window.name = 'shop', (() => { for (let i = 0; i < 10; i++) tick() })(), true`)
+	await(t, "the page was loaded again", func() bool {
+		now, err := chromedp.Run(b, chromedp.Evaluate[string](loaded+` ?? ''`))
+		return err == nil && now != "" && now != before
+	})
+	if called := asks[string](t, b, `window.name`); called != "shop" {
+		t.Errorf("the window is called %q", called)
+	}
+}
+
 // What changes something is never sent again by the page itself.
 func TestPageStays(t *testing.T) {
 	server := servePages(t)
@@ -233,26 +278,14 @@ const visitors = Array.from({length: 1000}, () => {
 	const fetch = (address, {method}) => {
 		if (address !== "" || method !== "HEAD") throw new Error("it asks for " + address + " by " + method);
 		asked.push(now);
-		let thrown;
-		return { // a promise that is kept at once
-			then(use) {
-				try {
-					use({status: now < down ? 502 : 200, headers: new Headers()});
-				} catch (e) {
-					thrown = [e];
-				}
-				return this;
-			},
-			catch(use) {
-				if (thrown) use(thrown[0]);
-			},
-		};
+		return {then(use) { use({status: now < down ? 502 : 200, headers: new Headers()}); }}; // a promise that is kept at once
 	};
 	const location = {reload() {
 		returned.push(now);
 		visitor.tick = () => {};
 	}};
-	new Function("document", "fetch", "location", "setInterval", source)(document, fetch, location, f => { visitor.tick = f; });
+	const setInterval = f => { visitor.tick = f; };
+	new Function("document", "fetch", "location", "setInterval", "name", "performance", source)(document, fetch, location, setInterval, "", {});
 	return visitor;
 });
 while (returned.length < visitors.length && ++now < 3600) for (const visitor of visitors) visitor.tick();

@@ -370,7 +370,8 @@ func (p *Page) disclosed(public failure.Public) failure.Public {
 
 // firstWait is after how many seconds a page looks first whether the site answers again,
 // where it isn't known when that is worth it. The script doubles it each time, to 150 s,
-// and adds up to as much again, so that those who wait don't look at once.
+// and adds up to as much again, so that those who wait don't look at once. A page that it
+// has loaded again goes on from there, by the window's name unless that is somebody's.
 const firstWait = 5
 
 // data puts public into words. Its strings are printable from here on.
@@ -443,7 +444,7 @@ func supportFor(support template.URL, t *texts.Texts, id string) template.URL {
 // bracket does, and takes the space around its operators out. Its texts have none of them.
 func compactScript(source string) string {
 	joined := report.CompactCSS(source)
-	for _, operator := range []string{"=", "=>", "+", ",", "?", ":", "<", ">", "*", "||", ";"} {
+	for _, operator := range []string{"=", "=>", "+", ",", "?", ":", "<", ">", "*", "|", "||", ";"} {
 		joined = strings.ReplaceAll(joined, " "+operator+" ", operator)
 	}
 	return strings.NewReplacer(", ", ",", "; ", ";", ": ", ":", "if (", "if(", ") ", ")", ";}", "}").Replace(joined)
