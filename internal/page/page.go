@@ -380,8 +380,8 @@ func (p *Page) data(t *texts.Texts, method string, public failure.Public) Data {
 	situation := texts.SituationOf(public.Category, public.Status)
 	words := t.Words(situation)
 	class := classOf(method)
-	if class == changes && public.RequestSent != failure.SentNo {
-		public.RetryAfter = 0 // nobody should be told to send it twice
+	if !situation.Again() || class == changes && public.RequestSent != failure.SentNo {
+		public.RetryAfter = 0 // it can't help, or nobody should be told to send it twice
 	}
 	d := Data{
 		Public:            public,

@@ -351,18 +351,25 @@ func TestRetryAfter(t *testing.T) {
 		sent   failure.Sent
 		after  time.Duration
 		want   string
+		status int
 	}{
-		"rounded up":     {"GET", failure.SentMaybe, 1200 * time.Millisecond, "2"},
-		"unknown":        {"GET", failure.SentNo, 0, ""},
-		"negative":       {"GET", failure.SentNo, -5 * time.Second, ""},
-		"POST, not sent": {"POST", failure.SentNo, 30 * time.Second, "30"},
-		"POST, maybe":    {"POST", failure.SentMaybe, 30 * time.Second, ""},
-		"DELETE, sent":   {"DELETE", failure.SentYes, 30 * time.Second, ""},
-		"PUT, unknown":   {"PUT", "", 30 * time.Second, ""},
+		"too large":      {"GET", failure.SentMaybe, 30 * time.Second, "", 413},
+		"no length":      {"POST", failure.SentNo, 30 * time.Second, "", 411},
+		"malformed":      {"QUERY", failure.SentNo, 30 * time.Second, "", 400},
+		"rounded up":     {"GET", failure.SentMaybe, 1200 * time.Millisecond, "2", 502},
+		"unknown":        {"GET", failure.SentNo, 0, "", 502},
+		"negative":       {"GET", failure.SentNo, -5 * time.Second, "", 502},
+		"POST, not sent": {"POST", failure.SentNo, 30 * time.Second, "30", 502},
+		"POST, maybe":    {"POST", failure.SentMaybe, 30 * time.Second, "", 502},
+		"DELETE, sent":   {"DELETE", failure.SentYes, 30 * time.Second, "", 502},
+		"PUT, unknown":   {"PUT", "", 30 * time.Second, "", 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			public := sample(failure.CategoryUnavailable)
-			public.RequestSent, public.RetryAfter = test.sent, test.after
+			if test.status == http.StatusBadRequest {
+				public.Category = failure.CategoryRequest
+			}
+			public.Status, public.RequestSent, public.RetryAfter = test.status, test.sent, test.after
 			w := answer(t, newPage(t, Options{}), request(test.method, "Accept", "text/html"), public, nil)
 			if got := w.Header().Get("Retry-After"); got != test.want {
 				t.Errorf("Retry-After %q, want %q", got, test.want)
