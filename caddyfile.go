@@ -77,7 +77,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				return err
 			}
 		default:
-			return unrecognized(d, appOptions, handlerOptions, "is an option of a site's upstream_diagnostics")
+			return unrecognized(d, appOptions, elsewhere{handlerOptions, "is an option of a site's upstream_diagnostics"})
 		}
 	}
 	return nil
@@ -197,7 +197,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser, namedMatcher fun
 	case "languages":
 		return set(d, &h.Languages, checkLanguages)
 	default:
-		return unrecognized(d, handlerOptions, appOptions, "is an option of the global upstream_diagnostics")
+		return unrecognized(d, handlerOptions, elsewhere{appOptions, "is an option of the global upstream_diagnostics"},
+			elsewhere{brandOptions, "stands inside of brand"}, elsewhere{dashboardOptions, "is an option of upstream_dashboard"})
 	}
 }
 
@@ -271,7 +272,7 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "status_page":
 			err = set(d, &b.StatusPage, checkStatusPage)
 		default:
-			err = unrecognized(d, brandOptions, handlerOptions, "stands outside of brand")
+			err = unrecognized(d, brandOptions, elsewhere{handlerOptions, "stands outside of brand"})
 		}
 		if err != nil {
 			return err
@@ -307,12 +308,19 @@ var (
 	brandOptions = []string{"name", "logo", "logo_only", "support", "status_page"}
 )
 
-// unrecognized refuses what is not expected here; elsewhere has another place, which
-// thatIs says.
-func unrecognized(d *caddyfile.Dispenser, expected, elsewhere []string, thatIs string) error {
+// elsewhere are options that have another place, and the words for it.
+type elsewhere struct {
+	options []string
+	thatIs  string
+}
+
+// unrecognized refuses what is not expected here.
+func unrecognized(d *caddyfile.Dispenser, expected []string, others ...elsewhere) error {
 	hint := typo.DidYouMean(typo.Nearest(strings.ToLower(d.Val()), expected))
-	if slices.Contains(elsewhere, d.Val()) {
-		hint = " (" + d.Val() + " " + thatIs + ")"
+	for _, other := range others {
+		if slices.Contains(other.options, d.Val()) {
+			hint = " (" + d.Val() + " " + other.thatIs + ")"
+		}
 	}
 	return d.Errf("unrecognized subdirective %q: expected one of %s%s", d.Val(), strings.Join(expected, ", "), hint)
 }

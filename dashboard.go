@@ -137,7 +137,7 @@ func (d *Dashboard) UnmarshalCaddyfile(dispenser *caddyfile.Dispenser) error {
 		case "no_auth":
 			d.NoAuth = true
 		default:
-			return unrecognized(dispenser, dashboardOptions, append(slices.Clone(handlerOptions), appOptions...), "is an option of upstream_diagnostics")
+			return unrecognized(dispenser, dashboardOptions, elsewhere{slices.Concat(handlerOptions, appOptions), "is an option of upstream_diagnostics"})
 		}
 		if dispenser.NextArg() {
 			return dispenser.Errf("%s takes no argument, got %q: leave the line out for no", name, dispenser.Val())

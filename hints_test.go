@@ -39,6 +39,8 @@ func TestHints(t *testing.T) {
 		"a subdirective in the singular": {`keep_header X-A`, `(did you mean keep_headers?), at Caddyfile:3`},
 		"what brand has, mistyped":       {"brand {\nsuport https://example.com\n}", `(did you mean support?), at Caddyfile:4`},
 		"what the global option has":     {`keep 100`, `(keep is an option of the global upstream_diagnostics), at Caddyfile:3`},
+		"what stands inside of brand":    {`name Shop`, `(name stands inside of brand), at Caddyfile:3`},
+		"what the dashboard has":         {`no_auth`, `(no_auth is an option of upstream_dashboard), at Caddyfile:3`},
 		"what stands outside of brand":   {"brand {\ntemplate page.html\n}", `(template stands outside of brand), at Caddyfile:4`},
 		"what nobody knows":              {`persist`, `keep_query, keep_headers, client_ip, language, languages, at Caddyfile:3`},
 	} {

@@ -122,10 +122,6 @@ func (p *Page) visitors(d Data) []string {
 	return []string{d.Title, join(space, d.Detail, d.YourSide), join(space, d.Help, d.Became, d.ComeBack)}
 }
 
-func (p *Page) writeOwner(body *bytes.Buffer, d Data) error {
-	return p.owner.Execute(&limited{body, maxOwner}, d)
-}
-
 // parts is a built-in page, cut where a value stands that changes from one
 // request to the next. Running a template for each request costs a tenth of
 // what the failing path does.

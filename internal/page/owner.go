@@ -160,7 +160,7 @@ func (p *Page) sample(category failure.Category, sent failure.Sent, retryAfter t
 }
 
 func (p *Page) try(d Data) error {
-	err := p.owner.Execute(&limited{io.Discard, maxOwner}, d)
+	err := p.runOwner(io.Discard, d)
 	if err == nil {
 		return nil
 	}
@@ -270,6 +270,15 @@ func didYouMean(prefix, word string, words []string) string {
 const maxOwner = 1 << 20
 
 var errOwnerTooLong = errors.New("writes more than 1 MiB")
+
+// runOwner runs the owner's template. An error has its name.
+func (p *Page) runOwner(w io.Writer, d Data) error {
+	err := p.owner.Execute(&limited{w, maxOwner}, d)
+	if errors.Is(err, errOwnerTooLong) { // which html/template gives as it is
+		err = fmt.Errorf("template: %s: %w", p.owner.Name(), err)
+	}
+	return err
+}
 
 // limited is a writer that takes no more than the rest.
 type limited struct {

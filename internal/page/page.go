@@ -330,7 +330,7 @@ func (p *Page) render(body *bytes.Buffer, form form, d Data, details *failure.Fa
 		case details != nil:
 			err = p.writeOperator(body, d, details)
 		case p.owner != nil:
-			err = p.writeOwner(body, d)
+			err = p.runOwner(body, d)
 		default:
 			err = p.writeBuiltin(body, d)
 		}

@@ -710,7 +710,11 @@ func TestTemplateErrorsAreFoundAtLoad(t *testing.T) {
 			if (strings.HasSuffix(name, " only") || name == "all at once") && !strings.Contains(err.Error(), "tried with Category ") {
 				t.Errorf("it doesn't say for what the template failed: %q", err)
 			}
-			if name != "endless by its range" && !strings.Contains(err.Error(), "error.html:2") && !strings.Contains(err.Error(), "error.html:1") {
+			if name == "endless by its range" { // it is nowhere wrong
+				if !strings.HasPrefix(err.Error(), "template: error.html: writes more than 1 MiB (tried with") {
+					t.Errorf("no file in %q", err)
+				}
+			} else if !strings.Contains(err.Error(), "error.html:2") && !strings.Contains(err.Error(), "error.html:1") {
 				t.Errorf("no file and line in %q", err)
 			}
 		})
