@@ -236,7 +236,7 @@ func (h *Handler) unmarshalIntercept(d *caddyfile.Dispenser) error {
 		}
 		status, err := strconv.Atoi(digits)
 		if err != nil || !isIntercepted(status) {
-			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them%s", arg, othersThan5xx(status))
+			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them%s%s", arg, othersThan5xx(status), typo.DidYouMean(interceptMeant(arg)))
 		}
 		h.Intercept = append(h.Intercept, status)
 	}

@@ -215,10 +215,10 @@ func checkProxyStatusName(name string) error {
 }
 
 // checkKeepQuery accepts any key that can be told from its neighbours in a query, as
-// it is when decoded: filter[name] is one.
+// it is when decoded: filter[name] is one. One with a comma is meant for a list.
 func checkKeepQuery(keys []string) error {
 	return checkNames("keep_query", keys, "query key", func(key string) bool {
-		return isPrintable(key) && !strings.ContainsAny(key, "*&=;# ")
+		return isPrintable(key) && !strings.ContainsAny(key, "*&=;#, ")
 	})
 }
 
@@ -230,14 +230,19 @@ func checkKeepHeaders(fields []string) error {
 	})
 }
 
-// checkNames refuses patterns by name: `*` would keep nothing and look as if it kept all.
+// checkNames refuses patterns and lists by name: `*` and `a,b` would keep nothing, and look as
+// if they kept all, or both.
 func checkNames(field string, names []string, kind string, valid func(string) bool) error {
 	if len(names) > maxKeptNames {
 		return fmt.Errorf("%s has %d entries, more than %d", field, len(names), maxKeptNames)
 	}
 	for _, name := range names {
 		if name == "" || len(name) > maxLabelBytes || !valid(name) {
-			return fmt.Errorf("%s %q is not a %s of 1 to %d bytes (patterns are not supported)", field, name, kind, maxLabelBytes)
+			hint := "patterns are not supported"
+			if strings.Contains(name, ",") {
+				hint = "each stands alone, without commas"
+			}
+			return fmt.Errorf("%s %q is not a %s of 1 to %d bytes (%s)", field, name, kind, maxLabelBytes, hint)
 		}
 	}
 	return nil

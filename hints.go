@@ -38,6 +38,17 @@ func retryAfterMeant(s string) string {
 	return wordMeant("retry_after", s, []string{retryAfterAuto, retryAfterOff})
 }
 
+// interceptMeant is for statuses with commas between them.
+func interceptMeant(s string) string {
+	statuses := strings.Split(s, ",")
+	for _, one := range statuses {
+		if status, err := strconv.Atoi(one); err != nil || !isIntercepted(status) {
+			return ""
+		}
+	}
+	return strings.Join(statuses, " ")
+}
+
 // keepMeant is for a duration that stands where the number belongs.
 func keepMeant(s string) string {
 	if d, err := caddy.ParseDuration(s); err == nil && checkKeepFor(d) == nil {
