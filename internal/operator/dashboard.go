@@ -124,9 +124,11 @@ type sheet struct {
 	// incidents are all that there are, open those that are open, once they were asked for.
 	incidents []failure.Incident
 	open      openIncidents
-	now       time.Time
-	asker     Visitor
-	status    int
+	// records are the samples of incidents, once they were asked for: see samples.
+	records map[string]*failure.Failure
+	now     time.Time
+	asker   Visitor
+	status  int
 }
 
 // Serve answers a request.

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"slices"
 	"strings"
@@ -122,12 +123,40 @@ func (s *sheet) began(i *failure.Incident) time.Time {
 
 // samples are the records of an incident that are still kept, newest first.
 func (s *sheet) samples(i *failure.Incident) (kept []*failure.Failure) {
+	if s.records == nil {
+		s.records = s.allSamples()
+	}
 	for _, id := range slices.Backward(i.Samples) {
-		if f, ok := s.view.Get(id); ok {
+		f, known := s.records[id]
+		if !known { // it came since then
+			f, _ = s.view.Get(id)
+			s.records[id] = f
+		}
+		if f != nil {
 			kept = append(kept, f)
 		}
 	}
 	return kept
+}
+
+// allSamples are those of all incidents, nil for one that isn't kept. They are found in one
+// walk through all that is kept: to look for each of some hundred among 100,000 takes seconds.
+func (s *sheet) allSamples() map[string]*failure.Failure {
+	records := make(map[string]*failure.Failure)
+	for n := range s.incidents {
+		for _, id := range s.incidents[n].Samples {
+			records[id] = nil
+		}
+	}
+	if len(records) == 0 {
+		return records
+	}
+	for _, f := range s.view.Query(failure.Query{Limit: math.MaxInt}).Failures {
+		if _, wanted := records[f.ID]; wanted {
+			records[f.ID] = f
+		}
+	}
+	return records
 }
 
 // allIncidents are all that there are, open ones first; a page asks for them once.

@@ -28,6 +28,41 @@ func cardsOf(body string) map[string]string {
 	return cards
 }
 
+// walkingView counts the walks through all records that are kept.
+type walkingView struct {
+	*fakeView
+	walks int
+}
+
+func (v *walkingView) Query(q failure.Query) failure.FailurePage {
+	v.walks++
+	return v.fakeView.Query(q)
+}
+
+func (v *walkingView) Get(id string) (*failure.Failure, bool) {
+	v.walks++
+	return v.fakeView.Get(id)
+}
+
+// However many incidents a page shows, their failures are looked for once: 100,000 may be
+// kept, and the page is asked for each five seconds.
+func TestPagesLookThroughRecordsOnce(t *testing.T) {
+	f := &failure.Failure{ID: "k3f9qw2ax"}
+	v := &walkingView{fakeView: &fakeView{page: failure.FailurePage{Failures: []*failure.Failure{f}}}}
+	for n := range 20 {
+		i := incidentOf(n, failure.IncidentOpen)
+		v.incidents = append(v.incidents, i)
+		v.board.Upstreams = append(v.board.Upstreams, failure.UpstreamState{Upstream: i.Upstream, OpenIncidents: []string{i.ID}})
+	}
+	for path, shown := range map[string]int{"/": 20, "/incidents": 0, "/upstreams": 0} { // cards, and lines
+		v.walks = 0
+		body := browse(dashboardOf(v), "", path).Body.String()
+		if n := strings.Count(body, `href="./failures/k3f9qw2ax"`); v.walks != 1 || n != shown {
+			t.Errorf("%s: %d walks, %d cards show the failure that is kept", path, v.walks, n)
+		}
+	}
+}
+
 // What visitors notice stands above what retries have saved, and looks worse.
 func TestDashboardOrder(t *testing.T) {
 	rescued := ended(incidentOf(1, failure.IncidentOpen), map[failure.Outcome]uint64{failure.Rescued: 25})
