@@ -72,10 +72,10 @@ func previewCommand() *cobra.Command {
 	flags.String("site", "", "The `site`, as records name it")
 	flags.String("category", string(failure.CategoryUnavailable), "The `category` of the cause: "+strings.Join(categoryNames(), ", "))
 	flags.Int("status", 0, "The `status` of the answer, if it isn't the usual one")
-	flags.String("request-sent", "", "Whether the request reached the upstream: "+strings.Join(sentNames(), ", "))
+	flags.String("request-sent", "", "Whether the request reached the upstream, one `word` of "+strings.Join(sentNames(), ", "))
 	flags.String("method", http.MethodGet, "The request's `method`")
 	flags.String("language", "", "The visitor's `language`, as Accept-Language has it")
-	flags.Duration("retry-after", 0, "After how `long` it is worth trying again, where that is known")
+	flags.Duration("retry-after", 0, "The `duration` after which it is worth trying again, where that is known")
 	flags.String("accept", "text/html", "The media `types` that the visitor accepts")
 	flags.BoolP("include", "i", false, "Write the status and the header, too")
 	// The errors are those of a flag that isn't there, or has completions already.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,6 +57,19 @@ func TestPageIsTold(t *testing.T) {
 	for _, tag := range languages.Tags() {
 		if !bytes.Contains(page, []byte("`"+tag+"`")) {
 			t.Errorf("there is nothing of the language %s", tag)
+		}
+	}
+	english, err := os.ReadFile(filepath.Join(root, "internal", "texts", "languages", "en.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := json.Unmarshal(english, &keys); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range keys {
+		if text, ok := text.(string); ok && !regexp.MustCompile("(?m)^\\| `"+key+"` \\| [^|]+ \\| "+regexp.QuoteMeta(text)+" \\|$").Match(page) {
+			t.Errorf("the text %s is not told as it is: %s", key, text)
 		}
 	}
 	for situation := range texts.SituationCount {
