@@ -1,6 +1,8 @@
 package diagnostics
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,8 +60,8 @@ func parseHandler(helper httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume option name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := onlyABlock(d); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for d.NextBlock(0) {
@@ -86,7 +88,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (a *App) unmarshalKeep(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) != 1 && len(args) != 2 {
-		return d.ArgErr()
+		return wrongCount(d, "keep", args)
 	}
 	n, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -144,8 +146,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // returns the matcher set of that name.
 func (h *Handler) unmarshalCaddyfile(d *caddyfile.Dispenser, namedMatcher func() (caddy.ModuleMap, error)) error {
 	d.Next() // consume directive name
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := onlyABlock(d); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for d.NextBlock(0) {
@@ -210,12 +212,13 @@ func (h *Handler) unmarshalDetails(d *caddyfile.Dispenser, namedMatcher func() (
 	}
 	args := d.RemainingArgs()
 	if len(args) != 1 || !strings.HasPrefix(args[0], "@") {
-		return d.Errf("details %q is not one named matcher, as @operators", strings.Join(args, " "))
+		return d.Errf("details %q is not one named matcher: define one in this site, as %s, and name it here, as details @operators%s",
+			strings.Join(args, " "), exampleMatcher("@operators", args), typo.DidYouMean(matcherMeant(args)))
 	}
 	d.Prev()
 	matchers, err := namedMatcher()
 	if err != nil {
-		return d.Errf("details: %w", err)
+		return d.Errf("details: %w: define it in this site, as %s", err, exampleMatcher(args[0], nil))
 	}
 	if err := checkDetails("details "+args[0], matchers); err != nil {
 		return d.WrapErr(err)
@@ -227,7 +230,7 @@ func (h *Handler) unmarshalDetails(d *caddyfile.Dispenser, namedMatcher func() (
 func (h *Handler) unmarshalIntercept(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) == 0 {
-		return d.ArgErr()
+		return wrongCount(d, "intercept", args)
 	}
 	for _, arg := range args {
 		digits := arg
@@ -236,7 +239,7 @@ func (h *Handler) unmarshalIntercept(d *caddyfile.Dispenser) error {
 		}
 		status, err := strconv.Atoi(digits)
 		if err != nil || !isIntercepted(status) {
-			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them%s%s", arg, othersThan5xx(status), typo.DidYouMean(interceptMeant(arg)))
+			return d.Errf("intercept %q is not a status from 500 to 599, nor 5xx for all of them%s", arg, cmp.Or(othersThan5xx(status), typo.DidYouMean(separated("intercept", arg))))
 		}
 		h.Intercept = append(h.Intercept, status)
 	}
@@ -247,8 +250,8 @@ func (h *Handler) unmarshalIntercept(d *caddyfile.Dispenser) error {
 }
 
 func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := onlyABlock(d); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	logoOnly := *d // where that stands: what it needs may come after it
@@ -264,7 +267,7 @@ func (b *Brand) unmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = set(d, &b.Logo, checkLogo)
 		case "logo_only":
 			if d.NextArg() {
-				return d.ArgErr()
+				return d.Errf("logo_only takes no argument, got %q: leave the line out for no", d.Val())
 			}
 			b.LogoOnly, logoOnly = true, *d
 		case "support":
@@ -308,6 +311,34 @@ var (
 	brandOptions = []string{"name", "logo", "logo_only", "support", "status_page"}
 )
 
+// takes is what stands behind an option, as the documentation has it.
+var takes = map[string]string{
+	"keep": "<n> [<duration>]", "instance": "<name>",
+	"site": "<label>", "page": "public|minimal|off", "template": "<file>", "details": "@<matcher>", "intercept": "<status>...",
+	"name": "<text>", "logo": "<file>", "support": "<url|mailto:|tel:>", "status_page": "<url>",
+	"retry_after": "auto|off|<duration>", "proxy_status_name": "<name>", "keep_query": "<key>...", "keep_headers": "<field>...",
+	"client_ip": "full|masked|off", "language": "auto|<tag>", "languages": "<dir>",
+}
+
+// wrongCount is d.ArgErr with what was expected.
+func wrongCount(d *caddyfile.Dispenser, option string, args []string) error {
+	return d.Errf("%w: expected %s %s%s", argErr(d), option, takes[option], typo.DidYouMean(quoted(option, args)))
+}
+
+// onlyABlock refuses an argument where there is none but a matcher: options stand in the
+// block.
+func onlyABlock(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("%w: options stand in a block, one a line", argErr(d))
+	}
+	return nil
+}
+
+// argErr is d.ArgErr without the place, which stands behind the whole.
+func argErr(d *caddyfile.Dispenser) error {
+	return fmt.Errorf("wrong argument count or unexpected line ending after '%s'", d.Val())
+}
+
 // elsewhere are options that have another place, and the words for it.
 type elsewhere struct {
 	options []string
@@ -327,10 +358,11 @@ func unrecognized(d *caddyfile.Dispenser, expected []string, others ...elsewhere
 
 // set reads the one argument of the subdirective into field.
 func set(d *caddyfile.Dispenser, field *string, check func(string) error) error {
-	name, value := d.Val(), ""
-	if !d.AllArgs(&value) {
-		return d.ArgErr()
+	name, args := d.Val(), d.RemainingArgs()
+	if len(args) != 1 {
+		return wrongCount(d, name, args)
 	}
+	value := args[0]
 	if value == "" {
 		return d.Errf("%s is empty: leave it out for the default", name)
 	}
@@ -343,9 +375,9 @@ func set(d *caddyfile.Dispenser, field *string, check func(string) error) error 
 
 // arguments reads the arguments of the subdirective into field, at least one.
 func arguments(d *caddyfile.Dispenser, field *[]string, check func([]string) error) error {
-	*field = d.RemainingArgs()
-	if len(*field) == 0 {
-		return d.ArgErr()
+	name := d.Val()
+	if *field = d.RemainingArgs(); len(*field) == 0 {
+		return wrongCount(d, name, nil)
 	}
 	if err := check(*field); err != nil {
 		return d.WrapErr(err)

@@ -106,9 +106,10 @@ func TestUnmarshalHandler(t *testing.T) {
 		"nothing":                     {block: ``},
 		"site":                        {block: `site shop`, want: Handler{Site: "shop"}},
 		"site with spaces":            {block: `site "the shop"`, want: Handler{Site: "the shop"}},
-		"site missing":                {block: `site`, wantErr: `wrong argument count or unexpected line ending after 'site', at Testfile:2`},
-		"site twice on a line":        {block: `site a b`, wantErr: `wrong argument count`},
+		"site missing":                {block: `site`, wantErr: `wrong argument count or unexpected line ending after 'site': expected site <label>, at Testfile:2`},
+		"site twice on a line":        {block: `site a b`, wantErr: `after 'b': expected site <label> (did you mean site "a b"?), at Testfile:2`},
 		"site empty":                  {block: `site ""`, wantErr: `site is empty: leave it out for the default`},
+		"site blank":                  {block: `site "  "`, wantErr: `site "  " is blank: leave it out for the default, at Testfile:2`},
 		"site given twice":            {block: "site a\nsite a", wantErr: `site is given twice, at Testfile:3`},
 		"site of a request":           {block: `site {http.request.host}`, wantErr: `placeholders are not expanded here`},
 		"site too long":               {block: `site ` + strings.Repeat("a", 129), wantErr: `site is 129 bytes long, more than 128`},
@@ -188,7 +189,7 @@ func TestUnmarshalHandler(t *testing.T) {
 
 func TestUnmarshalHandlerArgument(t *testing.T) {
 	err := new(Handler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(`upstream_diagnostics off`))
-	wantError(t, err, `wrong argument count or unexpected line ending after 'off', at Testfile:1`)
+	wantError(t, err, `wrong argument count or unexpected line ending after 'off': options stand in a block, one a line, at Testfile:1`)
 }
 
 func TestUnmarshalApp(t *testing.T) {
@@ -263,12 +264,12 @@ func TestDetailsMatcher(t *testing.T) {
 		"an expression of path": {matcher: "expression `path('/shop/*')`", wantErr: `details @operators looks only at expression`},
 		"an expression":         {matcher: "expression `remote_ip('192.0.2.0/24')`"},
 		"empty set":             {matcher: "{\n}", wantErr: `details @operators is empty, so everybody would see the operator's view`},
-		"everything":            {details: `*`, wantErr: `details "*" is not one named matcher, as @operators, at Caddyfile:4`},
+		"everything":            {details: `*`, wantErr: `details "*" is not one named matcher: define one in this site, as @operators remote_ip 10.20.0.0/16, and name it here, as details @operators, at Caddyfile:4`},
 		"inline path":           {details: `/debug`, wantErr: `details "/debug" is not one named matcher`},
 		"a word":                {details: `operators`, wantErr: `details "operators" is not one named matcher`},
 		"nothing":               {details: ` `, wantErr: `details "" is not one named matcher`},
 		"two":                   {details: `@operators @others`, wantErr: `details "@operators @others" is not one named matcher`},
-		"undefined":             {details: `@others`, wantErr: `details: unrecognized matcher name: @others, at Caddyfile:4`},
+		"undefined":             {details: `@others`, wantErr: `details: unrecognized matcher name: @others: define it in this site, as @others remote_ip 10.20.0.0/16, at Caddyfile:4`},
 		"given twice":           {details: "@operators\ndetails @operators", wantErr: `details is given twice, at Caddyfile:5`},
 	} {
 		t.Run(name, func(t *testing.T) {

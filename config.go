@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -121,15 +122,25 @@ func checkLabel(field, value string) error {
 		return err
 	}
 	if strings.ContainsAny(value, "{}") {
-		return fmt.Errorf("%s %q is not a plain name: placeholders are not expanded here, {$NAME} in a Caddyfile is", field, value)
+		return fmt.Errorf("%s %q is not a plain name%s", field, value, notExpanded)
 	}
 	return nil
 }
+
+// notExpanded is what to do where a placeholder stands in a text that is the same for all
+// requests.
+const notExpanded = ": placeholders are not expanded here, {$NAME} in a Caddyfile is"
+
+// placeholder is one of Caddy's, as {http.request.host}: it has a dot.
+var placeholder = regexp.MustCompile(`\{[a-z_]+\.[^{}]+\}`)
 
 // checkText checks a short text that people read.
 func checkText(field, value string) error {
 	if len(value) > maxLabelBytes {
 		return fmt.Errorf("%s is %d bytes long, more than %d", field, len(value), maxLabelBytes)
+	}
+	if value != "" && strings.TrimSpace(value) == "" {
+		return fmt.Errorf("%s %q is blank: leave it out for the default", field, value)
 	}
 	if !isPrintable(value) {
 		return fmt.Errorf("%s %q is not printable text", field, value)
@@ -142,7 +153,11 @@ func isPrintable(s string) bool {
 }
 
 func checkPage(page string) error {
-	return checkOneOf("page", page, pagePublic, pageMinimal, pageOff)
+	err := checkOneOf("page", page, pagePublic, pageMinimal, pageOff)
+	if err != nil && strings.ContainsAny(page, "./") {
+		return fmt.Errorf("%w: template <file> takes a page of your own", err)
+	}
+	return err
 }
 
 func checkClientIP(mode string) error {
@@ -218,7 +233,7 @@ func checkProxyStatusName(name string) error {
 // it is when decoded: filter[name] is one. One with a comma is meant for a list.
 func checkKeepQuery(keys []string) error {
 	return checkNames("keep_query", keys, "query key", func(key string) bool {
-		return isPrintable(key) && !strings.ContainsAny(key, "*&=;#, ")
+		return isPrintable(key) && !strings.ContainsAny(key, "*&=;#, ") && key[0] != '?' && !placeholder.MatchString(key)
 	})
 }
 
@@ -238,11 +253,11 @@ func checkNames(field string, names []string, kind string, valid func(string) bo
 	}
 	for _, name := range names {
 		if name == "" || len(name) > maxLabelBytes || !valid(name) {
-			hint := "patterns are not supported"
-			if strings.Contains(name, ",") {
-				hint = "each stands alone, without commas"
+			hint := cmp.Or(typo.DidYouMean(separated(field, name)), " (patterns are not supported)")
+			if placeholder.MatchString(name) {
+				hint = notExpanded
 			}
-			return fmt.Errorf("%s %q is not a %s of 1 to %d bytes (%s)", field, name, kind, maxLabelBytes, hint)
+			return fmt.Errorf("%s %q is not a %s of 1 to %d bytes%s", field, name, kind, maxLabelBytes, hint)
 		}
 	}
 	return nil
@@ -254,7 +269,12 @@ func isTokenChar(r rune) bool {
 		(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
 }
 
-func checkBrandName(name string) error { return checkText("brand.name", name) }
+func checkBrandName(name string) error {
+	if placeholder.MatchString(name) {
+		return fmt.Errorf("brand.name %q is not the same for all requests%s", name, notExpanded)
+	}
+	return checkText("brand.name", name)
+}
 
 // checkLogoOnly wants what a logo alone needs: itself, and the name for who can't see it.
 func (b *Brand) checkLogoOnly() error {
@@ -268,7 +288,8 @@ func (b *Brand) checkLogoOnly() error {
 // when those of the owner are read.
 func checkLanguage(tag string) error {
 	if _, err := language.Parse(tag); err != nil && tag != "" && tag != texts.Auto {
-		return fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR (there are texts in %s, and languages <dir> adds others)", tag, strings.Join(texts.BuiltinTags(), ", "))
+		return fmt.Errorf("language %q is not auto, nor a language's tag such as de or pt-BR (there are texts in %s, and languages <dir> adds others)%s",
+			tag, strings.Join(texts.BuiltinTags(), ", "), typo.DidYouMean(wordMeant("language", tag, []string{texts.Auto})))
 	}
 	return nil
 }
@@ -282,7 +303,9 @@ func (h *Handler) loadLanguages() (*texts.Languages, error) {
 		folder = os.DirFS(h.Languages)
 		if info, err := os.Stat(h.Languages); err != nil || !info.IsDir() {
 			hint := ""
-			if !filepath.IsAbs(h.Languages) {
+			if slices.Contains(texts.BuiltinTags(), h.Languages) {
+				hint = typo.DidYouMean("language " + h.Languages)
+			} else if !filepath.IsAbs(h.Languages) {
 				hint = ": a relative path starts at Caddy's working directory"
 			}
 			return nil, fmt.Errorf("languages %s is no folder that can be read%s", absolute(h.Languages), hint)
@@ -338,6 +361,9 @@ func checkLogo(path string) error { return checkFile("brand.logo", path) }
 func checkFile(field, path string) error {
 	if isURL(path) {
 		return fmt.Errorf("%s %q is a URL, not a file: the file is read when the config is loaded, and nothing is fetched", field, path)
+	}
+	if placeholder.MatchString(path) {
+		return fmt.Errorf("%s %q is not the path of a file%s", field, path, notExpanded)
 	}
 	return nil
 }

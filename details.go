@@ -111,8 +111,8 @@ func checkSet(field string, set caddy.ModuleMap) (testimony, error) {
 		return testimony{}, fmt.Errorf("%s: %w", field, err)
 	}
 	if t.proof == noProof {
-		return testimony{}, fmt.Errorf("%s looks only at %s, which proves nothing about the client: expected another matcher beside it that does, as %s",
-			field, names(set), theProofs)
+		return testimony{}, fmt.Errorf("%s looks only at %s, which proves nothing about the client%s: expected another matcher beside it that does, as %s",
+			field, names(set), whyAddressesDoNot(set), theProofs)
 	}
 	return t, nil
 }

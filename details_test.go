@@ -109,7 +109,8 @@ func TestDetailsStrangers(t *testing.T) {
 		// What looks like a proof, and lets in who isn't meant.
 		"everybody's address":           {matcher: `remote_ip 0.0.0.0/0 ::/0`, wantErr: nothing + ` remote_ip`},
 		"half of the addresses":         {matcher: `remote_ip 0.0.0.0/1 128.0.0.0/1`, wantErr: nothing},
-		"a wide range":                  {matcher: `remote_ip 192.0.0.0/8`, wantErr: `looks only at remote_ip, which proves nothing`},
+		"a wide range":                  {matcher: `remote_ip 192.0.0.0/8`, wantErr: `looks only at remote_ip, which proves nothing about the client (some addresses of remote_ip may be anybody's: a range of public ones is an IPv4 /16 or an IPv6 /32 at most): expected another matcher`},
+		"no address":                    {matcher: `remote_ip {$UPSTREAM_DIAGNOSTICS_UNSET}`, wantErr: `which proves nothing about the client (remote_ip names no address): expected another matcher`},
 		"a wide range, and a path":      {matcher: "{\nremote_ip 192.0.0.0/16\npath /xyzzy\nhost x.example\nnot path /y\n}", wantErr: inside + `GET http://example.com/ from 192.0.2.1 with the header of Firefox; expected a matcher that proves who the client is, as remote_ip of your own network`},
 		"an address's beginning":        {matcher: `vars {http.request.remote.host/8} 192.0.0.0/8`, wantErr: nothing},
 		"a fingerprint's size":          {matcher: expression(`size({http.request.tls.client.fingerprint}) == 64`), wantErr: nothing},

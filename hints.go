@@ -2,6 +2,7 @@ package diagnostics
 
 import (
 	"net/mail"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,41 @@ func wordMeant(field, value string, words []string) string {
 	return typo.Nearest(value, words)
 }
 
+// quoted is for a text whose words were taken for arguments; "" where it is none.
+func quoted(option string, args []string) string {
+	if len(args) < 2 || !slices.Contains([]string{"<label>", "<text>", "<name>"}, takes[option]) {
+		return ""
+	}
+	return option + " " + strconv.Quote(strings.Join(args, " "))
+}
+
+// separated is for several values that something else than a space separates, or one that
+// something adheres to; "" where neither is.
+func separated(option, value string) string {
+	parts := strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(", ;:?&", r) })
+	if written := strings.Join(parts, " "); written != "" && written != value || len(parts) > 1 {
+		return option + " " + written
+	}
+	return ""
+}
+
+// exampleMatcher is how a matcher is named: the one that stands where its name belongs, or
+// one that proves something.
+func exampleMatcher(name string, args []string) string {
+	if len(args) > 1 && slices.Contains(whoMatchers, args[0]) {
+		return name + " " + strings.Join(args, " ")
+	}
+	return name + " remote_ip 10.20.0.0/16"
+}
+
+// matcherMeant is for a matcher's name without its @.
+func matcherMeant(args []string) string {
+	if len(args) != 1 || strings.ContainsAny(args[0], "/*{.:") {
+		return ""
+	}
+	return "@" + args[0]
+}
+
 // retryAfterMeant takes a number for seconds, as in the field that is sent.
 func retryAfterMeant(s string) string {
 	seconds, err := strconv.Atoi(s)
@@ -36,17 +72,6 @@ func retryAfterMeant(s string) string {
 		return s + "s"
 	}
 	return wordMeant("retry_after", s, []string{retryAfterAuto, retryAfterOff})
-}
-
-// interceptMeant is for statuses with commas between them.
-func interceptMeant(s string) string {
-	statuses := strings.Split(s, ",")
-	for _, one := range statuses {
-		if status, err := strconv.Atoi(one); err != nil || !isIntercepted(status) {
-			return ""
-		}
-	}
-	return strings.Join(statuses, " ")
 }
 
 // keepMeant is for a duration that stands where the number belongs.
@@ -69,6 +94,9 @@ func keepForMeant(s string) string {
 func supportMeant(s string) string {
 	if address, err := mail.ParseAddress(s); err == nil && address.Address == s {
 		return "mailto:" + s
+	}
+	if number := strings.NewReplacer(" ", "-", "/", "-").Replace(s); strings.HasPrefix(s, "+") && checkSupport("tel:"+number) == nil {
+		return "tel:" + number
 	}
 	return urlMeant(s)
 }

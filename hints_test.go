@@ -27,15 +27,12 @@ func TestHints(t *testing.T) {
 		"template from the web":          {`template https://example.com/page.html`, `template "https://example.com/page.html" is a URL, not a file`},
 		"intercept the client's errors":  {`intercept 404`, `intercept "404" is not a status from 500 to 599, nor 5xx for all of them: other answers of an upstream are left alone (Caddy's own intercept directive can replace them), at Caddyfile:3`},
 		"intercept a class of them":      {`intercept 502 4xx`, `intercept "4xx" is not a status from 500 to 599, nor 5xx for all of them: other answers`},
-		"intercept a list":               {`intercept 502,503`, `intercept "502,503" is not a status from 500 to 599, nor 5xx for all of them (did you mean 502 503?), at Caddyfile:3`},
-		"keep_query a list":              {`keep_query page,sort`, `keep_query "page,sort" is not a query key of 1 to 128 bytes (each stands alone, without commas), at Caddyfile:3`},
-		"keep_headers a list":            {`keep_headers X-A,X-B`, `(each stands alone, without commas), at Caddyfile:3`},
 		"client_ip none":                 {`client_ip none`, `client_ip "none" is not one of full, masked, off (did you mean off?), at Caddyfile:3`},
 		"client_ip in capitals":          {`client_ip Masked`, `(did you mean masked?), at Caddyfile:3`},
 		"page none":                      {`page none`, `page "none" is not one of public, minimal, off (did you mean off?), at Caddyfile:3`},
 		"page private":                   {`page private`, `(did you mean minimal?), at Caddyfile:3`},
 		"page mistyped":                  {`page pubilc`, `(did you mean public?), at Caddyfile:3`},
-		"page in no way":                 {`page 404.html`, `page "404.html" is not one of public, minimal, off, at Caddyfile:3`},
+		"page in no way":                 {`page 404.html`, `page "404.html" is not one of public, minimal, off: template <file> takes a page of your own, at Caddyfile:3`},
 		"a language that is none":        {`language xx`, `language "xx" is not auto, nor a language's tag such as de or pt-BR (there are texts in ar, de, en, `},
 		"a subdirective mistyped":        {`tempalte page.html`, `client_ip, language, languages (did you mean template?), at Caddyfile:3`},
 		"a subdirective with a hyphen":   {`retry-after 30s`, `(did you mean retry_after?), at Caddyfile:3`},
@@ -45,6 +42,29 @@ func TestHints(t *testing.T) {
 		"what stands inside of brand":    {`name Shop`, `(name stands inside of brand), at Caddyfile:3`},
 		"what the dashboard has":         {`no_auth`, `(no_auth is an option of upstream_dashboard), at Caddyfile:3`},
 		"what stands outside of brand":   {"brand {\ntemplate page.html\n}", `(template stands outside of brand), at Caddyfile:4`},
+		"what the dashboard has, too":    {`allow_probe`, `(allow_probe is an option of upstream_dashboard), at Caddyfile:3`},
+		"a subdirective in part":         {`proxy_status edge`, `(did you mean proxy_status_name?), at Caddyfile:3`},
+		"what brand has, in part":        {"brand {\nstatus https://example.com\n}", `(did you mean status_page?), at Caddyfile:4`},
+		"no argument":                    {`page`, `after 'page': expected page public|minimal|off, at Caddyfile:3`},
+		"an argument too many":           {`client_ip full masked`, `after 'masked': expected client_ip full|masked|off, at Caddyfile:3`},
+		"no argument of many":            {`keep_query`, `after 'keep_query': expected keep_query <key>..., at Caddyfile:3`},
+		"no status":                      {`intercept`, `after 'intercept': expected intercept <status>..., at Caddyfile:3`},
+		"a name without quotes":          {"brand {\nname Example Shop\n}", `after 'Shop': expected name <text> (did you mean name "Example Shop"?), at Caddyfile:4`},
+		"brand on one line":              {`brand name Shop`, `after 'name': options stand in a block, one a line, at Caddyfile:3`},
+		"logo_only with a word":          {"brand {\nlogo_only yes\n}", `logo_only takes no argument, got "yes": leave the line out for no, at Caddyfile:4`},
+		"a name of the request":          {"brand {\nname {host}\n}", `brand.name "{http.request.host}" is not the same for all requests: placeholders are not expanded here, {$NAME} in a Caddyfile is, at Caddyfile:4`},
+		"a file of the environment":      {`template {env.PAGE}`, `template "{env.PAGE}" is not the path of a file: placeholders are not expanded here, {$NAME} in a Caddyfile is, at Caddyfile:3`},
+		"a phone number":                 {"brand {\nsupport \"+49 30 123456\"\n}", `(did you mean tel:+49-30-123456?), at Caddyfile:4`},
+		"statuses with a comma":          {`intercept 502,503`, `nor 5xx for all of them (did you mean intercept 502 503?), at Caddyfile:3`},
+		"statuses in quotes":             {`intercept "502 503"`, `(did you mean intercept 502 503?), at Caddyfile:3`},
+		"keys with a comma":              {`keep_query page,id`, `keep_query "page,id" is not a query key of 1 to 128 bytes (did you mean keep_query page id?), at Caddyfile:3`},
+		"a key as in a URL":              {`keep_query ?page`, `(did you mean keep_query page?), at Caddyfile:3`},
+		"a key of the request":           {`keep_query {query.page}`, `keep_query "{http.request.uri.query.page}" is not a query key of 1 to 128 bytes: placeholders are not expanded here`},
+		"fields with a comma":            {`keep_headers X-A,X-B`, `(did you mean keep_headers X-A X-B?), at Caddyfile:3`},
+		"a field with a colon":           {`keep_headers X-A:`, `(did you mean keep_headers X-A?), at Caddyfile:3`},
+		"a language in capitals":         {`language AUTO`, `and languages <dir> adds others) (did you mean auto?), at Caddyfile:3`},
+		"a matcher without its @":        {`details ops`, `and name it here, as details @operators (did you mean @ops?), at Caddyfile:3`},
+		"a matcher in place of its name": {`details remote_ip 10.0.0.0/8`, `is not one named matcher: define one in this site, as @operators remote_ip 10.0.0.0/8, and name it here, as details @operators, at Caddyfile:3`},
 		"what nobody knows":              {`persist`, `keep_query, keep_headers, client_ip, language, languages, at Caddyfile:3`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,6 +77,7 @@ func TestHints(t *testing.T) {
 		want  string
 	}{
 		"keep a duration":         {`keep 24h`, `keep "24h" is not a number of failures from 1 to 100000 (did you mean keep 1000 24h?), at Caddyfile:3`},
+		"keep nothing":            {`keep`, `after 'keep': expected keep <n> [<duration>], at Caddyfile:3`},
 		"keep a word":             {`keep all`, `keep "all" is not a number of failures from 1 to 100000, at Caddyfile:3`},
 		"keep for so many":        {`keep 1000 48`, `keep_for "48" is not a duration from 1m to 8760h (did you mean 48h?), at Caddyfile:3`},
 		"an option mistyped":      {`instnace edge`, `(did you mean instance?), at Caddyfile:3`},
@@ -103,7 +124,8 @@ func TestLoadErrorsSayWhere(t *testing.T) {
 		"a partial mistyped":      {"template " + write("partial.html", "<p>\n{{template \"hopps\" .}}"), "site shop.example.com: template: " + in("partial.html") + ":2:11: there is no partial \"hopps\" (did you mean hops?); there are again, hops, next, reference"},
 		"languages missing":       {"languages no", "site shop.example.com: languages " + in("no") + " is no folder that can be read: a relative path starts at Caddy's working directory"},
 		"languages a file":        {"languages broken.html", "site shop.example.com: languages " + in("broken.html") + " is no folder that can be read"},
-		"languages empty":         {"languages " + folder("empty", "", ""), "site shop.example.com: languages " + in("empty") + ": 0 files named <language>.json, want 1 to 100"},
+		"languages for language":  {"languages de", "site shop.example.com: languages " + in("de") + " is no folder that can be read (did you mean language de?)"},
+		"languages empty":         {"languages " + folder("empty", "", ""), "site shop.example.com: languages " + in("empty") + ": there is no file named <language>.json in it, such as de.json"},
 		"a text mistyped":         {"languages " + folder("mistyped", "de.json", "{\r\n\"tryagain\": \"x\"}"), "site shop.example.com: languages " + in("mistyped/de.json") + `: line 2: there is no key "tryagain" (did you mean try_again?); there are `},
 		"a language of no texts":  {"language da\nlanguages " + folder("german", "de.json", "{}"), `site shop.example.com: language "da": there are no texts in it; there are ar, de, en, `},
 		"a new one, in part":      {"languages " + folder("part", "sv.json", `{"name": "Svenska"}`), "site shop.example.com: languages " + in("part/sv.json") + ": "},
@@ -214,20 +236,22 @@ func TestEveryOptionIsRefusedWhereItStands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documented := make(map[string]bool)
+	documented := make(map[string]string)
 	for _, match := range fence.FindAllStringSubmatch(strings.ReplaceAll(string(readme), "\r\n", "\n"), -1) {
 		if match[1] != "caddyfile" || !strings.Contains(match[2], "<") {
 			continue
 		}
 		for line := range strings.Lines(match[2]) {
 			if words := strings.Fields(line); len(words) > 0 && words[0] != "}" && strings.HasPrefix(line, "\t") {
-				documented[words[0]] = true
+				documented[words[0]] = strings.Join(words[1:], " ")
 			}
 		}
 	}
 	for _, option := range slices.Concat(handlerOptions, brandOptions, appOptions) {
-		if !documented[option] {
+		if syntax, ok := documented[option]; !ok {
 			t.Errorf("the README's syntax has no %s", option)
+		} else if syntax != takes[option] && option != "brand" {
+			t.Errorf("the README's syntax is %s %s, an error's %s", option, syntax, takes[option])
 		}
 		delete(documented, option)
 	}

@@ -648,6 +648,22 @@ func celText(e ast.Expr) string {
 	return ""
 }
 
+// whyAddressesDoNot says why the addresses of a set prove nothing, where those of one's own
+// network would.
+func whyAddressesDoNot(set caddy.ModuleMap) string {
+	for _, name := range []string{"remote_ip", "client_ip"} {
+		var config map[string]any
+		if err := json.Unmarshal(set[name], &config); err != nil {
+			continue // it isn't there
+		}
+		if !looksFor(config["ranges"]) {
+			return " (" + name + " names no address)"
+		}
+		return fmt.Sprintf(" (some addresses of %s may be anybody's: a range of public ones is an IPv4 /%d or an IPv6 /%d at most)", name, mostIPv4Bits, mostIPv6Bits)
+	}
+	return ""
+}
+
 // names says what a set looks at, for people.
 func names(set caddy.ModuleMap) string {
 	names := slices.Sorted(maps.Keys(set))

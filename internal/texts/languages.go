@@ -246,8 +246,11 @@ func namesIn(files fs.FS) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	if len(names) == 0 || len(names) > maxFiles {
-		return nil, fmt.Errorf("%d files named <language>.json, want 1 to %d", len(names), maxFiles)
+	if len(names) == 0 {
+		return nil, errors.New("there is no file named <language>.json in it, such as de.json")
+	}
+	if len(names) > maxFiles {
+		return nil, fmt.Errorf("%d files named <language>.json, want %d at most", len(names), maxFiles)
 	}
 	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(len(a), len(b)) })
 	return names, nil

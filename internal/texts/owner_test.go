@@ -125,8 +125,8 @@ func TestOwnersTextsAreRefused(t *testing.T) {
 		files fstest.MapFS
 		want  string // behind "languages " and the folder
 	}{
-		"no files":            {fstest.MapFS{"de.txt": file("{}")}, ": 0 files named <language>.json, want 1 to 100"},
-		"too many files":      {many, ": 101 files named <language>.json, want 1 to 100"},
+		"no files":            {fstest.MapFS{"de.txt": file("{}")}, ": there is no file named <language>.json in it, such as de.json"},
+		"too many files":      {many, ": 101 files named <language>.json, want 100 at most"},
 		"no language":         {fstest.MapFS{"page.json": file("{}")}, "/page.json: the file's name is not a language's tag, such as de.json or pt-BR.json"},
 		"the unknown one":     {fstest.MapFS{"und.json": file("{}")}, "/und.json: the file's name is not a language's tag"},
 		"empty":               {fstest.MapFS{"de.json": file("")}, "/de.json: it is empty: expected an object"},

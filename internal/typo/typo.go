@@ -1,6 +1,8 @@
 // Package typo finds the word that was meant where another was written.
 package typo
 
+import "strings"
+
 // DidYouMean is put behind what was expected; "" where nothing is meant plainly.
 func DidYouMean(meant string) string {
 	if meant == "" {
@@ -21,7 +23,26 @@ func Nearest(word string, words []string) string {
 			best, least = candidate, d
 		}
 	}
+	if best == "" {
+		return whole(word, words)
+	}
 	return best
+}
+
+// whole is the one of words that begins with word, where that is enough to tell it.
+func whole(word string, words []string) (found string) {
+	if len(word) < 4 {
+		return ""
+	}
+	for _, candidate := range words {
+		if strings.HasPrefix(candidate, word) {
+			if found != "" {
+				return ""
+			}
+			found = candidate
+		}
+	}
+	return found
 }
 
 // count counts the letters that are missing, too many, wrong or swapped with their

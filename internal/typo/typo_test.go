@@ -2,6 +2,17 @@ package typo
 
 import "testing"
 
+func TestNearest(t *testing.T) {
+	words := []string{"language", "languages", "keep_query", "status_page"}
+	for word, want := range map[string]string{
+		"": "", "langage": "language", "languagess": "languages", "status": "status_page", "keep": "keep_query", "kee": "", "lang": "", "page": "",
+	} {
+		if got := Nearest(word, words); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
+
 func TestCount(t *testing.T) {
 	for _, tc := range []struct {
 		a, b string
