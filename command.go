@@ -26,6 +26,7 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/terminal"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 func init() {
@@ -262,7 +263,7 @@ func unknown(err error) (int, error) {
 // combined refuses flags that have no meaning together.
 func combined(cmd *cobra.Command, args []string, is func(string) bool) error {
 	if len(args) > 1 {
-		return fmt.Errorf("expected one id at most, got %d: %s", len(args), strings.Join(args, " "))
+		return fmt.Errorf("expected one id at most, got %d: %s%s", len(args), strings.Join(args, " "), typo.DidYouMean(typo.Nearest(args[0], []string{"probe", "preview"})))
 	}
 	without := func(what string, flags ...string) error {
 		for _, flag := range flags {

@@ -239,6 +239,8 @@ func TestCommandRefuses(t *testing.T) {
 		"--outcome died":                     "outcome: expected one of failed, rescued, truncated, abandoned, upstream_answered, got ",
 		"--upstream \u202e\x1b[2J --since x": "since: expected a time such as ",
 		"probe":                              "expected one upstream, such as app:8080, got 0",
+		"prob app:8080":                      "expected one id at most, got 2: prob app:8080 (did you mean probe?)",
+		"--outcome fialed":                   `outcome: expected one of failed, rescued, truncated, abandoned, upstream_answered, got "fialed" (did you mean failed?)`,
 		"probe a b":                          "expected one upstream, such as app:8080, got 2",
 		"probe --follow a":                   "unknown flag: --follow",
 		"\u202e\x1b[2J":                      `expected an id such as k3f9qw2ax, or latest, got "\u202e\x1b[2J"`,

@@ -26,6 +26,7 @@ func TestParseIncidentQuery(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
+		"state=opne":                        `state: expected one of open, resolved, got "opne" (did you mean open?)`,
 		"state=broken":                      `state: expected one of open, resolved, got "broken"`,
 		"since=yesterday":                   "since: expected a time",
 		"since=1h&since=2h":                 "since: expected one value, got 2",

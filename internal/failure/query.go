@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 // How many failures a page holds: where no limit is named, and at most.
@@ -140,7 +142,7 @@ func CheckParameters(values url.Values, known []string) error {
 		case len(known) == 0:
 			return fmt.Errorf("expected no parameters, got %+.64q: it is done to all, never to some", name)
 		default:
-			return fmt.Errorf("unknown parameter %+.64q: expected one of %s", name, strings.Join(known, ", "))
+			return fmt.Errorf("unknown parameter %+.64q: expected one of %s%s", name, strings.Join(known, ", "), typo.DidYouMean(typo.Nearest(strings.ToLower(name), known)))
 		}
 	}
 	return nil
@@ -305,7 +307,8 @@ func single(values []string) (string, error) {
 func oneOf[T ~string](list []string, allowed []T) (converted []T, err error) {
 	for _, value := range list {
 		if !slices.Contains(allowed, T(value)) {
-			return nil, fmt.Errorf("expected one of %s, got %+.64q", join(allowed), value)
+			return nil, fmt.Errorf("expected one of %s, got %+.64q%s", strings.Join(words(allowed), ", "), value,
+				typo.DidYouMean(typo.Nearest(strings.ToLower(value), words(allowed))))
 		}
 		converted = append(converted, T(value))
 	}
@@ -361,10 +364,10 @@ func parseDuration(value string) (time.Duration, error) {
 	return whole + part, nil
 }
 
-func join[T ~string](names []T) string {
+func words[T ~string](names []T) []string {
 	words := make([]string, len(names))
 	for i, name := range names {
 		words[i] = string(name)
 	}
-	return strings.Join(words, ", ")
+	return words
 }

@@ -69,7 +69,7 @@ func TestParseQueryRefuses(t *testing.T) {
 		query url.Values
 		want  []string
 	}{
-		{"an unknown parameter", url.Values{"upstrem": {"app:8080"}}, []string{`"upstrem"`, "expected one of site, upstream"}},
+		{"an unknown parameter", url.Values{"upstrem": {"app:8080"}}, []string{`"upstrem"`, "expected one of site, upstream", "(did you mean upstream?)"}},
 		{"an unknown outcome", url.Values{"outcome": {"failed,lost"}}, []string{"outcome:", `"lost"`, "failed, rescued, truncated, abandoned, upstream_answered"}},
 		{"an unknown phase", url.Values{"phase": {"DNS"}}, []string{"phase:", `"DNS"`, "select, dns, connect"}},
 		{"an unknown side", url.Values{"side": {"server"}}, []string{"side:", `"server"`, "client, proxy, network, upstream"}},
