@@ -203,6 +203,7 @@ func TestDetailsStrangers(t *testing.T) {
 		"a field by a matcher":   {matcher: expression(`header({"X-Token": ["secret"]}) && path("/x")`), warns: `the header field X-Token`},
 		"an address or a field":  {matcher: expression(`remote_ip("10.20.0.0/16") || header({"X-Token": "secret"})`), warns: `X-Token`},
 		"an address and a field": {matcher: "{\nremote_ip 10.20.0.0/16\nheader X-Token secret\n}"},
+		"a user without braces":  {matcher: `vars http.auth.user.id operator`, warns: `the variable http.auth.user.id (the placeholder of that name has braces, {http.auth.user.id})`},
 		"a variable":             {matcher: `vars role operator`, warns: `the variable role`},
 		"another's placeholder":  {matcher: `vars {is_operator} yes`, warns: `{is_operator}`},
 	} {

@@ -231,6 +231,9 @@ func (w witness) variable(name string) testimony {
 	case caddyhttp.TrustedProxyVarKey, "start_time", "uuid":
 		return testimony{}
 	}
+	if strings.HasPrefix(name, "http.") {
+		return testimony{proof: wordOnly, others: []string{"the variable " + name + " (the placeholder of that name has braces, {" + name + "})"}}
+	}
 	return testimony{proof: wordOnly, others: []string{"the variable " + name}}
 }
 
