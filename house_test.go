@@ -12,7 +12,7 @@ const modulePath = "github.com/seed-0f014f16/caddy-upstream-diagnostics"
 // rooms is the house: what each room may know of ours. Only the root and upstreams
 // may import Caddy, and testcaddy, which is no part of the program: tests alone have it.
 var rooms = map[string][]string{
-	"failure":   {},
+	"failure":   {"typo"},
 	"host":      {},
 	"listen":    {"failure", "host"},
 	"upstreams": {"failure", "listen"},
