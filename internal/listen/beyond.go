@@ -79,7 +79,11 @@ func (w *Wire) answered(request int32, method string, res *http.Response) {
 		return
 	}
 	w.answer.end = header + w.answer.length
-	if more := w.now.Received - w.answer.end; more > 0 {
+	switch more, kept := w.now.Received-w.answer.end, int64(len(w.now.Tail)); {
+	case more <= 0:
+	case more <= kept:
+		w.hearBeyond(more, w.now.Tail[kept-more:])
+	default:
 		w.hearBeyond(more, w.now.Head[min(int64(len(w.now.Head)), w.answer.end):])
 	}
 }

@@ -112,6 +112,26 @@ func TestBeyond(t *testing.T) {
 	}
 }
 
+// What came in the same breath as an answer that is longer than what is kept of it is told
+// from nothing but line breaks all the same.
+func TestBeyondALongAnswer(t *testing.T) {
+	for more, blank := range map[string]bool{"\r\n": true, "\n\n": true, "null": false, "more than is kept": false} {
+		w, peer := linked(t, nil)
+		request := w.begin(true, false, false)
+		answer := "HTTP/1.1 200 OK\r\nContent-Length: 1500\r\n\r\n" + strings.Repeat("x", 1500) + more
+		if _, err := io.WriteString(peer, answer); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(w, make([]byte, len(answer))); err != nil {
+			t.Fatal(err)
+		}
+		w.answered(request, http.MethodGet, &http.Response{StatusCode: 200, ContentLength: 1500})
+		if b := w.beyond(request); b == nil || b.Bytes != int64(len(more)) || b.Blank() != blank || len(more) <= 5 && string(b.Start) != more {
+			t.Errorf("%q: %+v", more, b)
+		}
+	}
+}
+
 // What is kept of the answer before is small, and keeps nothing else.
 func TestLastAnswerIsSmall(t *testing.T) {
 	if size := unsafe.Sizeof(lastAnswer{}); size > 64 {
