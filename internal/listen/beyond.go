@@ -3,6 +3,7 @@ package listen
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,9 @@ type lastAnswer struct {
 	// 0 where that isn't known.
 	end    int64
 	beyond *Beyond
+	// chunked says that it comes in chunks: without them, and without a length, what follows
+	// the last one belongs to it.
+	chunked bool
 }
 
 // knownMethod is the method as a constant: a request's own keeps the whole request in
@@ -68,6 +72,7 @@ func (w *Wire) answered(request int32, method string, res *http.Response) {
 		return
 	}
 	w.answer = lastAnswer{method: knownMethod(method), status: int32(res.StatusCode), request: request, length: res.ContentLength} //nolint:gosec // of three or four digits
+	w.answer.chunked = slices.Contains(res.TransferEncoding, "chunked")
 	if hasNoBody(method, res.StatusCode) {
 		w.answer.length = 0
 	}
@@ -147,7 +152,7 @@ func (w *Wire) hearBeyond(n int64, first []byte) {
 // the same breath is beyond it. Trailers end like the last chunk does.
 func (w *Wire) endsInChunks() {
 	const last = "\r\n" + lastChunk
-	if w.encrypted || w.answer.length >= 0 || w.answer.beyond != nil || string(w.now.Tail[1:]) == "\r\n\r\n" || w.now.Received != int64(len(w.now.Head)) {
+	if w.encrypted || w.answer.length >= 0 || !w.answer.chunked || w.answer.beyond != nil || string(w.now.Tail[1:]) == "\r\n\r\n" || w.now.Received != int64(len(w.now.Head)) {
 		return
 	}
 	if end := bytes.LastIndex(w.now.Head, []byte(last)); end >= 0 {

@@ -14,7 +14,7 @@ func TestBeyond(t *testing.T) {
 	const chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
 	large := "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n" + strings.Repeat("x", 9000)
 	sizedAnswer := &http.Response{StatusCode: 200, ContentLength: 2}
-	inChunks := &http.Response{StatusCode: 200, ContentLength: -1}
+	inChunks := &http.Response{StatusCode: 200, ContentLength: -1, TransferEncoding: []string{"chunked"}}
 	for _, test := range []struct {
 		name, method    string
 		res             *http.Response
@@ -40,6 +40,7 @@ func TestBeyond(t *testing.T) {
 		{name: "chunks and a trailer", res: inChunks, with: chunked + "X: y\r\n\r\n", length: -1},
 		{name: "after the last chunk", res: inChunks, with: chunked + "\r\nmore", beyond: "more", bytes: 4, length: -1, knownWhenItRest: true},
 		{name: "after chunks, while it is idle", res: inChunks, with: chunked + "\r\n", idle: "more", beyond: "more", bytes: 4, length: -1},
+		{name: "no chunks, but what ends such", res: &http.Response{StatusCode: 200, ContentLength: -1}, with: "HTTP/1.1 200 OK\r\n\r\n0\r\n\r\nmore", length: -1},
 		{name: "a large one", res: &http.Response{StatusCode: 200, ContentLength: 9000}, with: large, length: 9000},
 		{name: "after a large one", res: &http.Response{StatusCode: 200, ContentLength: 9000}, with: large + "more", beyond: "more", bytes: 4, length: 9000, knownWhenItRest: true},
 		{name: "much", res: sizedAnswer, with: sized, idle: strings.Repeat("z", 100), beyond: strings.Repeat("z", MaxBeyond), bytes: 100, length: 2},
