@@ -75,6 +75,11 @@ var wants = []want{
 	{status: 421, over: overPlain, row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                                             // RFC 9110 section 15.5.20
 	{status: 400, says: "Invalid SNI", over: overTLS, row: TLSServerNameRejected, tell: wrongName, unprocessed: true},                                                   // Jetty (source)
 	{status: 400, says: "The request hostname is invalid.", row: UpstreamStatus, tell: wantsHost, unprocessed: true},                                                    // IIS and Kestrel (source)
+	{status: 403, says: "Blocked request. This host (", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                   // Vite (source)
+	{status: 403, says: "Invalid Host header", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                            // webpack-dev-server (source)
+	{status: 403, says: "Host check error", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                               // Syncthing (source)
+	{status: 400, says: "Invalid host header", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                            // Starlette, so FastAPI (source)
+	{status: 400, says: "DisallowedHost", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Django with DEBUG (source)
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
@@ -207,6 +212,7 @@ const (
 	adviceHTTP3 = "Set versions 1.1 2 in the transport, without 3: {upstream} says by its error code that it wants an older HTTP for this request."
 	adviceTLS12 = "Look at the TLS versions and cipher suites that {upstream} takes for HTTP/2 (RFC 9113 section 9.2), or set versions 1.1 in the transport."
 	adviceHost  = "Set header_up Host in reverse_proxy to a name that {upstream} serves."
+	adviceHosts = "Set header_up Host in reverse_proxy to a name that {upstream} serves: mostly that which visitors ask for, {host}."
 
 	advicePassUpgrade = "Remove what header_up does to Upgrade and Connection: the client asked to switch protocols, and {upstream} was not told."
 	adviceKeepUpgrade = "Remove what request_header does to Upgrade and Connection: the client asked to switch protocols, and reverse_proxy was not told."
@@ -322,7 +328,37 @@ func wantsVersion(a *listen.Attempt, f finding) finding {
 func wantsHost(a *listen.Attempt, f finding) finding {
 	f.side = failure.SideProxy
 	f.evidence = append(f.evidence, hostLine(a)...)
-	return f.advise(adviceHost).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application refuses it by a " + strconv.Itoa(a.Status) + " of its own, can't be told from here: the names that it serves tell")
+	advice := adviceHost
+	if a.HostIsAddress() {
+		f.evidence = append(f.evidence, addressLine(a)...)
+		advice = adviceHosts
+	}
+	return f.advise(advice).leavesOpen("whether this Host is the wrong one, the upstream or a server in front of it lacks it, another server than is meant answers, or an application refuses it by a " + strconv.Itoa(a.Status) + " of its own, can't be told from here: the names that it serves tell")
+}
+
+// refusesAddress is for an application that has a list of names by which it may be asked,
+// and was asked by its address. Where the Host is the client's own, the list is the
+// application's affair, and who sends it may be anybody.
+func refusesAddress(a *listen.Attempt, f finding) finding {
+	if !a.HostIsAddress() {
+		return nothing
+	}
+	f.side = failure.SideProxy
+	f.evidence = append(f.evidence, hostLine(a)...)
+	f.evidence = append(f.evidence, addressLine(a)...)
+	return f.advise("Set header_up Host {host} in reverse_proxy, so that {upstream} gets the name that visitors ask for; or add its own address to the names that it allows.").
+		leavesOpen("whether it allows the name that visitors ask for can't be told from here: its list of allowed hosts tells")
+}
+
+// addressLine says that it was Caddy which put a Host in place of the client's.
+func addressLine(a *listen.Attempt) []string {
+	switch {
+	case !a.HostIsAddress():
+		return nil
+	case a.TLS:
+		return []string{"that is the upstream's own address, which Caddy sends to https:// upstreams unless header_up Host says otherwise"}
+	}
+	return []string{"that is the upstream's own address, not the name that visitors ask for"}
 }
 
 // wantsUpgrade is for 426: the client has to be told where it asked for no upgrade, or

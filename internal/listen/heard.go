@@ -249,6 +249,11 @@ func (a *Attempt) Closes() bool {
 // be about that; "" for none.
 func (a *Attempt) ClientUpgrade() string { return first(a.Header[clientUpgrade]) }
 
+// HostIsAddress says that the Host sent was the upstream's own address, not the client's.
+func (a *Attempt) HostIsAddress() bool {
+	return a.Request != nil && a.Request.Host != "" && a.Request.Host == a.Address
+}
+
 // ClientConnection is the client's Connection field, where it asked to switch protocols.
 func (a *Attempt) ClientConnection() string { return first(a.Header[clientConnection]) }
 
@@ -391,7 +396,8 @@ type Body struct {
 	// Reading is how long the upstream was waited for, to send it.
 	Reading time.Duration
 	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
-	// how it wants to be asked: of a 400, and of Node's 403 and Apache's.
+	// how it wants to be asked: of a 400, of Node's 403 and Apache's, and of one to a
+	// request whose Host was the upstream's address.
 	Start []byte
 }
 
