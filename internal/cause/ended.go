@@ -466,12 +466,20 @@ func mostlyClient(waited, total time.Duration) bool {
 // leastSlow is how long a client must at least have been waited for to be called slow.
 const leastSlow = 500 * time.Millisecond
 
+// holdsWell is how large a body may be that Caddy is advised to hold in memory, as it does
+// with request_buffers and response_buffers.
+const holdsWell = 16 << 20
+
 // slowUpload blames a client that sends slowly for a worker that was ended meanwhile.
 func slowUpload(t *try, f finding) finding {
 	if total := elapsed(sendStart(t), t.end); mostlyClient(t.Uploading, total) {
 		f.evidence = append(f.evidence, uploadLine(t, total))
 		f.side = failure.SideProxy
-		return f.advise("Set request_buffers, so that Caddy takes a slow upload first: the upstream's worker was held by a client that sends slowly, until it was ended.")
+		advice := "Set request_buffers, so that Caddy takes a slow upload first: the upstream's worker was held by a client that sends slowly, until it was ended."
+		if t.Request == nil || t.Request.ContentLength < 0 || t.Request.ContentLength > holdsWell {
+			advice = "Raise the limit that ended it at {upstream} to more than a slow client takes for such an upload (ReadTimeout of a Go server, which logs nothing; client_body_timeout of nginx; --timeout of gunicorn). For uploads that Caddy may hold in memory, request_buffers of more than their size frees the upstream's worker instead."
+		}
+		return f.advise(advice)
 	}
 	return f
 }
@@ -509,7 +517,14 @@ func slowDownload(t *try, f finding) finding {
 	if total := elapsed(t.Answered, t.end); t.Answered > 0 && mostlyClient(t.client.Writing, total) {
 		f.evidence = append(f.evidence, downloadLine(t))
 		f.side = failure.SideProxy
-		return f.advise("Set response_buffers to more than the answer's size, so that the upstream's worker is not held by a client that takes it slowly, until it is ended.")
+		advice := "Set response_buffers to more than the answer's size, so that the upstream's worker is not held by a client that takes it slowly, until it is ended."
+		if t.Body.Expected < 0 || t.Body.Expected > holdsWell {
+			advice = "Raise the limit that ended it at {upstream} to more than a slow client takes for such an answer (WriteTimeout of a Go server, which logs nothing; send_timeout of nginx; --timeout of gunicorn). For answers that Caddy may hold in memory, response_buffers of more than their size frees the upstream's worker instead."
+		}
+		if took := elapsed(sent(t), t.end); took > 0 {
+			f.evidence = append(f.evidence, "it ended "+ms(took)+" after the request was sent")
+		}
+		return f.advise(advice)
 	}
 	return f
 }

@@ -203,7 +203,8 @@ func unreadBefore(a *listen.Attempt) finding {
 }
 
 func unread(quoted string) finding {
-	return found(UpstreamStatus, "its answer names the method "+quoted+": the end of another request's body, and this one's method").advise(adviceUnread)
+	return found(UpstreamStatus, "its answer names the method "+quoted+": the end of another request's body, and this one's method").advise(adviceUnread).
+		leavesOpen("whether the application leaves bodies unread, or something in front of it passes on more than was asked, can't be told from here: asking the application directly tells")
 }
 
 // endsInBody says that a text ends as a form's or a JSON's body does.
