@@ -158,6 +158,25 @@ func TestHostOfTheContainerRefuses(t *testing.T) {
 	}
 }
 
+// Another container has a loopback of its own, and its published port is its host's
+// (unmojang/drasl#60, caddy#6855).
+func TestAnotherContainerRefuses(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "ip addr add 172.20.0.7/16 dev gw")
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy 172.20.0.7:3030")
+	c.Get("/")
+	f := newest(c, "connection_refused")
+	if f.Side != failure.SideUpstream {
+		t.Errorf("side %s", f.Side)
+	}
+	if host.InContainer() {
+		says(t, f, "172.20.0.7 is in a network of this container, 172.20.0.0/16", "that inside the application's container, not the published one")
+		says(t, f, "127.0.0.1 of its own container alone", "let it listen on 0.0.0.0")
+	}
+}
+
 // A name that is this machine's by its definition leads to another one.
 func TestLocalhostLeadsElsewhere(t *testing.T) {
 	if !inNetwork(t) {

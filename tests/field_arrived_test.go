@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
@@ -67,4 +68,17 @@ func TestNoHostIsThisMachine(t *testing.T) {
 	}
 	says(t, f, "' has no host: Caddy dials itself, this ", "Write the application's host before the port")
 	says(t, f, "nobody listened on port ", "")
+
+	// So is an address that is for listening (caddy#5300).
+	for _, all := range []string{"0.0.0.0", "[::]"} {
+		c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.Replace(testcaddy.Dead(t), "127.0.0.1", all, 1))
+		c.Get("/")
+		f := newest(c, "connection_refused")
+		advice := "Start the application"
+		if host.InContainer() {
+			advice = "Write the application's own host in reverse_proxy instead of " + strings.Trim(all, "[]")
+		}
+		says(t, f, strings.Trim(all, "[]")+" is for listening: who dials it dials itself, this ", advice)
+		says(t, f, "nobody listened on port ", "")
+	}
 }

@@ -136,11 +136,22 @@ func refusedTestimony(dialled, address string) finding {
 		}
 	}
 	refused, err := netip.ParseAddrPort(address)
+	if err == nil && refused.Addr().IsUnspecified() {
+		f.evidence = append(f.evidence, refused.Addr().String()+" is for listening: who dials it dials itself, "+here())
+		if host.InContainer() {
+			f.advice = "Write the application's own host in reverse_proxy instead of " + refused.Addr().String() + ", by which Caddy dials its own container: a service's name, or host.docker.internal for what runs on the host."
+			f.side = failure.SideProxy
+		}
+		refused = netip.AddrPortFrom(loopbackLike(refused.Addr()), refused.Port())
+	}
 	if err == nil && (namesHost(dialled) || isHostOfContainer(refused.Addr())) {
 		return refusedByHost(dialled, refused)
 	}
-	if err != nil || !host.Own(refused.Addr()) {
+	if err != nil {
 		return f
+	}
+	if !host.Own(refused.Addr()) {
+		return refusedNextDoor(refused.Addr())
 	}
 	list, known := host.Listeners()
 	if !known {
@@ -176,6 +187,26 @@ func refusedTestimony(dialled, address string) finding {
 		f = f.advise(adviceContainer).leavesOpen("whether the application is meant to run in this container, is down, or listens on another port can't be told from here: your compose file and ss -ltnp tell")
 	}
 	return f
+}
+
+// loopbackLike is the loopback's address of the same family.
+func loopbackLike(addr netip.Addr) netip.Addr {
+	if addr.Is4() {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.IPv6Loopback()
+}
+
+// refusedNextDoor is for a neighbour of the container that Caddy runs in, mostly another
+// container, whose own loopback and whose published ports are not there for Caddy.
+func refusedNextDoor(addr netip.Addr) finding {
+	network, inside := host.NetworkOf(addr)
+	if !inside || !host.InContainer() {
+		return nothing
+	}
+	return finding{evidence: []string{addr.Unmap().String() + " is in a network of " + here() + ", " + network.String() + ": its machine or container is up, and refuses"}}.
+		advise("Start the application, or correct the port in reverse_proxy: it is that inside the application's container, not the published one. If it listens there on 127.0.0.1 alone (ss -ltn in its container), let it listen on 0.0.0.0.").
+		leavesOpen("whether the application is down, listens on another port, or on 127.0.0.1 of its own container alone can't be told from here: ss -ltn there tells")
 }
 
 // namesHost says that what is dialled is the host of the container that Caddy runs in, by a
