@@ -244,7 +244,7 @@ func otherThere(t *try, f finding) finding {
 		}
 		return f.advise(first(t) + askIt(t, likely...)).leavesOpen(byHand(t))
 	case t.TLS:
-		return f.advise(first(t) + askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside")).leavesOpen(byHand(t))
+		return f.advise(first(t) + askIt(t, "what ends TLS there hands on to an application that is gone", "wants a client certificate (tls_client_auth)", "speaks another protocol inside (HTTP/2 alone, if it is answered without --http1.1: set versions 2 in the transport)")).leavesOpen(byHand(t))
 	case strings.HasPrefix(t.Network, "unix"):
 		return f.advise(first(t) + askIt(t, "it is php-fpm's (php_fastcgi)", "uwsgi's own (http-socket instead of socket)", "what listens hands on to an application that is gone, or that fails each time")).leavesOpen(byHand(t))
 	}
@@ -274,8 +274,10 @@ func askIt(t *try, likely ...string) string {
 	switch {
 	case strings.HasPrefix(t.Network, "unix"):
 		ask = "curl -v --unix-socket {address} http://localhost/"
+	case t.TLS && isHTTP2(t): // curl is to ask as Caddy did: by itself it takes the newest that there is
+		ask = "curl -vk --http2 https://{address}/"
 	case t.TLS:
-		ask = "curl -vk https://{address}/"
+		ask = "curl -vk --http1.1 https://{address}/"
 	case isHTTP2(t):
 		ask = "curl -v --http2-prior-knowledge http://{address}/"
 	}

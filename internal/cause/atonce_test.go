@@ -68,7 +68,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			change: func(a *listen.Attempt) { a.Limits, a.WriteErr, a.RequestBytes = proxied, a.Err, 4 },
 			says:   []string{"remove proxy_protocol", "PROXY protocol header (v2) was sent"}, not: []string{"413"},
 		},
-		{name: "over TLS", took: millisecond, before: never, change: func(a *listen.Attempt) { a.TLS = true }, cause: ClosedBeforeResponse, says: []string{"tls_client_auth", "(curl -vk https://10.0.0.7:8080/)"}, not: []string{"Docker"}},
+		{name: "over TLS", took: millisecond, before: never, change: func(a *listen.Attempt) { a.TLS = true }, cause: ClosedBeforeResponse, says: []string{"tls_client_auth", "(curl -vk --http1.1 https://10.0.0.7:8080/)", "set versions 2"}, not: []string{"Docker"}},
 		{
 			name: "a socket", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Network, a.Address = "unix", "/run/app.sock" }, cause: ClosedBeforeResponse,
 			says: []string{"php_fastcgi", "http-socket", "curl -v --unix-socket"}, not: []string{"Docker"},
@@ -112,7 +112,7 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			name: "HTTP/2 in the clear, which had answered before", took: millisecond, before: before, change: func(a *listen.Attempt) { a.Protocol = "h2c" }, cause: ClosedBeforeResponse,
 			says: []string{adviceWorkerEnded[:40]},
 		},
-		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{"(curl -vk https://10.0.0.7:8080/)", "tls_client_auth", "agreed on in the TLS handshake"}, not: []string{"time limit", "another protocol"}},
+		{name: "HTTP/2", took: millisecond, before: never, change: func(a *listen.Attempt) { a.Protocol, a.TLS = "h2", true }, cause: ClosedBeforeResponse, says: []string{"(curl -vk --http2 https://10.0.0.7:8080/)", "tls_client_auth", "agreed on in the TLS handshake"}, not: []string{"time limit", "another protocol"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
