@@ -195,14 +195,17 @@ func TestCommandChecks(t *testing.T) {
 	if out, _ := runCommand(t, 1, "--check", "--json", "--address", address); strings.Count(out, "\n") != 3 {
 		t.Errorf("got %s", out)
 	}
-	if out, errs := runCommand(t, 0, "--check", "--site", "other", "--address", address); out+errs != "" {
-		t.Errorf("nothing is open there, and it says %q", out+errs)
+	out, errs := runCommand(t, 2, "--check", "--site", "other", "--address", address)
+	if out != "" || errs != "Error: --site: no running config has \"other\", so nothing can be told of it; there are "+i.Site+"\n" {
+		t.Errorf("a site that nobody has: %q, %q", out, errs)
 	}
 	c.Forget()
-	if out, errs := runCommand(t, 0, "--check", "--address", address); out+errs != "" {
-		t.Errorf("nothing is open, and it says %q", out+errs)
+	for _, args := range [][]string{nil, {"--site", i.Site}, {"--upstream", i.Upstream}} {
+		if out, errs := runCommand(t, 0, append([]string{"--check", "--address", address}, args...)...); out+errs != "" {
+			t.Errorf("%v: nothing is open, and it says %q", args, out+errs)
+		}
 	}
-	out, errs := runCommand(t, 2, "--check", "--address", "127.0.0.1:1")
+	out, errs = runCommand(t, 2, "--check", "--address", "127.0.0.1:1")
 	if out != "" || !strings.HasPrefix(errs, "Error: nothing listens at 127.0.0.1:1: is Caddy running") {
 		t.Errorf("nobody is there: %q, %q", out, errs)
 	}

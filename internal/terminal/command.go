@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/report"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 // Latest stands for the id of the newest failure.
@@ -214,10 +215,68 @@ func (c *Command) Check(ctx context.Context) (isOpen bool, err error) {
 	filters := c.only(incidentFilters)
 	filters.Set("state", string(failure.IncidentOpen))
 	all, err := c.incidents(ctx, filters)
-	if err != nil || len(all) == 0 {
+	if err != nil {
 		return false, err
 	}
+	if len(all) == 0 {
+		return false, c.checkNames(ctx)
+	}
 	return true, c.writeIncidents(incidentTable(), true, all)
+}
+
+// checkNames refuses a site or an upstream that nothing has: of a name that is mistyped, no
+// incident will ever be open. Those of incidents that are kept are known, too.
+func (c *Command) checkNames(ctx context.Context) error {
+	if len(c.Filters["site"])+len(c.Filters["upstream"]) == 0 {
+		return nil
+	}
+	var board failure.Board
+	if err := c.API.get(ctx, "upstreams", nil, &board); err != nil {
+		return err
+	}
+	incidents, err := c.incidents(ctx, nil)
+	if err != nil {
+		return err
+	}
+	var sites, upstreams []string
+	allSites := true // where the way to an upstream isn't known, its site isn't either
+	for n := range board.Upstreams {
+		u := &board.Upstreams[n]
+		sites, upstreams = append(sites, u.Sites...), append(upstreams, u.Upstream)
+		allSites = allSites && len(u.Sites) > 0
+	}
+	for n := range incidents {
+		sites, upstreams = append(sites, incidents[n].Site), append(upstreams, incidents[n].Upstream)
+	}
+	if err := checkNamed("upstream", c.Filters["upstream"], upstreams); err != nil || !allSites {
+		return err
+	}
+	return checkNamed("site", c.Filters["site"], sites)
+}
+
+// maxNames is how many names an error has.
+const maxNames = 10
+
+// checkNamed wants each value of a filter to be one of those that there are.
+func checkNamed(filter string, values, there []string) error {
+	slices.Sort(there)
+	there = slices.DeleteFunc(slices.Compact(there), func(name string) bool { return name == "" })
+	for _, value := range values {
+		for name := range strings.SplitSeq(value, ",") {
+			if name = strings.TrimSpace(name); name == "" || slices.Contains(there, name) {
+				continue
+			}
+			told := "there is none"
+			if n := len(there); n > 0 {
+				told = "there are " + strings.Join(there[:min(n, maxNames)], ", ")
+				if n > maxNames {
+					told += fmt.Sprintf(" and %d more", n-maxNames)
+				}
+			}
+			return fmt.Errorf("--%s: no running config has %q, so nothing can be told of it; %s%s", filter, name, told, typo.DidYouMean(typo.Nearest(name, there)))
+		}
+	}
+	return nil
 }
 
 // page asks for failures.

@@ -118,6 +118,40 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A name that is mistyped would never have an open incident.
+func TestCheckRefusesNamesOfNothing(t *testing.T) {
+	const shop = `{"upstream": "app:8080", "address": "127.0.0.1:8080", "sites": ["shop"]}`
+	for name, test := range map[string]struct {
+		filters url.Values
+		board   string
+		want    string
+	}{
+		"no filter, no upstream": {nil, "", ""},
+		"both are there":         {url.Values{"site": {"shop"}, "upstream": {"app:8080"}}, shop, ""},
+		"one of an incident":     {url.Values{"site": {"shop, blog"}, "upstream": {"app:2"}}, shop, ""},
+		"an upstream mistyped":   {url.Values{"upstream": {"app:8080,ap:8080"}}, shop, `--upstream: no running config has "ap:8080", so nothing can be told of it; there are app:2, app:8080 (did you mean app:8080?)`},
+		"its address":            {url.Values{"upstream": {"127.0.0.1:8080"}}, shop, `--upstream: no running config has "127.0.0.1:8080"`},
+		"a site mistyped":        {url.Values{"site": {"shpo"}}, shop, `there are blog, shop (did you mean shop?)`},
+		"a site that isn't told": {url.Values{"site": {"hidden"}}, shop + `, {"upstream": "app:1", "sites": []}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, c := newFake(t)
+			resolved := incidentOf(failure.IncidentResolved, "app:2", time.Hour)
+			resolved.Site = "blog"
+			f.incidents = []*failure.Incident{resolved}
+			f.answers["/upstreams"] = `{"upstreams": [` + test.board + `], "warnings": []}`
+			c.Filters = test.filters
+			open, err := c.Check(t.Context())
+			if open || written(c) != "" {
+				t.Errorf("%v, %q", open, written(c))
+			}
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 func TestProbe(t *testing.T) {
 	f, c := newFake(t)
 	f.answers["/probe"] = "app:8080 answers.\n\n  connect  0.2 ms\n"
