@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/typo"
 )
 
 // View is all that the operator is shown.
@@ -265,9 +266,13 @@ func (o *Operator) knownCauses(names []string) error {
 // known refuses a filter for something that no row of the catalogue has: a typo
 // would look as if nothing had failed.
 func (o *Operator) known(parameter string, values []string, of func(*cause.Row) string) error {
+	var names []string
+	for _, row := range o.causes {
+		names = append(names, of(row))
+	}
 	for _, value := range values {
-		if !slices.ContainsFunc(o.causes, func(row *cause.Row) bool { return of(row) == value }) {
-			return wrong("%s: expected one that the list of causes has, got %+.64q", parameter, value)
+		if !slices.Contains(names, value) {
+			return wrong("%s: expected one that the list of causes has, got %+.64q%s", parameter, value, typo.DidYouMean(typo.Nearest(value, names)))
 		}
 	}
 	return nil

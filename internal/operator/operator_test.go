@@ -586,7 +586,7 @@ func TestWrongQueries(t *testing.T) {
 	for _, test := range []struct{ target, want string }{
 		{"/failures?limit=0", `limit: expected a number from 1 to 1000, got "0"`},
 		{"/failures?outcome=lost", `got "lost"`},
-		{"/failures?cause=conection_refused", `cause: expected one that the list of causes has, got "conection_refused"`},
+		{"/failures?cause=conection_refused", `cause: expected one that the list of causes has, got "conection_refused" (did you mean connection_refused?)`},
 		{"/failures?proxy_error=none", `proxy_error: expected one that the list of causes has, got "none"`},
 		{"/failures?upstrem=app", `unknown parameter "upstrem"`},
 		{"/failures?since=tomorrow", `since: expected a time`},
