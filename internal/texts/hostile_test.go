@@ -176,7 +176,7 @@ func FuzzLanguageFile(f *testing.F) {
 				continue
 			}
 			texts.each(func(key, form, text string) {
-				if err := checkText(key, form, text); err != nil {
+				if err := texts.checkText(key, form, text); err != nil {
 					t.Errorf("%s was taken: %v", texts.Lang(), err)
 				}
 			})
