@@ -105,7 +105,7 @@ func TestNginxEndsConnectionsAfterSomeRequests(t *testing.T) {
 	}`, address))
 	limit := want{
 		cause: "goaway", phase: failure.PhaseWait, side: failure.SideProxy, sent: failure.SentNo,
-		evidence: []string{`^the upstream said that this request was not processed$`, `^the connection had carried \d+ requests before`},
+		evidence: []string{`^the upstream said that this request was not processed$`, `^the connection had carried \d+ requests? before`},
 		also:     advised("request_buffers", "keepalive_requests"),
 	}
 	// Or the transport had gone on to another connection, without the body.

@@ -104,9 +104,9 @@ func notArrived(t *try) finding {
 	if c := t.Connection; c != nil {
 		idle, fresh = c.Idle, !c.Reused
 	}
-	lines := []string{fmt.Sprintf("%d bytes %s were never acknowledged: %d retransmissions in %s", tcp.Unacknowledged, what, tcp.Retransmits, ms(elapsed(start, t.end)))}
+	lines := []string{fmt.Sprintf("%d bytes %s were never acknowledged: %s in %s", tcp.Unacknowledged, what, counted(int64(tcp.Retransmits), "retransmission"), ms(elapsed(start, t.end)))}
 	if link.Shared {
-		lines[0] = fmt.Sprintf("%d bytes that were sent over this connection were never acknowledged: %d retransmissions", tcp.Unacknowledged, tcp.Retransmits)
+		lines[0] = fmt.Sprintf("%d bytes that were sent over this connection were never acknowledged: %s", tcp.Unacknowledged, counted(int64(tcp.Retransmits), "retransmission"))
 		lines = append(lines, silentFor(link, t.end)+": all requests on it are lost")
 	}
 	if fresh && tcp.Acknowledged == 0 {

@@ -316,12 +316,12 @@ func isCodingError(err error) bool {
 // received says how much of an answer's body came.
 func received(t *try) string {
 	if t.Body.Uncompressed {
-		return fmt.Sprintf("%d bytes of the answer could be unpacked; how many came packed is not counted", t.Body.Bytes)
+		return counted(t.Body.Bytes, "byte") + " of the answer could be unpacked; how many came packed is not counted"
 	}
 	if t.Body.Expected < 0 || t.Body.Expected < t.Body.Bytes {
-		return fmt.Sprintf("%d bytes of the answer came, of a length that was not announced", t.Body.Bytes)
+		return counted(t.Body.Bytes, "byte") + " of the answer came, of a length that was not announced"
 	}
-	return fmt.Sprintf("%d of %d bytes of the answer came", t.Body.Bytes, t.Body.Expected)
+	return fmt.Sprintf("%d of %s of the answer came", t.Body.Bytes, counted(t.Body.Expected, "byte"))
 }
 
 var TransferCodingInvalid = &Row{

@@ -33,3 +33,17 @@ func TestCodedAs(t *testing.T) {
 		t.Error(says)
 	}
 }
+
+// One is no plural.
+func TestReceivedOneByte(t *testing.T) {
+	for want, body := range map[string]listen.Body{
+		"0 of 1 byte of the answer came":                                              {Expected: 1},
+		"1 of 20 bytes of the answer came":                                            {Bytes: 1, Expected: 20},
+		"1 byte of the answer came, of a length that was not announced":               {Bytes: 1, Expected: -1},
+		"1 byte of the answer could be unpacked; how many came packed is not counted": {Bytes: 1, Uncompressed: true},
+	} {
+		if got := received(&try{Attempt: &listen.Attempt{Body: body}}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -419,7 +419,7 @@ func goawayCause(t *try, evidence ...string) finding {
 	if c == nil || c.Link == nil || c.Link.Requests == 0 {
 		return f
 	}
-	f.evidence = append(f.evidence, fmt.Sprintf("the connection had carried %d requests before, in %s", c.Link.Requests, ms(elapsed(c.Link.Opened, t.end))))
+	f.evidence = append(f.evidence, fmt.Sprintf("the connection had carried %s before, in %s", counted(int64(c.Link.Requests), "request"), ms(elapsed(c.Link.Opened, t.end))))
 	if c.Link.Requests < manyRequests {
 		return f
 	}

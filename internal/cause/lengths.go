@@ -146,14 +146,14 @@ func overlongCause(a *listen.Attempt) finding {
 	if a.Body.Beyond == nil {
 		return nothing
 	}
-	f := found(ResponseLengthExceeded, fmt.Sprintf("%d bytes of the answer came, as announced; %s", a.Body.Bytes, beyondWords(a.Body.Beyond, said)))
+	f := found(ResponseLengthExceeded, fmt.Sprintf("%s of the answer came, as announced; %s", counted(a.Body.Bytes, "byte"), beyondWords(a.Body.Beyond, said)))
 	chunked := a.Body.Expected < 0 && !a.Body.Uncompressed // which hides the length
 	if a.Body.Expected < 0 {
 		end := "its end"
 		if chunked {
 			end = "its last chunk"
 		}
-		f.evidence[0] = fmt.Sprintf("%d bytes of the answer came, to %s; %s", a.Body.Bytes, end, beyondWords(a.Body.Beyond, said))
+		f.evidence[0] = fmt.Sprintf("%s of the answer came, to %s; %s", counted(a.Body.Bytes, "byte"), end, beyondWords(a.Body.Beyond, said))
 	}
 	if status := answerStatus(string(a.Body.Beyond.Start)); status != 0 {
 		return f.advise(adviceSecondAnswer)

@@ -84,6 +84,7 @@ var dashboardJS string
 var (
 	dashboardPages = template.Must(template.New("dashboard").Funcs(template.FuncMap{
 		"printable": report.Printable,
+		"quantity":  quantity,
 		"soft":      soft,
 		"words":     rowWords,
 	}).Parse(dashboardHTML))

@@ -146,7 +146,7 @@ func drawHistory(perMinute []uint32) spark {
 	drawn.Path = path.String()
 	ago := len(perMinute) - 1 - when
 	drawn.Label = fmt.Sprintf("%s in the last hour, most in one minute %s, %s", humanize.Comma(int64(min(total, 1<<62))), humanize.Comma(int64(most)),
-		map[bool]string{true: "the present one", false: fmt.Sprintf("%d minutes ago", ago)}[ago == 0])
+		map[bool]string{true: "the present one", false: quantity(ago, "minute", "minutes") + " ago"}[ago == 0])
 	return drawn
 }
 

@@ -34,7 +34,11 @@ func writeMarkdown(b *bytes.Buffer, v view) {
 		fmt.Fprintf(b, "\n**Attempts** (the request took %s)\n\n", v.Took)
 		b.WriteString("| | upstream | outcome | when | phases | details |\n|---|---|---|---|---|---|\n")
 		for _, a := range v.Attempts {
-			if a.Skipped > 0 {
+			switch a.Skipped {
+			case 0:
+			case 1:
+				b.WriteString("| … | 1 more is not kept | | | | |\n")
+			default:
 				fmt.Fprintf(b, "| … | %d more are not kept | | | | |\n", a.Skipped)
 			}
 			outcome := "worked"

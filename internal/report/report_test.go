@@ -156,6 +156,23 @@ func TestWaterfall(t *testing.T) {
 	}
 }
 
+// One is no plural.
+func TestOneAttemptThatIsNotKept(t *testing.T) {
+	f := whole()
+	f.Attempts, f.AttemptCount = nil, failure.MaxAttempts+1
+	for range failure.MaxAttempts {
+		f.Attempts = append(f.Attempts, failure.Attempt{Upstream: "app:8080"})
+	}
+	drawn, err := HTML(f)
+	var markdown strings.Builder
+	if err := errors.Join(err, Markdown(&markdown, f)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(drawn), "1 more attempt is not kept") || !strings.Contains(markdown.String(), "| … | 1 more is not kept |") {
+		t.Errorf("got\n%s\n%s", drawn, markdown.String())
+	}
+}
+
 func TestAttemptsThatAreNotKept(t *testing.T) {
 	f := whole()
 	f.Attempts, f.AttemptCount = nil, 100
