@@ -272,6 +272,7 @@ func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, from Visitor, e
 	s.Template, s.status, s.Body = "message", http.StatusInternalServerError, err.Error()
 	if p, ok := errors.AsType[*problem](err); ok {
 		s.status = p.status
+		p.sayWhen(w.Header())
 	}
 	s.Title = map[int]string{
 		http.StatusBadRequest: "This can't be asked for", http.StatusNotFound: "Not here", http.StatusForbidden: "Not allowed",

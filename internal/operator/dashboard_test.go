@@ -376,8 +376,8 @@ func TestDashboardAsksAgain(t *testing.T) {
 	if w := post("/ask", form, "upstream="+strings.Repeat("x", 5000)); w.Code != 400 || len(v.probed) != 2 {
 		t.Errorf("too long: %d", w.Code)
 	}
-	v.probeErr = &failure.ProbeRefused{Why: failure.ProbeTooOften, Message: "once a second"}
-	if w := post("/ask", form, "upstream=app:8080"); w.Code != 429 || !strings.Contains(w.Body.String(), "once a second") {
+	v.probeErr = &failure.ProbeRefused{Why: failure.ProbeTooOften, Message: "once a second", RetryAfter: 300 * time.Millisecond}
+	if w := post("/ask", form, "upstream=app:8080"); w.Code != 429 || w.Header().Get("Retry-After") != "1" || !strings.Contains(w.Body.String(), "once a second") {
 		t.Errorf("too often: %d", w.Code)
 	}
 	v.incidents[0].Probes = []failure.Probe{{Summary: "Nothing accepts connections at app:8080, still."}}

@@ -103,6 +103,13 @@ type problem struct {
 
 func (p *problem) Error() string { return p.message }
 
+// sayWhen says after how long it may be asked again.
+func (p *problem) sayWhen(header http.Header) {
+	if p.retryAfter > 0 {
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
+	}
+}
+
 func wrong(format string, values ...any) error {
 	return &problem{status: http.StatusBadRequest, message: fmt.Sprintf(format, values...)}
 }
@@ -346,9 +353,7 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusInternalServerError
 	if p, ok := errors.AsType[*problem](err); ok {
 		status = p.status
-		if p.retryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(p.retryAfter.Seconds()))))
-		}
+		p.sayWhen(w.Header())
 	}
 	var drawn bytes.Buffer
 	_ = encode(&drawn, errorAnswer{err.Error()}) // a string always can be
