@@ -151,7 +151,7 @@ func (d *Dashboard) Serve(w http.ResponseWriter, r *http.Request, from Visitor) 
 	case r.Method == http.MethodDelete: // the API's, whatever is accepted: no page is drawn for it
 		d.ServeHTTP(w, r)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, got %+.16q", r.Method))
+		d.refuse(w, r, from, "")
 	case err != nil || !wantsPage(r, parameters):
 		d.ServeHTTP(w, r)
 	case path == "" && !strings.HasSuffix(from.URL.Path, "/"):
@@ -252,14 +252,28 @@ func (d *Dashboard) sheet(r *http.Request, from Visitor) *sheet {
 	return s
 }
 
-// refuse tells that a method is none of those that are allowed here.
+// refuse tells that a method is none of those that are allowed here; message says why, where
+// there is more to say.
 func (d *Dashboard) refuse(w http.ResponseWriter, r *http.Request, from Visitor, message string) {
-	allowed := "GET, HEAD"
-	if d.AllowClear {
-		allowed += ", DELETE"
-	}
+	allowed := d.allowedAt(strings.Trim(r.URL.Path, "/"))
 	w.Header().Set("Allow", allowed)
+	if message == "" {
+		message = fmt.Sprintf("expected one of the methods %s, got %+.16q", allowed, r.Method)
+	}
 	d.fail(w, r, from, &problem{status: http.StatusMethodNotAllowed, message: message})
+}
+
+// allowedAt are the methods that are allowed at a path.
+func (d *Dashboard) allowedAt(path string) string {
+	switch {
+	case path == forgetPath && d.AllowClear, path == askPath && d.allowsProbe():
+		return "GET, HEAD, POST"
+	case path == "failures" && d.AllowClear:
+		return "GET, HEAD, DELETE"
+	case path == probePath && d.allowsProbe():
+		return "POST"
+	}
+	return "GET, HEAD"
 }
 
 // fail tells an error, to a browser as a page.
@@ -327,7 +341,7 @@ func (d *Dashboard) forget(w http.ResponseWriter, r *http.Request, from Visitor)
 		w.Header().Set("Location", "./")
 		w.WriteHeader(http.StatusSeeOther)
 	default:
-		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, POST, got %+.16q", r.Method))
+		d.refuse(w, r, from, "")
 	}
 }
 
@@ -357,6 +371,6 @@ func (d *Dashboard) ask(w http.ResponseWriter, r *http.Request, from Visitor) {
 		s.Template, s.Title, s.Body = "asked", p.Summary, s.asked(&p, text.String())
 		d.draw(w, r, s)
 	default:
-		d.refuse(w, r, from, fmt.Sprintf("expected one of the methods GET, HEAD, POST, got %+.16q", r.Method))
+		d.refuse(w, r, from, "")
 	}
 }

@@ -418,6 +418,26 @@ func TestDashboardForget(t *testing.T) {
 	}
 }
 
+// What a path allows is what it says that it allows.
+func TestDashboardAllows(t *testing.T) {
+	v := &fakeView{}
+	d := dashboardOf(v)
+	d.AllowClear = true
+	for path, want := range map[string]string{
+		"/": "GET, HEAD", "/failures": "GET, HEAD, DELETE", "/incidents": "GET, HEAD",
+		"/forget": "GET, HEAD, POST", "/ask": "GET, HEAD, POST", "/probe": "POST",
+	} {
+		w := request(d, "PATCH", "/ops", path, "*/*")
+		if w.Code != 405 || w.Header().Get("Allow") != want || !strings.Contains(w.Body.String(), "expected one of the methods "+want+", got") {
+			t.Errorf("%s: %d, Allow %q: %s", path, w.Code, w.Header().Get("Allow"), w.Body)
+		}
+	}
+	// What may be forgotten is the records, and nothing else has a DELETE.
+	if w := request(d, "DELETE", "/ops", "/incidents", "*/*"); w.Code != 405 || v.cleared != 0 {
+		t.Errorf("DELETE of incidents: %d", w.Code)
+	}
+}
+
 // A page that shows the same says so, and one that doesn't is sent.
 func TestDashboardVersion(t *testing.T) {
 	v := &fakeView{overview: failure.Overview{OpenIncidents: 1}, incidents: []failure.Incident{incidentOf(1, failure.IncidentOpen)}}
