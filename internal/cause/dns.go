@@ -35,14 +35,30 @@ func dnsCause(t *try) finding {
 	dnsError, ok := errors.AsType[*net.DNSError](lookup)
 	if !ok {
 		if d != nil && d.Lookup != nil && d.Lookup.End == 0 && isTimeout(lookup) {
-			return t.askedElsewhere(t.silentResolvers(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end)), nil))
+			return t.onlySystems(t.askedElsewhere(t.silentResolvers(found(DNSTimeout).within(t.ran(failure.DialTimeout, d.Start, t.end)), nil)))
 		}
 		return nothing
 	}
 	if canceled(dnsError) {
 		return nothing
 	}
-	return t.askedElsewhere(lookupCause(t, dnsError))
+	return t.onlySystems(t.askedElsewhere(lookupCause(t, dnsError)))
+}
+
+// onlySystems is for transports that ask the system's resolver alone: FastCGI's has no
+// resolvers, and HTTP/3's does not heed them.
+func (t *try) onlySystems(f finding) finding {
+	if f.advice != "" || t.protocol != protocolFastCGI && t.protocol != protocolHTTP3 {
+		return f
+	}
+	const instead = ", or write the upstream's address in place of its name: this transport asks no other."
+	switch f.row {
+	case DNSServerFailed:
+		return f.advise("Check the resolver of this machine (/etc/resolv.conf)" + instead)
+	case DNSTimeout:
+		return f.advise("Check that the resolver of this machine can be reached (/etc/resolv.conf)" + instead)
+	}
+	return f
 }
 
 // lookupCause is that of a lookup's error.

@@ -147,6 +147,21 @@ func TestWhatARecordSays(t *testing.T) {
 			heard: heard(left, waiting(0)), says: []string{"would have waited until dial_timeout"}, not: []string{"max_conns_per_host"},
 		},
 		{
+			name: "FastCGI asks the system's resolver alone", want: DNSServerFailed, sent: failure.SentNo,
+			heard: heard(nil, unresolved("fastcgi", &net.DNSError{Err: "server misbehaving", Name: "php", Server: "127.0.0.53:53", IsTemporary: true})),
+			says:  []string{"(/etc/resolv.conf), or write the upstream's address in place of its name"}, not: []string{"resolvers in the transport"},
+		},
+		{
+			name: "so it does in time", want: DNSTimeout, sent: failure.SentNo,
+			heard: heard(nil, unresolved("fastcgi", &net.DNSError{Err: "i/o timeout", Name: "php", Server: "127.0.0.53:53", IsTimeout: true})),
+			says:  []string{"can be reached (/etc/resolv.conf), or write"}, not: []string{"resolvers in the transport"},
+		},
+		{
+			name: "HTTP has resolvers", want: DNSServerFailed, sent: failure.SentNo,
+			heard: heard(nil, unresolved("http/1.1", &net.DNSError{Err: "server misbehaving", Name: "php", Server: "127.0.0.53:53", IsTemporary: true})),
+			says:  []string{"or name others with resolvers in the transport"},
+		},
+		{
 			name: "a name that is empty", want: DialAddressInvalid, sent: failure.SentNo,
 			heard: heard(nil, sentAttempt(func(a *listen.Attempt) {
 				a.Address, a.Protocol, a.TLS, a.Connection, a.Wrote = ":0", "h3", true, nil, 0
@@ -531,4 +546,12 @@ func TestACertificateThatWasRefused(t *testing.T) {
 			t.Errorf("alert %d is told by\n%s", alert, said)
 		}
 	}
+}
+
+// unresolved is an attempt whose upstream's name could not be looked up.
+func unresolved(protocol string, err error) listen.Attempt {
+	return sentAttempt(func(a *listen.Attempt) {
+		a.Protocol, a.Connection, a.Wrote, a.DialErr, a.Err = protocol, nil, 0, true, err
+		a.Dialing = &listen.Dialing{Start: 2 * millisecond, Err: err, Lookup: &listen.Lookup{Host: "php", Start: 2 * millisecond, End: 3 * millisecond, Err: err}}
+	})
 }

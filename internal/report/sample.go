@@ -29,7 +29,54 @@ func (g Guide) Sample(f *failure.Failure) string {
 	if g.CaddyfileAlone != "" && len(poolOf(f)) == 1 {
 		sample = g.CaddyfileAlone
 	}
+	if usesFastCGI(f) {
+		sample = forFastCGI(sample)
+	}
 	return printableLines(withOwnNames(sample, f))
+}
+
+// dialingFastCGI begins the error of Caddy's transport fastcgi where it got no connection,
+// over which nothing was spoken yet.
+const dialingFastCGI = "dialing backend: "
+
+// usesFastCGI says that an upstream of f is asked by FastCGI.
+func usesFastCGI(f *failure.Failure) bool {
+	return slices.ContainsFunc(f.Attempts, func(a failure.Attempt) bool {
+		return a.Role == "" && (a.Protocol == "fastcgi" || strings.HasPrefix(a.Error, dialingFastCGI))
+	})
+}
+
+// fastCGILimit are the limits of php_fastcgi, by those of the samples. It waits for an
+// answer by read_timeout.
+var fastCGILimit = map[string]string{
+	"dial_timeout": "dial_timeout", "read_timeout": "read_timeout", "write_timeout": "write_timeout", "response_header_timeout": "read_timeout",
+}
+
+// forFastCGI is a sample for php_fastcgi, whose limits stand in it without a transport; ""
+// where nothing is left. One with a scheme shows what is no FastCGI.
+func forFastCGI(sample string) string {
+	if strings.Contains(sample, "://") {
+		return sample
+	}
+	const opening, closing = "\ttransport http {\n", "\n\t}"
+	sample = strings.Replace(sample, "reverse_proxy ", "php_fastcgi ", 1)
+	sample = strings.Replace(sample, "unix//run/app/app.sock", "unix//run/php/php-fpm.sock", 1)
+	before, rest, ok := strings.Cut(sample, opening)
+	if !ok {
+		return sample
+	}
+	options, after, _ := strings.Cut(rest, closing)
+	var kept []string
+	for option := range strings.SplitSeq(options, "\n") {
+		name, value, _ := strings.Cut(strings.TrimSpace(option), " ")
+		if limit := fastCGILimit[name]; limit != "" {
+			kept = append(kept, "\t"+limit+" "+value)
+		}
+	}
+	if len(kept) == 0 {
+		return ""
+	}
+	return before + strings.Join(kept, "\n") + after
 }
 
 // withOwnNames is a sample with the names of f in it.

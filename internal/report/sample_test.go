@@ -47,6 +47,36 @@ func TestWithOwnNames(t *testing.T) {
 	}
 }
 
+// Who asks by FastCGI is shown what php_fastcgi takes.
+func TestSampleForFastCGI(t *testing.T) {
+	spoken := []failure.Attempt{{Upstream: "php:9000", Protocol: "fastcgi"}}
+	const transport = "reverse_proxy app:8080 {\n\ttransport http {\n\t\t"
+	for name, test := range map[string]struct {
+		sample   string
+		attempts []failure.Attempt
+		want     string
+	}{
+		"a directive alone":      {"reverse_proxy app:8080", spoken, "php_fastcgi php:9000"},
+		"what is in it":          {"reverse_proxy app:8080 {\n\tlb_try_duration 10s\n}", spoken, "php_fastcgi php:9000 {\n\tlb_try_duration 10s\n}"},
+		"behind another one":     {"upstream_diagnostics {\n\tintercept 5xx\n}\nreverse_proxy app:8080", spoken, "upstream_diagnostics {\n\tintercept 5xx\n}\nphp_fastcgi php:9000"},
+		"a limit":                {transport + "read_timeout 5m\n\t}\n}", spoken, "php_fastcgi php:9000 {\n\tread_timeout 5m\n}"},
+		"one that is read's":     {transport + "response_header_timeout 20s\n\t\ttls_timeout 5s\n\t}\n}", spoken, "php_fastcgi php:9000 {\n\tread_timeout 20s\n}"},
+		"what it has not":        {transport + "resolvers 10.0.0.2\n\t}\n}", spoken, ""},
+		"a socket":               {"reverse_proxy unix//run/app/app.sock", spoken, "php_fastcgi unix//run/php/php-fpm.sock"},
+		"nothing was spoken yet": {"reverse_proxy app:8080", []failure.Attempt{{Upstream: "php:9000", Error: "dialing backend: dial tcp 10.0.0.7:9000: connect: connection refused"}}, "php_fastcgi php:9000"},
+		"another protocol":       {"reverse_proxy https://app:8443", spoken, "reverse_proxy https://php:9000"},
+		"another proxy's":        {"reverse_proxy app:8080", []failure.Attempt{{Upstream: "auth:9000", Protocol: "fastcgi", Role: failure.RoleAsksFirst}}, "reverse_proxy php:9000"},
+		"no FastCGI":             {transport + "read_timeout 5m\n\t}\n}", []failure.Attempt{{Upstream: "php:9000", Protocol: "h2c"}}, strings.Replace(transport, "app:8080", "php:9000", 1) + "read_timeout 5m\n\t}\n}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &failure.Failure{Upstream: "php:9000", Attempts: test.attempts}
+			if got := (Guide{Caddyfile: test.sample}).Sample(f); got != test.want {
+				t.Errorf("got\n%s\nwant\n%s", got, test.want)
+			}
+		})
+	}
+}
+
 // Where there is one upstream, the sample is the one for that.
 func TestSampleAlone(t *testing.T) {
 	l := Lookup{Guide: func(string) Guide { return Guide{Caddyfile: "for several", CaddyfileAlone: "for one"} }}
