@@ -75,9 +75,19 @@ func record(h *listen.Heard, v verdict) *failure.Failure {
 	if c := connectionOf(a); row == ConnectionLost && v.finding.advice == "" && c != nil && !a.HasAnswer() && (!c.Reused || c.WasIdle && c.Idle < leastForgotten) {
 		advice = adviceLost
 	}
+	if a != nil && a.Protocol == protocolFastCGI {
+		advice = wordsOfFastCGI.Replace(advice)
+	}
 	f.Advice = cut(fill(advice, upstream, address, f.Limit), maxError)
 	return f
 }
+
+// wordsOfFastCGI say where an upstream of FastCGI is written: mostly in php_fastcgi.
+var wordsOfFastCGI = strings.NewReplacer(
+	" in reverse_proxy or php_fastcgi", " in php_fastcgi or reverse_proxy",
+	" in reverse_proxy", " in php_fastcgi or reverse_proxy",
+	"(app:8080)", "(php:9000)",
+)
 
 // connectionOf is the connection of an attempt, nil for none; a may be nil.
 func connectionOf(a *listen.Attempt) *listen.Connection {
