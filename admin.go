@@ -68,7 +68,9 @@ func (processView) journal() *journal.Journal {
 
 func (v processView) Overview() failure.Overview {
 	o := v.journal().Overview()
-	if p := currentProcess(); p != nil {
+	p := currentProcess()
+	o.NoHandler = p == nil || p.handlers.Load() == 0
+	if p != nil {
 		o.UpgradesEnded = p.upgrades.Counts()
 		o.OpenIncidents, o.Dropped = p.incidents.Counts()
 		o.Warnings, _ = p.warnings.Kept()

@@ -211,6 +211,33 @@ func TestCommandChecks(t *testing.T) {
 	}
 }
 
+// Where no site has the directive, that nothing is known to fail means nothing.
+func TestCommandTellsThatNothingIsRecorded(t *testing.T) {
+	const none = "no site has upstream_diagnostics, so nothing is recorded: put it into each site that has a reverse_proxy\n"
+	c := testcaddy.Start(t, "reverse_proxy "+testcaddy.Dead(t))
+	if out, errs := runCommand(t, 2, "--check", "--address", addressOf(c)); out != "" || errs != "Error: "+none {
+		t.Errorf("--check: %q, %q", out, errs)
+	}
+	if out, errs := runCommand(t, 0, "--address", addressOf(c)); !strings.Contains(out, "No failure is kept.") || errs != none {
+		t.Errorf("the list: %q, %q", out, errs)
+	}
+	if err := c.Load("", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t)); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs := runCommand(t, 0, "--check", "--address", addressOf(c)); out+errs != "" {
+		t.Errorf("it is there: %q, %q", out, errs)
+	}
+	if err := c.Load("", "upstream_diagnostics {\nlanguage sv\n}\nreverse_proxy "+testcaddy.Dead(t)); err == nil {
+		t.Fatal("it was loaded")
+	}
+	if err := c.Load("", "reverse_proxy "+testcaddy.Dead(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := runCommand(t, 2, "--check", "--address", addressOf(c)); errs != "Error: "+none {
+		t.Errorf("it is gone again: %q", errs)
+	}
+}
+
 // What can't be meant is refused with a sentence, and never with the exit code that says
 // that an incident is open.
 func TestCommandRefuses(t *testing.T) {

@@ -327,6 +327,7 @@ func (h *Handler) load(ctx caddy.Context) error {
 	if h.process, h.release, err = acquireProcess(); err != nil {
 		return err
 	}
+	h.process.handlers.Add(1)
 	return h.process.register(ctx, h.logger)
 }
 
@@ -410,6 +411,7 @@ func (h *Handler) Cleanup() error {
 	}
 	release := h.release
 	h.release = nil
+	h.process.handlers.Add(-1)
 	h.sampler.Close()
 	return release()
 }

@@ -43,6 +43,8 @@ type process struct {
 	probing probing
 	// upgrades are upgraded connections that were ended.
 	upgrades journal.Upgrades
+	// handlers is how many upstream_diagnostics the configs have.
+	handlers atomic.Int64
 	// summing says that a timer is set which sums up what was left out of the log.
 	summing atomic.Bool
 	// instance is this instance's name.

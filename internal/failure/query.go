@@ -76,6 +76,9 @@ type FailurePage struct {
 type Overview struct {
 	// Since is when counting began: when the process first had a journal.
 	Since Timestamp `json:"since"`
+	// NoHandler says that no config that runs has an upstream_diagnostics, so that nothing is
+	// recorded; left out where one has.
+	NoHandler bool `json:"no_handler,omitempty"`
 	// Counts has every outcome. It counts on where failures are forgotten.
 	Counts map[Outcome]uint64 `json:"counts"`
 	// OpenIncidents is how many incidents are open.

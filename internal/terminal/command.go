@@ -76,6 +76,9 @@ func (c *Command) List(ctx context.Context) error {
 	}
 	s, now := c.Screen(), time.Now()
 	if len(found.Failures) == 0 {
+		if err := c.recording(ctx); errors.Is(err, errNoHandler) {
+			fmt.Fprintf(c.Err, "%s\n", err)
+		}
 		none := "No failure is kept."
 		if len(c.Filters) > 0 {
 			none = "No failure that is kept is one of those asked for."
@@ -99,6 +102,21 @@ func (c *Command) List(ctx context.Context) error {
 		drawn += "\n" + s.paint(dim, hint) + "\n"
 	}
 	return c.write(drawn)
+}
+
+// errNoHandler is for a Caddy whose silence says nothing.
+var errNoHandler = errors.New("no site has upstream_diagnostics, so nothing is recorded: put it into each site that has a reverse_proxy")
+
+// recording gives errNoHandler where no failure would be recorded.
+func (c *Command) recording(ctx context.Context) error {
+	var overview failure.Overview
+	if err := c.API.get(ctx, "", nil, &overview); err != nil {
+		return err
+	}
+	if overview.NoHandler {
+		return errNoHandler
+	}
+	return nil
 }
 
 // openIncidents shows those that are open, or says since when none is.
@@ -219,6 +237,9 @@ func (c *Command) Check(ctx context.Context) (isOpen bool, err error) {
 		return false, err
 	}
 	if len(all) == 0 {
+		if err := c.recording(ctx); err != nil {
+			return false, err
+		}
 		return false, c.checkNames(ctx)
 	}
 	return true, c.writeIncidents(incidentTable(), true, all)

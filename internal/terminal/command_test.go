@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -111,6 +112,10 @@ func TestCheck(t *testing.T) {
 	f.incidents = append(f.incidents, incidentOf(failure.IncidentOpen, "app:1", time.Hour))
 	if open, err := c.Check(t.Context()); !open || err != nil || strings.Count(written(c), "\n") != 2 || !strings.Contains(written(c), "app:1") {
 		t.Errorf("one is: %v, %v, %q", open, err, written(c))
+	}
+	f.incidents, f.answers[""] = nil, `{"no_handler": true}`
+	if open, err := c.Check(t.Context()); open || !errors.Is(err, errNoHandler) {
+		t.Errorf("nothing is recorded: %v, %v", open, err)
 	}
 	f.away = true
 	if open, err := c.Check(t.Context()); open || err == nil {
