@@ -23,8 +23,8 @@ var rooms = map[string][]string{
 	"texts":     {"failure", "typo"},
 	"typo":      {},
 	"page":      {"failure", "report", "texts", "typo"},
-	"operator":  {"failure", "cause", "report"},
-	"terminal":  {"failure", "host", "report"},
+	"operator":  {"failure", "cause", "report", "typo"},
+	"terminal":  {"failure", "host", "report", "typo"},
 	"faultlab":  {},
 	"testcaddy": {"failure", "host"},
 }
