@@ -118,8 +118,8 @@ func (p *process) answeredBefore(a *listen.Attempt) (answered journal.Answered) 
 	if known, ok := p.beginnings.Load(a.Past); ok {
 		b := known.(*beginning) //nolint:forcetypeassert // see process
 		answered.Asked = b.asked
-		if worked := b.worked.Load(); worked != 0 {
-			answered.Since = time.Unix(0, worked)
+		if worked := b.worked.Load(); worked != nil {
+			answered.Since = *worked
 		}
 	}
 	return answered
@@ -134,5 +134,7 @@ func (p *process) works(past *listen.Past, at time.Time) {
 	if !ok {
 		known, _ = p.beginnings.LoadOrStore(past, new(beginning))
 	}
-	known.(*beginning).worked.CompareAndSwap(0, at.UnixNano()) //nolint:forcetypeassert // see process
+	if b := known.(*beginning); b.worked.Load() == nil { //nolint:forcetypeassert // see process
+		b.worked.CompareAndSwap(nil, new(at)) // allocated here alone
+	}
 }

@@ -242,8 +242,8 @@ func workingSince(p *process, before time.Duration) (working int) {
 	defer p.mu.Unlock()
 	p.running[0].loaded = p.running[0].loaded.Add(before)
 	p.beginnings.Range(func(_, known any) bool {
-		if b := known.(*beginning); b.worked.Load() != 0 {
-			b.worked.Add(int64(before))
+		if b := known.(*beginning); b.worked.Load() != nil {
+			b.worked.Store(new(b.worked.Load().Add(before)))
 			working++
 		}
 		return true
@@ -304,7 +304,7 @@ func TestAnsweredBefore(t *testing.T) {
 	now := time.Now()
 	p.works(past, now)
 	p.works(past, now.Add(time.Hour))
-	if got := p.answeredBefore(&listen.Attempt{Past: past}); !got.Known || got.Last.IsZero() || !got.Since.Equal(now) {
+	if got := p.answeredBefore(&listen.Attempt{Past: past}); !got.Known || got.Last.IsZero() || got.Since != now { // with its monotonic reading
 		t.Errorf("%+v", got)
 	}
 	if got := p.answeredBefore(new(listen.Attempt)); got.Known {

@@ -119,8 +119,9 @@ type beginning struct {
 	// asked is when the config was loaded that is the first one to do so; the zero time where
 	// that was the first config, or isn't known.
 	asked time.Time
-	// worked is since when it is known to answer well, in Unix nanoseconds; 0 for never.
-	worked atomic.Int64
+	// worked is since when it is known to answer well, nil for never. The time has its
+	// monotonic reading: a clock that is set makes it no longer.
+	worked atomic.Pointer[time.Time]
 }
 
 // noteAsked keeps which ways there are since this config to ask an upstream. Of an address
@@ -141,7 +142,7 @@ func (p *process) noteAsked(a *App) {
 // forgetAsked forgets which ways to ask an upstream came with a config whose load failed.
 func (p *process) forgetAsked(a *App) {
 	p.beginnings.Range(func(past, known any) bool {
-		if b := known.(*beginning); b.asked.Equal(a.loaded) && b.worked.Load() == 0 { //nolint:forcetypeassert // see process
+		if b := known.(*beginning); b.asked.Equal(a.loaded) && b.worked.Load() == nil { //nolint:forcetypeassert // see process
 			p.beginnings.Delete(past)
 		}
 		return true
