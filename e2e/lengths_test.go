@@ -164,7 +164,7 @@ func TestBodyLeftUnread(t *testing.T) {
 	}
 	want{
 		status: 501, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-		outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`names the method "order=1POST"`},
+		outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`names the method "order=1POST"`, `leaves bodies unread, or something in front of it`},
 		also: advised("read the body of each request"),
 	}.check(t, c.recorded(t, "/order"))
 }

@@ -51,6 +51,9 @@ func TestAcceptQueue(t *testing.T) {
 			`wait.? to be accepted at ` + address + ` \(backlog 2, and Linux takes one more\): the application accepts none$`,
 		},
 	}.check(t, f)
+	if !strings.Contains(f.Advice, "connections wait there to be accepted") || strings.Contains(f.Advice, "raise response_header_timeout") {
+		t.Errorf("advice: %s", f.Advice)
+	}
 
 	await(t, "the queue is full", func() bool {
 		conn, err := net.DialTimeout("tcp", address, 300*time.Millisecond)

@@ -118,9 +118,18 @@ func saidItsSettings(t *try) bool {
 	return t.protocol == protocolH2C && t.Connection != nil && isHTTP2Settings(string(t.Connection.Opening))
 }
 
+// adviceAcceptsNone is for a wait during which further connections waited for the same
+// application: it takes none, so that no longer limit helps.
+const adviceAcceptsNone = "Look what the application at {address} waits for: connections wait there to be accepted. Restart one that hangs; if it only works on other requests, give it more workers (--workers of gunicorn, --processes of uwsgi, a server with threads instead of one for development), or let it answer those sooner."
+
 // neverSpoke adds to a wait for an answer that this upstream has never given any: what is
 // waited for may be no HTTP in the clear. Puma's TLS port says nothing to that, ever.
 func neverSpoke(t *try, f finding) finding {
+	if t.protocol != protocolFastCGI && len(waitingEvidence(addressOf(t.Attempt))) > 0 {
+		// A port of another protocol is there for who connects: this one is for nobody.
+		f.evidence = append(f.evidence, spokenWords(t)...)
+		return f.advise(adviceAcceptsNone).leavesOpen("whether it hangs (a lock, a debugger, something behind it that does not answer) or has too few workers for what it does at once can't be told from here: its state and its log tell")
+	}
 	switch {
 	case saidItsSettings(t), t.protocol == protocolH2 && t.TLS, t.Before != nil && t.Before.Answers > 0:
 		f.evidence = append(f.evidence, spokenWords(t)...)
