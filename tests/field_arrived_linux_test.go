@@ -158,6 +158,22 @@ func TestHostOfTheContainerRefuses(t *testing.T) {
 	}
 }
 
+// A route that forbids a connect is told from a policy about this process.
+func TestARouteForbidsAConnect(t *testing.T) {
+	if !inNetwork(t) {
+		return
+	}
+	behindRouter(t, "true")
+	if out, err := exec.Command("ip", "route", "add", "prohibit", "172.19.0.3").CombinedOutput(); err != nil {
+		t.Skipf("this system does not allow it: %v: %s", err, out)
+	}
+	f := askAddress(t, "172.19.0.3:8080", "connect_prohibited")
+	says(t, f, " itself forbids it", "ip route get 172.19.0.3")
+	if strings.Contains(f.Summary+f.Advice, "policy") {
+		t.Errorf("%s %s", f.Summary, f.Advice)
+	}
+}
+
 // Another container has a loopback of its own, and its published port is its host's
 // (unmojang/drasl#60, caddy#6855).
 func TestAnotherContainerRefuses(t *testing.T) {

@@ -383,8 +383,8 @@ var NetworkUnreachable = &Row{
 var ConnectProhibited = &Row{
 	Name: "connect_prohibited", Category: failure.CategoryUnreachable, ProxyError: "destination_ip_prohibited",
 	Phase: failure.PhaseConnect, Side: failure.SideNetwork,
-	Summary:      "A firewall or a route of this machine forbids connecting to {upstream}.",
-	Advice:       "Look for a prohibiting route or an outgoing firewall rule on this machine.",
+	Summary:      "A rule of this machine forbids connecting to {upstream}.",
+	Advice:       "Look for a prohibiting route, an outgoing firewall rule, or a security policy (SELinux, AppArmor) on this machine.",
 	Meaning:      "Connecting to this address is forbidden here, by a rule of this machine's firewall, by a route, or on the way.",
 	RecognisedBy: "connect over TCP said EACCES or EPERM.",
 	Witnesses:    []Witness{WitnessKernel},
@@ -400,7 +400,7 @@ var ConnectProhibited = &Row{
 		Application: nothingToChange,
 	},
 	Rivals: []Rival{
-		{"a security policy for this process", "nothing from here: SELinux and AppArmor give the same errno; they have a log of their own"},
+		{"a security policy for this process", "the evidence, where a route lets packets out and errno is EACCES (Linux); which rule it is, its own log alone tells"},
 		{"socket_permission_denied", "the address in the evidence is a host and port, no socket's path"},
 	},
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ var (
 	hasIPv6     = host.HasIPv6
 	portsUsedUp = host.LocalPortsUsedUp
 	here        = host.Here
+	confinedAs  = host.ConfinedAs
 	clockIsKept = host.ClockSynchronised
 )
 
@@ -59,6 +61,8 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 		return f
 	case RequestWriteTimeout:
 		return finding{evidence: slices.Concat(onTheWay(windowEvidence(a), a, address), waitingEvidence(address), takenEvidence(a, address))}
+	case ConnectProhibited:
+		return prohibitedTestimony(a, address)
 	case FileDescriptorsExhausted:
 		return openFilesTestimony()
 	}
@@ -376,6 +380,41 @@ func wayTestimony(row *Row, a *listen.Attempt, address string) finding {
 		}
 	}
 	return f
+}
+
+// prohibitedTestimony tells a route that forbids a connect from a policy about this
+// process, which has no errno of its own. A router's word is EACCES in IPv6 alone.
+func prohibitedTestimony(a *listen.Attempt, address string) finding {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || a.Protocol == protocolHTTP3 {
+		return nothing
+	}
+	addr := to.Addr().Unmap()
+	errno := syscall.Errno(0)
+	for _, c := range connects(a) {
+		if c.Address == address {
+			errno = errnoOf(c.Err)
+		}
+	}
+	routed, known := host.HasRoute(addr)
+	switch {
+	case !known || errno == 0:
+		return nothing
+	case !routed:
+		return finding{evidence: []string{"a route of " + here() + " itself forbids it"}, advice: "Look for the route that forbids it on " + thisMachine + " (ip route get " + addr.String() + "), and for what sets it."}.
+			leavesOpen("who set that route can't be told from here: ip route, and what manages the network, tell")
+	case runtime.GOOS != "linux", errno != syscall.EACCES, addr.Is6() && !host.Own(addr): // a router may have said so
+		return nothing
+	}
+	f := finding{
+		summary:  "A security policy of " + thisMachine + " forbids Caddy to connect to {upstream}.",
+		evidence: []string{"a route lets packets to it out, and EACCES came: a security policy about this process says so, not a route and no firewall"},
+		advice:   "Let the security policy of " + thisMachine + " allow it: with SELinux ausearch -m avc -ts recent shows what it denied, and setsebool -P httpd_can_network_connect 1 allows it to Caddy as httpd_t; with AppArmor look at the kernel's log.",
+	}
+	if label := confinedAs(); label != "" {
+		f.evidence = append(f.evidence, cut("this process is confined as "+failure.Visible(label), maxEvidence))
+	}
+	return f.leavesOpen("which rule of which policy forbids it the kernel does not say here: its audit log tells")
 }
 
 // nobodyThere is for an address on a network of this machine's own that nobody answered

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,5 +224,27 @@ func TestNameServerThatIsNotHere(t *testing.T) {
 		if _, got := (askedServer{address: address}).here(); got != want {
 			t.Errorf("%q: %t", address, got)
 		}
+	}
+}
+
+// Where a route lets packets out, EACCES is a policy's about this process, as SELinux is one
+// (RiotGamesCookbooks/nexus-cookbook#115).
+func TestAPolicyForbidsAConnect(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("of Linux")
+	}
+	saved := confinedAs
+	t.Cleanup(func() { confinedAs = saved })
+	confinedAs = func() string { return "system_u:system_r:httpd_t:s0" }
+	f := Diagnose(heard(nil, dialAttempt("tcp", "127.0.0.1:8081", "connect", syscall.EACCES)))
+	if f == nil || f.Cause != ConnectProhibited.Name || !strings.HasPrefix(f.Summary, "A security policy of this ") || !strings.Contains(f.Advice, "httpd_can_network_connect") {
+		t.Fatalf("%+v", f)
+	}
+	if all := strings.Join(f.Evidence, "\n"); !strings.Contains(all, "confined as system_u:system_r:httpd_t:s0") || strings.Contains(all, "which rule or route") {
+		t.Errorf("%s", all)
+	}
+	f = Diagnose(heard(nil, dialAttempt("tcp", "127.0.0.1:8081", "connect", syscall.EPERM)))
+	if f == nil || f.Cause != ConnectProhibited.Name || strings.Contains(f.Summary, "policy") {
+		t.Errorf("%+v", f)
 	}
 }

@@ -179,6 +179,16 @@ func routes() (found []route, ok bool) {
 	return found, ok
 }
 
+// ConfinedAs is the label by which a security policy knows this process (SELinux, AppArmor);
+// "" for none.
+func ConfinedAs() string {
+	label, err := os.ReadFile("/proc/self/attr/current")
+	if err != nil || strings.Contains(string(label), "unconfined") {
+		return ""
+	}
+	return strings.Trim(string(label), "\x00\n")
+}
+
 // unresolvedNeighbours lists the addresses on this machine's networks that were asked for
 // (ARP), and to which nobody has answered.
 func unresolvedNeighbours() (found []netip.Addr, ok bool) {

@@ -24,3 +24,6 @@ func routes() ([]route, bool) { return nil, false }
 
 // unresolvedNeighbours can't be told here.
 func unresolvedNeighbours() ([]netip.Addr, bool) { return nil, false }
+
+// ConfinedAs can't be told here.
+func ConfinedAs() string { return "" }
