@@ -206,4 +206,14 @@ func TestLocalhostLeadsElsewhere(t *testing.T) {
 		t.Errorf("side %s", f.Side)
 	}
 	says(t, f, "app.localhost led to 172.20.0.1, which is no address of this ", "Write 127.0.0.1 instead of app.localhost in reverse_proxy")
+
+	// So does that of a container which is not there, by a search domain's wildcard.
+	c = testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app:8006 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "203.0.113.7")+"\n\t}\n}")
+	c.Get("/")
+	says(t, newest(c, "network_unreachable"), "app has no dot, and led to 203.0.113.7, which is no private address", "Look whether 203.0.113.7 is meant")
+	c = testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app:8007 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "172.20.0.1")+"\n\t}\n}")
+	c.Get("/")
+	if f := newest(c, "connection_refused"); strings.Contains(strings.Join(f.Evidence, "\n"), "has no dot") {
+		t.Errorf("a name nearby: %q", f.Evidence)
+	}
 }

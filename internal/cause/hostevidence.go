@@ -37,6 +37,11 @@ func testimony(row *Row, a *listen.Attempt, address string) finding {
 	if f := loopbackElsewhere(row, a, address); len(f.evidence) > 0 {
 		return f
 	}
+	return bareNameOutside(row, a, address, ownTestimony(row, a, address))
+}
+
+// ownTestimony is testimony, whatever the name that was dialled.
+func ownTestimony(row *Row, a *listen.Attempt, address string) finding {
 	switch row {
 	case ConnectionRefused:
 		if a.Network == "unix" {
@@ -83,6 +88,26 @@ func loopbackElsewhere(row *Row, a *listen.Attempt, address string) finding {
 		side:     failure.SideProxy,
 	}.leavesOpen("why it leads there can't be told from here: /etc/hosts and /etc/resolv.conf tell")
 }
+
+// bareNameOutside adds that a name without a dot, as containers and machines nearby have it,
+// led to a public address: a search domain that answers for every name makes one of it.
+func bareNameOutside(row *Row, a *listen.Attempt, address string, f finding) finding {
+	name := bareHost(a.Address)
+	to, err := netip.ParseAddrPort(address)
+	if row.Phase != failure.PhaseConnect || err != nil || name == "" || strings.ContainsAny(name, ".:{") {
+		return f
+	}
+	addr := to.Addr().Unmap()
+	if _, inside := host.NetworkOf(addr); inside || !addr.IsGlobalUnicast() || addr.IsPrivate() || sharedRange.Contains(addr) {
+		return f
+	}
+	f.evidence = append(f.evidence[:len(f.evidence):len(f.evidence)], name+" has no dot, and led to "+addr.String()+", which is no private address: /etc/hosts or a search domain of /etc/resolv.conf made that of it")
+	f.advice = "Look whether " + addr.String() + " is meant: a search domain that answers for every name leads there where nobody near has the name " + name + ". In Docker put both containers on one network; else write the whole name, or the address, in reverse_proxy. If it is meant: " + orText(f.advice, row.Advice)
+	return f.leavesOpen("whether this address is meant, and does not answer, or the name was to be another's can't be told from here: getent hosts " + name + ", and where the application runs, tell")
+}
+
+// sharedRange is that of carriers, which overlay networks use for their own (RFC 6598).
+var sharedRange = netip.MustParsePrefix("100.64.0.0/10")
 
 // with adds what this machine knows; what the rule itself knows better stays.
 func (f finding) with(known finding) finding {
