@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/page"
 )
 
 // Dashboard shows browsers what upstreams failed and why, and serves everybody else the
@@ -80,6 +81,10 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhtt
 	}
 	if from.User == "" && !d.NoAuth {
 		d.dashboard.Forbid(w, r)
+		return nil
+	}
+	if page.BodyIsKept(w) {
+		d.dashboard.Withhold(w, r)
 		return nil
 	}
 	d.dashboard.Serve(w, r, from)

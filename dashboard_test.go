@@ -100,6 +100,34 @@ func TestDashboardMounted(t *testing.T) {
 	}
 }
 
+// What clients sent is never run, though Caddy's order has templates in front.
+func TestDashboardBehindTemplates(t *testing.T) {
+	c := testcaddy.Start(t, `
+		templates
+		handle_path /ops* {
+			upstream_dashboard {
+				no_auth
+			}
+		}
+		handle_path /closed* {
+			upstream_dashboard
+		}
+		handle {
+			upstream_diagnostics
+			reverse_proxy `+testcaddy.Dead(t)+`
+		}`)
+	c.Get("/down", "User-Agent: {{ `run` | upper }}")
+	for _, path := range []string{"/ops/", "/ops/failures/" + c.Failure().ID, "/ops/failures/latest?format=text", "/ops/failures"} {
+		a := c.Get(path, html)
+		if a.Status != 500 || strings.Contains(a.Body, "RUN") || !strings.Contains(a.Body, "such as templates") || a.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %v %s", path, a.Status, a.Header, a.Body)
+		}
+	}
+	if a := c.Get("/closed/", html); a.Status != 403 || !strings.Contains(a.Body, "<code>basic_auth</code>") {
+		t.Errorf("who isn't let in is told %d %s", a.Status, a.Body)
+	}
+}
+
 // It serves what the admin endpoint does.
 func TestDashboardAPI(t *testing.T) {
 	c := dashboardCaddy(t)

@@ -274,7 +274,7 @@ func (h *Handler) reaches(w http.ResponseWriter) bool {
 		return true
 	}
 	h.unreached.Do(func() {
-		h.logger.Warn("the operator's view is not shown: a handler in front wraps the response in a way that could change its header; put upstream_diagnostics in front of it, or turn the access log on",
+		h.logger.Warn("the operator's view is not shown: a handler in front wraps the response in a way that could change its header, or runs its body as templates does; put upstream_diagnostics in front of it, or turn the access log on if it is the header alone",
 			zap.String("wrapper", fmt.Sprintf("%T", w)))
 	})
 	return false

@@ -74,7 +74,9 @@ func TestFieldsReachTheWire(t *testing.T) {
 	for _, test := range []struct {
 		name, front string
 		// unset says that the front sets nothing: these are as without it.
-		unset     bool
+		unset bool
+		// nobody says that the operator's view is for nobody there.
+		nobody    bool
 		protocols []string
 		after     string
 		servers   string
@@ -88,7 +90,7 @@ func TestFieldsReachTheWire(t *testing.T) {
 		{name: "over TLS", front: "header {" + theirs + "}", protocols: []string{h1, h2, h3}},
 		{name: "encode", front: "header {" + theirs + "}\nencode gzip {\nminimum_length 1\nmatch header Content-Type *\n}", protocols: []string{h1, h2c}},
 		{name: "encode outside", front: "encode gzip {\nminimum_length 1\nmatch header Content-Type *\n}\nheader {" + theirs + "}"},
-		{name: "templates", front: "header {" + theirs + "}\ntemplates"},
+		{name: "templates", front: "header {" + theirs + "}\ntemplates", nobody: true},
 		{name: "intercept", front: "header {" + theirs + "}\nintercept {\n@other status 404\nhandle_response @other {\nrespond 500\n}\n}"},
 		{name: "tracing", front: "tracing {\nspan test\n}\nheader {" + theirs + "}"},
 		{name: "nothing of Caddy's behind it", front: "header {" + theirs + "}", servers: "timeouts {\nread_body_idle -1s\nwrite_idle -1s\n}"},
@@ -115,6 +117,9 @@ func TestFieldsReachTheWire(t *testing.T) {
 				client := clientFor(t, protocol)
 				for _, form := range answerForms {
 					for _, operator := range []bool{false, true} {
+						if operator && test.nobody {
+							continue
+						}
 						t.Run(fmt.Sprintf("%s %s operator=%v", protocol, form.name, operator), func(t *testing.T) {
 							a := doWith(t, c, client, form.method, operator, append([]string{"Accept-Encoding: gzip"}, form.fields...)...)
 							if a.Err != nil {
@@ -387,6 +392,9 @@ func TestDetailsOnlyWhereTheyCanBeShielded(t *testing.T) {
 		{name: "one that takes nothing", front: "wrapped unsettable", timeouts: noIdle},
 		{name: "one that takes nothing, with an access log behind it", front: "wrapped unsettable", timeouts: noIdle, log: "log", shown: true},
 		{name: "one that takes nothing, around one that does", front: "wrapped twofold", timeouts: noIdle, shown: true},
+		{name: "templates, which would run what an upstream said", front: "templates"},
+		{name: "templates, around what takes a shield", front: "header >X-A b\ntemplates"},
+		{name: "intercept, which keeps a body too", front: "intercept {\n@other status 404\nhandle_response @other {\nrespond 500\n}\n}", shown: true},
 		{name: "one that does, around one that takes nothing", front: "wrapped unsettable\nwrapped named", timeouts: noIdle},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -413,6 +421,20 @@ func TestDetailsOnlyWhereTheyCanBeShielded(t *testing.T) {
 				t.Errorf("warned %d times: %v", warned, l.Entries(""))
 			}
 		})
+	}
+}
+
+// What an upstream says is never run, wherever `templates` stands.
+func TestTemplatesRunNothingOfAnUpstream(t *testing.T) {
+	upstream := testcaddy.Blabbing(t, "{{ `run` | upper }}\r\n\r\n")
+	for _, order := range []string{"templates\n%s", "%s\ntemplates"} {
+		c := testcaddy.Start(t, "@key header X-Key right\nroute {\n"+fmt.Sprintf(order, "upstream_diagnostics {\ndetails @key\n}")+"\nreverse_proxy "+upstream+"\n}")
+		for _, accept := range []string{"text/html", "text/plain", "application/json"} {
+			a := c.Get("/", "X-Key: right", "Accept: "+accept)
+			if a.Status != 502 || strings.Contains(a.Body, "RUN") {
+				t.Errorf("%s, %s: %d %s", order, accept, a.Status, a.Body)
+			}
+		}
 	}
 }
 

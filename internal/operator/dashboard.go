@@ -184,6 +184,13 @@ func (d *Dashboard) Forbid(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// Withhold answers who is allowed in where what would be shown would be run on the way.
+func (d *Dashboard) Withhold(w http.ResponseWriter, r *http.Request) {
+	guard(w.Header())
+	fail(w, r, &problem{status: http.StatusInternalServerError, message: "a handler in front of upstream_dashboard, such as templates, keeps what it answers, and would run what clients and upstreams sent: " +
+		"put upstream_dashboard in front of that handler, or that handler where other pages are"})
+}
+
 // guard keeps an answer from caches, from other sites, and from being taken for something
 // else. The policy holds for pages; of anything else a browser may do nothing with it.
 func guard(header http.Header) {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"reflect"
@@ -21,9 +22,34 @@ type shield struct {
 	left     bool
 }
 
-// Shieldable says whether a shield can stand behind all that is between w and the client:
-// an operator's answer is only for where this holds.
-func Shieldable(w http.ResponseWriter) bool { return changesNothing(w) || wrappersOf(w).passed }
+// Shieldable says whether a shield can stand behind all that is between w and the client,
+// and nothing there makes another body of ours: an operator's answer is only for where this
+// holds.
+func Shieldable(w http.ResponseWriter) bool {
+	return !BodyIsKept(w) && (changesNothing(w) || wrappersOf(w).passed)
+}
+
+// BodyIsKept says that a handler in front keeps the body and looks what to make of it, as
+// `templates` does: what is for operators has in it what clients and upstreams said, which
+// would be run. What `intercept` keeps is shown as it is, or not at all.
+func BodyIsKept(w http.ResponseWriter) bool {
+	around := ""
+	for range maxWrappers {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		by := packageOf(w)
+		if kept, ok := w.(interface{ Buffer() *bytes.Buffer }); ok && by != intercepting && around != intercepting && kept.Buffer() != nil {
+			return true
+		}
+		around, w = by, wrapper.Unwrap()
+		if w == nil {
+			return false
+		}
+	}
+	return false
+}
 
 // shielded puts a shield that holds o behind what wraps w. Where nothing can take it,
 // nothing is changed.
