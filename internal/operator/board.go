@@ -77,10 +77,17 @@ func stateOf(s *failure.UpstreamState) string {
 		return "failing"
 	case s.LastSuccess != nil, s.Healthy != nil:
 		return "up"
-	case s.LastAnswer == nil && s.LastFailure == nil && (s.Lookup == nil || s.Lookup.Error == ""):
+	case !wasAsked(s):
 		return "not asked"
 	}
 	return "unknown"
+}
+
+// wasAsked says that somebody has asked an upstream, as far as it is known: its records may be
+// forgotten, which leaves its warnings.
+func wasAsked(s *failure.UpstreamState) bool {
+	return s.LastAnswer != nil || s.LastFailure != nil || s.Lookup != nil && s.Lookup.Error != "" ||
+		len(s.Warnings) > 0 || s.InFlight != nil && *s.InFlight > 0
 }
 
 // whyOf is why an upstream gets no requests; why those fail that it gets, its last failure

@@ -114,3 +114,22 @@ func TestBoardIsFiltered(t *testing.T) {
 		check(t, ask(h, "GET", "/upstreams"+query), 400, typeJSON)
 	}
 }
+
+// Whoever waits for an answer, or was warned of, was asked.
+func TestStateOfWhomNothingIsKnown(t *testing.T) {
+	busy, idle := 1, 0
+	for name, test := range map[string]struct {
+		state failure.UpstreamState
+		want  string
+	}{
+		"nothing":               {failure.UpstreamState{InFlight: &idle}, "not asked"},
+		"a request is waiting":  {failure.UpstreamState{InFlight: &busy}, "unknown"},
+		"its records are gone":  {failure.UpstreamState{Warnings: []failure.Warning{{}}}, "unknown"},
+		"it failed":             {failure.UpstreamState{LastFailure: &failure.LastFailure{}}, "unknown"},
+		"its source has failed": {failure.UpstreamState{Lookup: &failure.SourceLookup{Error: "no such host"}}, "unknown"},
+	} {
+		if got := stateOf(&test.state); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
