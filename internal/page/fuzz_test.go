@@ -583,7 +583,7 @@ func checkMail(t *testing.T, link, support string) {
 			t.Errorf("a mail goes to %q, not %q", to, owners)
 		}
 	}
-	want, err := url.ParseQuery(ownQuery)
+	want, err := url.ParseQuery(strings.NewReplacer("+", "%2B", ";", "%3B").Replace(ownQuery)) // RFC 6068
 	if err != nil {
 		return // it is the owner's as it is
 	}

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"html/template"
 	"os"
 	"reflect"
 	"regexp"
@@ -149,5 +150,19 @@ func TestPartialsOfOurs(t *testing.T) {
 	w := answer(t, newPage(t, Options{}), request("GET", "Accept", "text/html"), public, nil)
 	if strings.Contains(w.Body.String(), "<i>") || !strings.Contains(w.Body.String(), "<ol") {
 		t.Errorf("an owner's partial is in the built-in page: %s", w.Body)
+	}
+}
+
+// What an owner has in a mail's address and fields stays what it is (RFC 6068).
+func TestSupportByMail(t *testing.T) {
+	for support, want := range map[string]string{
+		"mailto:help@example.com":                                "mailto:help@example.com?subject=Reference%20k3f9qw2ax",
+		"mailto:help+shop@example.com?cc=ops+alerts@example.com": "mailto:help+shop@example.com?cc=ops%2Balerts%40example.com&subject=Reference%20k3f9qw2ax",
+		"mailto:help@example.com?subject=C++%20shop;%20help":     "mailto:help@example.com?subject=C%2B%2B%20shop%3B%20help%20Reference%20k3f9qw2ax",
+		"mailto:help@example.com?Subject=Help":                   "mailto:help@example.com?subject=Help%20Reference%20k3f9qw2ax",
+	} {
+		if got := supportFor(template.URL(support), texts.English(), "k3f9qw2ax"); string(got) != want {
+			t.Errorf("%s: got %s, want %s", support, got, want)
+		}
 	}
 }

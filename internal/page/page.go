@@ -432,9 +432,16 @@ func supportFor(support template.URL, t *texts.Texts, id string) template.URL {
 	if !strings.HasPrefix(address, "mailto:") {
 		return support
 	}
-	fields, err := url.ParseQuery(query)
+	// In there, + is itself and no space, and ; separates nothing.
+	fields, err := url.ParseQuery(strings.NewReplacer("+", "%2B", ";", "%3B").Replace(query))
 	if err != nil {
 		return support
+	}
+	for name, values := range fields {
+		if name != "subject" && strings.EqualFold(name, "subject") {
+			delete(fields, name)
+			fields["subject"] = values
+		}
 	}
 	fields.Set("subject", strings.TrimSpace(fields.Get("subject")+" "+t.ReferenceLabel+" "+id))
 	return template.URL(address + "?" + strings.ReplaceAll(fields.Encode(), "+", "%20"))
