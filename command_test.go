@@ -447,6 +447,23 @@ func TestCommandIsRefused(t *testing.T) {
 	}
 }
 
+// One that listens at all addresses, as in a container, is asked at localhost.
+func TestCommandAsksWhoListensEverywhere(t *testing.T) {
+	c := testcaddy.New(t)
+	everywhere := strings.Replace(addressOf(c), "127.0.0.1", "0.0.0.0", 1)
+	caddyfile := strings.Replace(c.Caddyfile("", "respond ok"), "admin "+addressOf(c), "admin "+everywhere, 1)
+	if err := testcaddy.Load(caddyfile); err != nil {
+		t.Fatal(err)
+	}
+	defer testcaddy.Stop(t)
+	for _, args := range [][]string{{"--check"}, {}, {"--json", "--incidents"}} {
+		runCommand(t, 0, append(args, "--address", addressOf(c))...)
+	}
+	if _, errs := runCommand(t, 2, "probe", "app:1", "--address", addressOf(c)); !strings.Contains(errs, "the config names none") {
+		t.Errorf("a question that is refused: %q", errs)
+	}
+}
+
 func TestCommandCompletes(t *testing.T) {
 	for args, want := range map[string][]string{
 		"--cause connection_":         {"connection_refused", "connection_lost"},

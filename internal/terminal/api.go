@@ -68,33 +68,48 @@ func (a *API) get(ctx context.Context, path string, query url.Values, into any) 
 
 // ask returns an answer's content. Errors are sentences for who runs the command.
 func (a *API) ask(ctx context.Context, method, path string, query url.Values, body []byte) ([]byte, error) {
+	content, status, err := a.askAs(ctx, a.Origin, method, path, query, body)
+	if status != http.StatusForbidden || a.Origin == "" {
+		return content, err
+	}
+	// One that listens at all addresses (0.0.0.0:2019, as in containers) knows no origin that
+	// who asks at localhost could name, and takes who names none, as curl.
+	content, status, again := a.askAs(ctx, "", method, path, query, body)
+	if status == http.StatusForbidden {
+		return nil, err
+	}
+	a.Origin = ""
+	return content, again
+}
+
+// askAs asks with that Origin, "" for none. The status is 0 where there was no answer.
+func (a *API) askAs(ctx context.Context, origin, method, path string, query url.Values, body []byte) (content []byte, status int, err error) {
 	at := url.URL{Scheme: "http", Host: a.Host, Path: a.Path, RawQuery: query.Encode()}
 	if path != "" {
 		at = *at.JoinPath(path)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, at.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf("%s can't be asked: %w", a.Address, err)
+		return nil, 0, fmt.Errorf("%s can't be asked: %w", a.Address, err)
 	}
-	if a.Origin != "" {
-		r.Header.Set("Origin", a.Origin)
+	if origin != "" {
+		r.Header.Set("Origin", origin)
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	res, err := a.client.Do(r)
 	if err != nil {
-		return nil, a.unreachable(err)
+		return nil, 0, a.unreachable(err)
 	}
 	defer res.Body.Close()
-	content, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, a.unreachable(err)
+	if content, err = io.ReadAll(res.Body); err != nil {
+		return nil, 0, a.unreachable(err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, a.refused(res.StatusCode, content)
+		return nil, res.StatusCode, a.refused(res.StatusCode, content)
 	}
-	return content, nil
+	return content, res.StatusCode, nil
 }
 
 // unreachable says why there is no answer.
