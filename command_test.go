@@ -238,6 +238,23 @@ func TestCommandTellsThatNothingIsRecorded(t *testing.T) {
 	}
 }
 
+// A site or an upstream that nobody has is told of, where nothing is found.
+func TestCommandTellsOfUnknownNames(t *testing.T) {
+	upstream := testcaddy.Good(t)
+	c := testcaddy.Start(t, "upstream_diagnostics {\nsite shop\n}\nreverse_proxy "+upstream)
+	for args, want := range map[string]string{
+		"--site shop":                "",
+		"--site shpo":                `--site: no running config has "shpo", so nothing can be told of it; there are shop (did you mean shop?)` + "\n",
+		"--site shop --upstream a:1": `--upstream: no running config has "a:1", so nothing can be told of it; there are ` + upstream + "\n",
+		"--upstream " + upstream:     "",
+		"--cause unknown":            "",
+	} {
+		if _, errs := runCommand(t, 0, append(strings.Fields(args), "--address", addressOf(c))...); errs != want {
+			t.Errorf("%s: %q, want %q", args, errs, want)
+		}
+	}
+}
+
 // What can't be meant is refused with a sentence, and never with the exit code that says
 // that an incident is open.
 func TestCommandRefuses(t *testing.T) {
@@ -453,7 +470,7 @@ func TestCommandIsRefused(t *testing.T) {
 func TestCommandAsksWhoListensEverywhere(t *testing.T) {
 	c := testcaddy.New(t)
 	everywhere := strings.Replace(addressOf(c), "127.0.0.1", "0.0.0.0", 1)
-	caddyfile := strings.Replace(c.Caddyfile("", "respond ok"), "admin "+addressOf(c), "admin "+everywhere, 1)
+	caddyfile := strings.Replace(c.Caddyfile("", "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t)), "admin "+addressOf(c), "admin "+everywhere, 1)
 	if err := testcaddy.Load(caddyfile); err != nil {
 		t.Fatal(err)
 	}
@@ -461,7 +478,7 @@ func TestCommandAsksWhoListensEverywhere(t *testing.T) {
 	for _, args := range [][]string{{"--check"}, {}, {"--json", "--incidents"}} {
 		runCommand(t, 0, append(args, "--address", addressOf(c))...)
 	}
-	if _, errs := runCommand(t, 2, "probe", "app:1", "--address", addressOf(c)); !strings.Contains(errs, "the config names none") {
+	if _, errs := runCommand(t, 2, "probe", "app:1", "--address", addressOf(c)); !strings.Contains(errs, "is neither configured nor") {
 		t.Errorf("a question that is refused: %q", errs)
 	}
 }

@@ -76,8 +76,12 @@ func (c *Command) List(ctx context.Context) error {
 	}
 	s, now := c.Screen(), time.Now()
 	if len(found.Failures) == 0 {
-		if err := c.recording(ctx); errors.Is(err, errNoHandler) {
-			fmt.Fprintf(c.Err, "%s\n", err)
+		err := c.recording(ctx)
+		if err == nil {
+			err = c.checkNames(ctx, addressesOf)
+		}
+		if err != nil { // a note: what was asked for is shown
+			fmt.Fprintf(c.Err, "%s\n", Sentence(err))
 		}
 		none := "No failure is kept."
 		if len(c.Filters) > 0 {
@@ -240,14 +244,15 @@ func (c *Command) Check(ctx context.Context) (isOpen bool, err error) {
 		if err := c.recording(ctx); err != nil {
 			return false, err
 		}
-		return false, c.checkNames(ctx)
+		return false, c.checkNames(ctx, nil)
 	}
 	return true, c.writeIncidents(incidentTable(), true, all)
 }
 
-// checkNames refuses a site or an upstream that nothing has: of a name that is mistyped, no
-// incident will ever be open. Those of incidents that are kept are known, too.
-func (c *Command) checkNames(ctx context.Context) error {
+// checkNames refuses a site or an upstream that nothing has: of a name that is mistyped,
+// nothing will ever be told. Those of incidents that are kept are known, too, and what else
+// an upstream is found by; nil for nothing.
+func (c *Command) checkNames(ctx context.Context, also func(*failure.UpstreamState) []string) error {
 	if len(c.Filters["site"])+len(c.Filters["upstream"]) == 0 {
 		return nil
 	}
@@ -259,32 +264,46 @@ func (c *Command) checkNames(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var sites, upstreams []string
+	var sites, upstreams, others []string
 	allSites := true // where the way to an upstream isn't known, its site isn't either
 	for n := range board.Upstreams {
 		u := &board.Upstreams[n]
 		sites, upstreams = append(sites, u.Sites...), append(upstreams, u.Upstream)
 		allSites = allSites && len(u.Sites) > 0
+		if also != nil {
+			others = append(others, also(u)...)
+		}
 	}
 	for n := range incidents {
 		sites, upstreams = append(sites, incidents[n].Site), append(upstreams, incidents[n].Upstream)
 	}
-	if err := checkNamed("upstream", c.Filters["upstream"], upstreams); err != nil || !allSites {
+	if err := checkNamed("upstream", c.Filters["upstream"], upstreams, others); err != nil || !allSites {
 		return err
 	}
-	return checkNamed("site", c.Filters["site"], sites)
+	return checkNamed("site", c.Filters["site"], sites, nil)
+}
+
+// addressesOf are those of an upstream, by which a failure is found as well.
+func addressesOf(u *failure.UpstreamState) []string {
+	addresses := []string{u.Address}
+	if u.Lookup != nil {
+		for _, a := range u.Lookup.Addresses {
+			addresses = append(addresses, a.Address)
+		}
+	}
+	return addresses
 }
 
 // maxNames is how many names an error has.
 const maxNames = 10
 
-// checkNamed wants each value of a filter to be one of those that there are.
-func checkNamed(filter string, values, there []string) error {
+// checkNamed wants each value of a filter to be one of those that there are, or of others.
+func checkNamed(filter string, values, there, others []string) error {
 	slices.Sort(there)
 	there = slices.DeleteFunc(slices.Compact(there), func(name string) bool { return name == "" })
 	for _, value := range values {
 		for name := range strings.SplitSeq(value, ",") {
-			if name = strings.TrimSpace(name); name == "" || slices.Contains(there, name) {
+			if name = strings.TrimSpace(name); name == "" || slices.Contains(there, name) || slices.Contains(others, name) {
 				continue
 			}
 			told := "there is none"
