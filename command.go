@@ -209,7 +209,6 @@ func showFailures(cmd *cobra.Command, args []string) (code int, err error) {
 		return exitUnknown, err
 	}
 	defer c.API.Close()
-	defer func() { err = withCauseMeant(err, c.Filters["cause"]) }()
 
 	ctx := cmd.Context()
 	switch {
@@ -259,21 +258,6 @@ func unknown(err error) (int, error) {
 		return exitUnknown, err
 	}
 	return 0, nil
-}
-
-// withCauseMeant adds to the API's error about a cause which one was meant. Whether a cause
-// is one the API says: its Caddy may be a newer one.
-func withCauseMeant(err error, causes []string) error {
-	if err == nil || !strings.HasPrefix(err.Error(), "cause: ") {
-		return err
-	}
-	known := causeNames()
-	for name := range strings.SplitSeq(strings.Join(causes, ","), ",") {
-		if meant := typo.Nearest(strings.ToLower(name), known); meant != "" && strings.HasSuffix(err.Error(), fmt.Sprintf(", got %+.64q", name)) {
-			return fmt.Errorf("%w%s", err, typo.DidYouMean(meant))
-		}
-	}
-	return err
 }
 
 // combined refuses flags that have no meaning together.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -313,7 +314,11 @@ func checkNamed(filter string, values, there, others []string) error {
 					told += fmt.Sprintf(" and %d more", n-maxNames)
 				}
 			}
-			return fmt.Errorf("--%s: no running config has %q, so nothing can be told of it; %s%s", filter, name, told, typo.DidYouMean(typo.Nearest(name, there)))
+			meant := ""
+			if _, err := netip.ParseAddrPort(name); err != nil { // of addresses several are as near
+				meant = typo.DidYouMean(typo.Nearest(name, there))
+			}
+			return fmt.Errorf("--%s: no running config has %q, so nothing can be told of it; %s%s", filter, name, told, meant)
 		}
 	}
 	return nil
