@@ -18,8 +18,8 @@ func Nearest(word string, words []string) string {
 		if max(len(word), len(candidate))-min(len(word), len(candidate)) >= least {
 			continue // each letter too many is a typo
 		}
-		// Half of a word must be right.
-		if d := count(word, candidate); d < least && 2*d <= len(candidate) {
+		// Half of both words must be right.
+		if d := count(word, candidate); d < least && 2*d <= min(len(word), len(candidate)) {
 			best, least = candidate, d
 		}
 	}

@@ -26,3 +26,12 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
+
+func TestNearest(t *testing.T) {
+	words := []string{"Logo", "Title", "page", "off", "template"}
+	for word, want := range map[string]string{"Titel": "Title", "of": "off", "tmplate": "template", "pge": "page", "Foo": "", "xx": "", "": ""} {
+		if got := Nearest(word, words); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
