@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 )
 
@@ -106,7 +107,15 @@ func alertOf(t *testing.T, name string) string {
 	if summary == nil {
 		t.Fatalf("there is no alert %s", name)
 	}
-	return strings.NewReplacer("{{ $labels.upstream }}", "127.0.0.1:9443", "{{ $labels.site }}", "shop", "{{ $labels.cause }}", "tls_expected").Replace(summary[1])
+	said, err := template.New(name).Parse("{{ $labels := . }}" + summary[1]) // as Prometheus does
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alert strings.Builder
+	if err := said.Execute(&alert, map[string]string{"upstream": "127.0.0.1:9443", "site": "shop", "cause": "tls_expected"}); err != nil {
+		t.Fatal(err)
+	}
+	return alert.String()
 }
 
 // walk runs what a document shows.
