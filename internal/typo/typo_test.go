@@ -3,9 +3,10 @@ package typo
 import "testing"
 
 func TestNearest(t *testing.T) {
-	words := []string{"language", "languages", "keep_query", "status_page"}
+	words := []string{"language", "languages", "keep_query", "status_page", "Logo", "Title", "off", "template"}
 	for word, want := range map[string]string{
 		"": "", "langage": "language", "languagess": "languages", "status": "status_page", "keep": "keep_query", "kee": "", "lang": "", "page": "",
+		"Titel": "Title", "of": "off", "tmplate": "template", "Foo": "", "xx": "",
 	} {
 		if got := Nearest(word, words); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
@@ -23,15 +24,6 @@ func TestCount(t *testing.T) {
 	} {
 		if got := count(tc.a, tc.b); got != tc.want {
 			t.Errorf("%q for %q: %d, want %d", tc.a, tc.b, got, tc.want)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	words := []string{"Logo", "Title", "page", "off", "template"}
-	for word, want := range map[string]string{"Titel": "Title", "of": "off", "tmplate": "template", "pge": "page", "Foo": "", "xx": "", "": ""} {
-		if got := Nearest(word, words); got != want {
-			t.Errorf("%q: %q, want %q", word, got, want)
 		}
 	}
 }
