@@ -137,6 +137,9 @@ var (
 	QueryParameters = slices.Concat(Filters, []string{"limit", "before", "after"})
 )
 
+// NothingRecorded is what there is to do where no handler listens (see Overview.NoHandler).
+const NothingRecorded = "no site has upstream_diagnostics, so nothing is recorded: put it into each site that has a reverse_proxy"
+
 // CheckParameters refuses a parameter that isn't among those that are known.
 func CheckParameters(values url.Values, known []string) error {
 	for _, name := range slices.Sorted(maps.Keys(values)) {

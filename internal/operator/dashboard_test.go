@@ -185,6 +185,11 @@ func TestDashboardState(t *testing.T) {
 		silent []string
 	}{
 		{name: "nothing recorded", view: fakeView{overview: failure.Overview{Since: since}}, shows: []string{"Nothing has failed", "3 hours ago", "No upstream is known"}, silent: []string{"Broken now"}},
+		{name: "nobody listens", view: fakeView{overview: failure.Overview{Since: since, NoHandler: true}}, shows: []string{"Nothing is recorded", "Now no site has upstream_diagnostics"}, silent: []string{"Nothing has failed", "All is well"}},
+		{name: "nobody listens any more", view: fakeView{
+			overview:  failure.Overview{Since: since, NoHandler: true, OpenIncidents: 1},
+			incidents: []failure.Incident{incidentOf(1, failure.IncidentOpen)},
+		}, shows: []string{"1 thing is broken", "Now no site has upstream_diagnostics"}},
 		{name: "well, never an incident", view: fakeView{overview: failure.Overview{Since: since, Counts: map[failure.Outcome]uint64{failure.Abandoned: 1}}}, shows: []string{"All is well", "There was no incident"}},
 		{name: "well again", view: fakeView{
 			overview:  failure.Overview{Since: since, Counts: map[failure.Outcome]uint64{failure.Failed: 1}},

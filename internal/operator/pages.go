@@ -180,7 +180,9 @@ func (s *sheet) warnings(board *failure.Board) (cards []warningCard) {
 // nowPage is what the first page shows.
 type nowPage struct {
 	State, Headline string
-	Since           *moment
+	// Deaf is what to do where nothing is recorded, "" where something is.
+	Deaf  string
+	Since *moment
 	// Open is what visitors notice, Saved what retries have kept from all of them.
 	Open, Saved     []incidentCard
 	MoreOpen        int
@@ -201,6 +203,7 @@ const (
 	stateSaved  = "saved"
 	stateWarned = "warned"
 	stateWell   = "well"
+	stateDeaf   = "deaf"
 	stateEmpty  = "empty"
 )
 
@@ -240,6 +243,9 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 			}
 		}
 	}
+	if overview.NoHandler {
+		page.Deaf = failure.NothingRecorded
+	}
 	page.Warnings = s.warnings(&board)
 	if more := len(page.Warnings) - maxCards; more > 0 {
 		page.Warnings, page.MoreWarnings = page.Warnings[:maxCards], more
@@ -264,6 +270,8 @@ func (d *Dashboard) drawNow(s *sheet, _ asked) error {
 		page.State, page.Headline = stateSaved, "Retries save every request"
 	case len(page.Warnings) > 0:
 		page.State, page.Headline = stateWarned, "Nothing is broken, "+quantity(len(page.Warnings)+page.MoreWarnings, "warning", "warnings")
+	case overview.NoHandler:
+		page.State, page.Headline = stateDeaf, "Nothing is recorded"
 	case recorded == 0:
 		page.State, page.Headline = stateEmpty, "Nothing has failed"
 	default:

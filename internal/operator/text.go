@@ -20,6 +20,9 @@ func columns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0
 
 func writeOverview(w io.Writer, o failure.Overview) error {
 	fmt.Fprintf(w, "Failures since %s\n\n", o.Since)
+	if o.NoHandler {
+		fmt.Fprintf(w, "Now %s.\n\n", failure.NothingRecorded)
+	}
 	table := columns(w)
 	for _, outcome := range failure.Outcomes {
 		fmt.Fprintf(table, "  %s\t%d\n", outcome, o.Counts[outcome])

@@ -110,7 +110,7 @@ func (c *Command) List(ctx context.Context) error {
 }
 
 // errNoHandler is for a Caddy whose silence says nothing.
-var errNoHandler = errors.New("no site has upstream_diagnostics, so nothing is recorded: put it into each site that has a reverse_proxy")
+var errNoHandler = errors.New(failure.NothingRecorded)
 
 // recording gives errNoHandler where no failure would be recorded.
 func (c *Command) recording(ctx context.Context) error {
