@@ -24,8 +24,8 @@ func (o *Operator) upstreams(asked asked) (answer, error) {
 	return answer{board, func(w io.Writer) error { return writeBoard(w, board) }}, nil
 }
 
-// writeBoard draws the board: a line for each upstream, and what there is to say of one
-// alone.
+// writeBoard draws the board: a line for each way to an upstream, and what there is to say of
+// each where all lead to one.
 func writeBoard(w io.Writer, board failure.Board) error {
 	if len(board.Upstreams) == 0 {
 		fmt.Fprintln(w, "No upstreams.")
@@ -41,10 +41,19 @@ func writeBoard(w io.Writer, board failure.Board) error {
 			return err
 		}
 	}
-	if len(board.Upstreams) == 1 {
-		if err := writeUpstream(w, &board.Upstreams[0]); err != nil {
-			return err
+	ways := make(map[string]int)
+	for i := range board.Upstreams {
+		ways[board.Upstreams[i].Upstream]++
+	}
+	switch {
+	case len(ways) == 1:
+		for i := range board.Upstreams {
+			if err := writeUpstream(w, &board.Upstreams[i]); err != nil {
+				return err
+			}
 		}
+	case len(ways) < len(board.Upstreams):
+		fmt.Fprintln(w, "\nOne that is reached in several ways (by another transport, or with other limits) has a line for each; ?upstream= shows what differs.")
 	}
 	writeWarnings(w, allWarnings(&board))
 	return nil

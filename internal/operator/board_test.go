@@ -54,6 +54,8 @@ up         -                         app:4               -            -         
 unknown    -                         srv _http._tcp.app  shop         -          -                         -                                                      no such host
 not asked  -                         unix//run/app.sock  -            -          -                         -                                                      -
 
+One that is reached in several ways (by another transport, or with other limits) has a line for each; ?upstream= shows what differs.
+
 Warning: This process has 9 files open, of at most 10.
   - open_files_near_limit, seen once, from 2026-11-24T04:11:26.123Z to 2026-11-24T04:11:26.123Z
   What to do: Raise it.
@@ -90,6 +92,15 @@ Gave         2
 ADDRESS      LAST SUCCESS              LAST FAILURE
 10.0.0.7:80  2026-11-24T04:11:26.123Z  -
 10.0.0.8:80  -                         connect_timeout 2026-11-24T04:11:26.123Z k3f9qw2az
+`,
+		"upstream=app:3": `
+Transport    another
+Healthy      yes
+Last answer  -
+
+Transport    another
+Last answer  -
+Incidents    57d54133a3361327
 `,
 		"site=none": "No upstreams.\n\nWarning: This process",
 	} {
