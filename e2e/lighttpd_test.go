@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,11 +117,20 @@ $SERVER["socket"] == %q { ssl.engine = "enable" ssl.pemfile = %q }
 	})
 	for _, path := range []string{"/upload/plain", "/tls/upload"} {
 		t.Run("an upload beyond its limit "+path, func(t *testing.T) {
-			if status, _, _ := c.upload(t, client, path, strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20); status != 413 && status != 0 {
+			status, _, _ := c.upload(t, client, path, strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20)
+			c.idle(t)
+			found := c.of(t, path)
+			if status == http.StatusBadGateway {
+				// It closes while Caddy still writes, and its answer may be lost by that.
+				if len(found) != 1 || found[0].Cause != "request_write_failed" || !strings.Contains(string(whole(found[0])), "an upload that is refused unread looks like this (413") {
+					t.Errorf("the answer was lost, and recorded is %d: %v", len(found), found)
+				}
+				return
+			}
+			if status != http.StatusRequestEntityTooLarge && status != 0 {
 				t.Errorf("the client got %d", status)
 			}
-			c.idle(t)
-			if found := c.of(t, path); len(found) > 0 {
+			if len(found) > 0 {
 				t.Errorf("it was recorded as %s: %s", found[0].Cause, whole(found[0]))
 			}
 		})
