@@ -155,6 +155,10 @@ func judgeAbandoned(h *listen.Heard) (verdict, bool) {
 	}
 	if underWay(h, last) {
 		phase = reached(last)
+		if f := turnedAway(h, last); f.is() {
+			v.finding = f
+			return v, true
+		}
 		if f := notArrived(tryOf(h, last)); f.is() {
 			v.finding = f // it would have waited in vain
 			return v, true
@@ -322,7 +326,7 @@ var ClientClosedRequest = &Row{
 	Summary:      "The client left while it waited for {upstream}.",
 	Advice:       "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; a limit in the transport lets Caddy answer first.",
 	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
-	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set.",
+	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set. Where the upstream had taken the request over none of its new connections of HTTP/2 meanwhile, the evidence counts them, and side is upstream.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"a visitor who closed the page, or clicked again",
@@ -338,6 +342,7 @@ var ClientClosedRequest = &Row{
 	Rivals: []Rival{
 		{"client_upload_failed", "reading the request from the client had no error"},
 		{"response_timeout", "no limit of Caddy's had run out"},
+		{"goaway", "no GOAWAY was heard on each new connection, which over TLS is never"},
 		{"connection_lost", "no bytes in the evidence that were never acknowledged; the evidence may say that all were (Linux)"},
 		{"tls_timeout", "no limit of Caddy's had run out"},
 		{"response_truncated", "no header of an answer had been passed on"},

@@ -332,13 +332,14 @@ var Goaway = &Row{
 	Summary:      "{upstream} ended the whole connection (GOAWAY) before this request was answered in full.",
 	Advice:       "If the upstream was restarted, let it finish what runs before it stops; else raise the number of requests or the age after which it ends a connection.",
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream said that it takes no more requests on the connection, and this one was not answered, or not in full.",
-	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one; the evidence has the code where there is one, and how many requests the connection had carried.",
+	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one, or was without an end until the client left; the evidence has the code where there is one, and how many requests the connection had carried.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
 	Undecided:    "a restart, and a limit on a connection's requests or its age, look the same from here: its log tells",
 	UsualReasons: []string{
 		"the upstream is restarting or was deployed anew",
 		"it ends connections after a number of requests (keepalive_requests of nginx, 1000 by default) or an age",
 		"it disliked what was sent on the connection (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)",
+		"it can't go on from how Go's HTTP/2 begins, and ends each new connection (old Tengine)",
 	},
 	Fix: Fix{
 		Caddy:       "A GET is tried again by itself; a POST is where its body is buffered and lb_retry_match names it.",
@@ -348,7 +349,8 @@ var Goaway = &Row{
 	},
 	Rivals: []Rival{
 		{"stream_reset", "the error is about the connection, not one stream"},
-		{"closed_before_response", "the error names GOAWAY"},
+		{"closed_before_response", "the error names GOAWAY, or it was heard"},
+		{"client_closed_request", "the client left while each new connection was ended so"},
 		{"http_framing_error", "the GOAWAY was received from the upstream"},
 		{"http_version_mismatch", "its code does not say which version of HTTP is wanted (HTTP_1_1_REQUIRED)"},
 		{"retried_without_body", "the request was refused by the connection it was sent on; no repeat of it was sent"},

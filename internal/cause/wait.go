@@ -201,6 +201,8 @@ func silentCause(t *try) finding {
 		return renegotiationRefused(t.Attempt)
 	}
 	switch {
+	case t.protocol == protocolH2C && untaken(t.Attempt) != nil:
+		return goawayCause(t, untakenWords)
 	case t.protocol == protocolHTTP3, t.protocol == protocolH2, t.protocol == protocolH2C, t.protocol == "" && t.TLS:
 		return nothing
 	case !byPeer(t, t.err):
