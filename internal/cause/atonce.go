@@ -44,8 +44,15 @@ func endedUnanswered(t *try, f finding) finding {
 		return f.advise(adviceScriptEnded).leavesOpen("why it ended this can't be told from here (a crash, a killed worker, a restart, a script that ends without any output, a server in between): php-fpm's log tells")
 	case atOnce && t.again != 0:
 		f = f.advise(adviceEndedOnce)
+	case t.Before != nil && t.Before.Answers > 0 && asksForWebSocket(t):
+		f.evidence = append(f.evidence, "the request asks for a WebSocket; the answers before may all be to others")
+		return f.advise(adviceUpgradeEnded).leavesOpen("a refusal of this WebSocket or of its session, a limit on how many there are, a server in between that takes none, a crash and a restart look the same from here: the application's log tells")
 	case atOnce && t.Before != nil && t.Before.Answers > 0:
 		f = f.advise(adviceWorkerEnded)
+		if line, bytes := headSize(t.Attempt); bytes >= tightHeader {
+			f.evidence = append(f.evidence, line)
+			f = f.advise(adviceWorkerEnded + adviceTightHeader)
+		}
 	case t.Before != nil && !everAnswered(t):
 		f = f.advise(neverAnswered(t, took))
 	}
@@ -108,7 +115,10 @@ func wasReset(t *try) bool {
 // whyEnded is what may be behind an end without an answer, as far as nothing excludes it.
 func whyEnded(t *try, atOnce bool) string {
 	limits := "for time or requests"
+	_, head := headSize(t.Attempt)
 	switch {
+	case atOnce && head >= tightHeader:
+		limits = "for requests, connections or the size of a header"
 	case atOnce:
 		limits = "for requests or connections"
 	case t.RequestBytes >= smallBody:
@@ -175,6 +185,22 @@ const (
 	adviceEndedOnce   = "Look at the log of the server at {upstream} at this time for a crash, a killed worker or a restart, and for workers or connections that end after a number of requests (max_requests, keepalive_requests)."
 	adviceWorkerEnded = "Look at the application's log for a crash or a killed worker at this time, for workers that end after a number of requests (max_requests), and for a rule that refuses this one without a word (nginx's return 444)."
 )
+
+// tightHeader is from what size on a request's header may be too large for a server that says
+// nothing of it: uwsgi takes 4 KiB unless it is told otherwise, of what it makes of it.
+const tightHeader = 3 << 10
+
+// adviceTightHeader comes after adviceWorkerEnded.
+const adviceTightHeader = " If those alone end so whose header is as large, raise its limit (buffer-size of uwsgi: 4096 bytes unless it is set), or send less."
+
+// adviceUpgradeEnded is for a WebSocket that was ended without a word, by an upstream that
+// answers other requests.
+const adviceUpgradeEnded = "Look at what the application does upon a WebSocket at this path: many end the connection without a word where they expect none (socket.destroy of Node), or don't know its session. With several processes, all requests of a session have to reach the same one (lb_policy cookie; Socket.IO). Else look in its log for a crash at this time."
+
+// asksForWebSocket says that a request of HTTP/1.1 was sent as one for a WebSocket.
+func asksForWebSocket(t *try) bool {
+	return t.Request != nil && !isHTTP2(t) && t.protocol != protocolHTTP3 && strings.EqualFold(t.Request.Header.Get("Upgrade"), "websocket")
+}
 
 // adviceNoHTTP2 is for one of h2c:// that may not speak it: most answer in HTTP/1.1 then.
 const adviceNoHTTP2 = "Check that {upstream} speaks HTTP/2 without TLS on this port: one that speaks HTTP/1.1 alone may close without a word (Tomcat does), and wants http:// instead of h2c:// in reverse_proxy. Else look at the application's log for a crash at this time."

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 	fastCGI := func(a *listen.Attempt) {
 		a.Protocol, a.Connection, a.Wrote = "fastcgi", nil, 0
 		a.Dialing = &listen.Dialing{Start: a.Sent, End: a.Sent, Connects: []listen.Connect{{Network: "tcp", Address: "10.0.0.7:9000", Start: a.Sent, End: a.Sent}}}
+	}
+	asksWebSocket := func(a *listen.Attempt) {
+		a.Request = &http.Request{URL: &url.URL{Path: "/ws"}, Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}}
 	}
 	for _, test := range []struct {
 		name   string
@@ -85,6 +89,22 @@ func TestAdviceGoesByTimeAndPast(t *testing.T) {
 			name: "at once, answered before", took: millisecond, before: before, cause: ClosedBeforeResponse,
 			says: []string{"crash", "max_requests", "it had given 12 answers before, the last one 3 s before this request came"}, not: []string{"Docker"},
 		},
+		{
+			name: "at once, a large header", took: millisecond, before: before, err: reset, cause: ResetBeforeResponse,
+			change: func(a *listen.Attempt) {
+				a.Request = &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{"Cookie": {strings.Repeat("x", tightHeader)}}}
+			},
+			says: []string{"crash", "buffer-size of uwsgi", "the largest is Cookie", "connections or the size of a header"},
+		},
+		{
+			name: "at once, a small header", took: millisecond, before: before, err: reset, cause: ResetBeforeResponse,
+			change: func(a *listen.Attempt) {
+				a.Request = &http.Request{URL: &url.URL{Path: "/"}, Header: http.Header{"Cookie": {"a=b"}}}
+			},
+			says: []string{"crash"}, not: []string{"uwsgi", "size of a header", "the largest is"},
+		},
+		{name: "a WebSocket, answered before", took: millisecond, before: before, cause: ClosedBeforeResponse, change: asksWebSocket, says: []string{"asks for a WebSocket", "socket.destroy", "lb_policy cookie"}, not: []string{"max_requests"}},
+		{name: "a WebSocket, never answered", took: millisecond, before: never, cause: ClosedBeforeResponse, change: asksWebSocket, says: []string{"https://"}, not: []string{"socket.destroy"}},
 		{name: "at once, nothing known of the past", took: millisecond, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
 		{name: "after a moment", took: 300 * millisecond, before: before, cause: ClosedBeforeResponse, says: []string{ClosedBeforeResponse.Advice}},
 		{name: "after 30 s", took: 30*time.Second + 400*millisecond, before: before, cause: ClosedBeforeResponse, says: []string{"gunicorn's --timeout is 30 s", "about 30 s"}},

@@ -111,12 +111,15 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	f.summary, f.undecided = m.summary, m.undecided
 	switch {
 	case m.onFirst == "":
+		f = f.ofLargeHeader(t, code)
 	case code == textH3Rejected:
 		f.evidence = append(f.evidence, "over QUIC no more streams are opened at once than the upstream allows: it was not max concurrent streams")
 		f = m.upon(t, f)
 	case strings.Contains(t.errorText(), textStreamError+"stream ID 1; "): // HTTP/2 numbers a connection's streams 1, 3, 5
 		f.evidence = append(f.evidence, "it was the first stream of its connection: no other one counted against max concurrent streams")
 		f = m.upon(t, f)
+	default:
+		f = f.ofLargeHeader(t, code)
 	}
 	if m.advice == adviceGaveUp && t.Request != nil && t.Request.Header.Get("Grpc-Timeout") == "" {
 		f.evidence = append(f.evidence, "the request has no deadline of gRPC (grpc-timeout)")
@@ -144,6 +147,28 @@ func (m *meaning) upon(t *try, f finding) finding {
 	return f
 }
 
+// ofLargeHeader adds how large a request's header is, where that may be what the upstream finds
+// fault with by this code: nginx says tooMuch of it, others that a rule was broken.
+func (f finding) ofLargeHeader(t *try, code string) finding {
+	if code != tooMuch && code != http2.ErrCodeProtocol.String() {
+		return f
+	}
+	evidence, size := headerSize(t.Attempt)
+	fields, _, _, _ := measured(t.Attempt, perField)
+	if size < smallHeader && fields < manyFields {
+		return f
+	}
+	f.evidence = append(f.evidence, evidence...)
+	return f.advise(f.advice + adviceLargeHeader)
+}
+
+// manyFields is about how many a header may have at servers that count them: Envoy takes 100,
+// and Caddy's transport adds some.
+const manyFields = 90
+
+// adviceLargeHeader is for a code that says of no limit which one it is.
+const adviceLargeHeader = " This request's header is a large one: most likely it is a limit on that, if only such requests end so (large_client_header_buffers of nginx; Envoy takes 100 fields)."
+
 // tooMuch is the code of a server that is asked too much.
 const tooMuch = "ENHANCE_YOUR_CALM"
 
@@ -158,7 +183,7 @@ func (f finding) blamed(t *try, code string) finding {
 		if m.onFirst != "" && strings.HasPrefix(f.advice, adviceGoawayAtOnce) {
 			return m.upon(t, f)
 		}
-		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided))
+		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided)).ofLargeHeader(t, code)
 	}
 	if code != http2.ErrCodeNo.String() && (f.advice == "" || strings.HasPrefix(f.advice, adviceGoawayAtOnce)) {
 		if m := meaningOf(code); m != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,7 @@ func TestASocketBelowASocket(t *testing.T) {
 func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
 	deadline := &http.Request{Header: http.Header{"Grpc-Timeout": {"1S"}}}
 	large := &http.Request{Header: http.Header{"Cookie": {strings.Repeat("x", smallHeader)}}}
+	many := &http.Request{Header: http.Header{"X-A": slices.Repeat([]string{"b"}, manyFields)}}
 	for name, test := range map[string]struct {
 		code      http2.ErrCode
 		stream    uint32
@@ -138,6 +140,10 @@ func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
 		"too much, the first":        {http2.ErrCodeEnhanceYourCalm, 1, nil, 0, []string{"over all connections"}, []string{"resets, pings"}},
 		"too much, a small header":   {http2.ErrCodeEnhanceYourCalm, 1, deadline, 0, []string{"over all connections", "the request's header has about"}, []string{"the size of a header", "one on a header"}},
 		"too much, a large header":   {http2.ErrCodeEnhanceYourCalm, 1, large, 0, []string{"the largest is Cookie", "the size of a header", "one on a header"}, nil},
+		"too much, large, the sixth": {http2.ErrCodeEnhanceYourCalm, 11, large, 0, []string{"resets, pings", "the largest is Cookie", "large_client_header_buffers"}, nil},
+		"a fault, a large header":    {http2.ErrCodeProtocol, 11, large, 0, []string{"what it finds wrong", "the largest is Cookie", "large_client_header_buffers"}, nil},
+		"a fault, many fields":       {http2.ErrCodeProtocol, 1, many, 0, []string{"in 90 fields", "Envoy takes 100"}, nil},
+		"a fault, a small header":    {http2.ErrCodeProtocol, 1, deadline, 0, []string{"what it finds wrong"}, []string{"the largest is", "Envoy"}},
 		"too much, the sixth":        {http2.ErrCodeEnhanceYourCalm, 11, nil, 0, []string{"resets, pings"}, []string{"the first stream"}},
 		"given up at once":           {http2.ErrCodeCancel, 1, &http.Request{}, 0, []string{"has no deadline of gRPC", "at once"}, []string{"a timeout of its own"}},
 		"given up a second later":    {http2.ErrCodeCancel, 1, &http.Request{}, time.Second, []string{"has no deadline of gRPC", "a timeout of its own"}, []string{"at once"}},

@@ -164,14 +164,34 @@ const smallHeader = 4 << 10
 // headerSize says how large a request's header is, and its largest field. What Caddy's
 // transport adds to it is little.
 func headerSize(a *listen.Attempt) (evidence []string, total int) {
-	if a.Request == nil {
+	fields, total, largest, most := measured(a, perField)
+	if fields == 0 {
 		return nil, 0
 	}
-	fields, most, largest := 0, 0, ""
+	return []string{"the request's header has about " + counted(int64(total), "byte") + " in " + counted(int64(fields), "field") + ", as HTTP/2 counts them; the largest is " +
+		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte")}, total
+}
+
+// headSize says the same of HTTP/1.1's, with its first line.
+func headSize(a *listen.Attempt) (evidence string, total int) {
+	fields, total, largest, most := measured(a, len(": \r\n"))
+	if fields == 0 || a.Request.URL == nil {
+		return "", 0
+	}
+	total += len(a.Request.URL.RequestURI())
+	return "the request's header has about " + counted(int64(total), "byte") + " in " + counted(int64(fields), "field") + ", its URI counted too; the largest is " +
+		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte"), total
+}
+
+// measured is how large the fields of a request's header are, each with so much around it.
+func measured(a *listen.Attempt, around int) (fields, total int, largest string, most int) {
+	if a.Request == nil {
+		return 0, 0, "", 0
+	}
 	for name, values := range a.Request.Header {
 		size := 0
 		for _, value := range values {
-			size += len(name) + len(value) + perField
+			size += len(name) + len(value) + around
 			fields++
 		}
 		total += size
@@ -179,11 +199,7 @@ func headerSize(a *listen.Attempt) (evidence []string, total int) {
 			most, largest = size, name
 		}
 	}
-	if fields == 0 {
-		return nil, 0
-	}
-	return []string{"the request's header has about " + counted(int64(total), "byte") + " in " + counted(int64(fields), "field") + ", as HTTP/2 counts them; the largest is " +
-		cut(failure.Visible(largest), maxName) + " with " + counted(int64(most), "byte")}, total
+	return fields, total, largest, most
 }
 
 // adviceUpgradeH2 is for an upgrade other than WebSocket, for which Caddy turns HTTP/2
