@@ -28,6 +28,16 @@ type meaning struct {
 	// onFirst and undecidedOnFirst stand in for advice and undecided where a connection's
 	// limits can't be what was reached; "" where that makes no difference.
 	onFirst, undecidedOnFirst string
+	// avoidable says that another version of HTTP does without it.
+	avoidable bool
+}
+
+// advises is what is advised by a code.
+func (m *meaning) advises(t *try) string {
+	if m.avoidable {
+		return m.advice + avoidance(t)
+	}
+	return m.advice
 }
 
 // adviceGaveUp is for a stream that the upstream gave up. A gRPC server knows the
@@ -75,11 +85,20 @@ var meanings = []meaning{
 	},
 	{
 		codes: []string{
-			"PROTOCOL_ERROR", "FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR",
-			"H3_GENERAL_PROTOCOL_ERROR", "H3_MESSAGE_ERROR", "H3_FRAME_ERROR", "H3_FRAME_UNEXPECTED", "H3_REQUEST_INCOMPLETE", "QPACK_DECOMPRESSION_FAILED",
+			"PROTOCOL_ERROR", "H3_GENERAL_PROTOCOL_ERROR", "H3_MESSAGE_ERROR", "H3_REQUEST_INCOMPLETE",
 		},
-		says:   "it finds fault with what Caddy sent",
-		advice: "Look in the log of the server at {upstream} for what it finds wrong with the request: mostly a field of its header (what does header_up set?), which its application never sees.",
+		says:      "it finds fault with what Caddy sent",
+		advice:    "Look in the log of the server at {upstream} for what it finds wrong with the request: mostly a field of its header (what does header_up set?), which its application never sees.",
+		undecided: "what it finds wrong, and whether it, or a box in between, is right in that, can't be told from here: its log tells",
+	},
+	{
+		codes: []string{
+			"FLOW_CONTROL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR", "H3_FRAME_ERROR", "H3_FRAME_UNEXPECTED", "QPACK_DECOMPRESSION_FAILED",
+		},
+		says:      "it finds fault with the frames in which Caddy sent it",
+		advice:    "Update the server at {upstream}, or the box in between that speaks this protocol: it finds fault with frames, which the words of a request mostly don't decide. Its log, with debugging on, names the frame.",
+		undecided: "which side breaks the rules, and in which frame, can't be told from here: a debug log of the server, or a capture, tells",
+		avoidable: true,
 	},
 }
 
@@ -107,7 +126,7 @@ func resetCause(t *try, code string, phase failure.Phase) finding {
 	if m == nil {
 		return found(StreamReset, append([]string{evidence}, workedBefore(t)...)...).at(phase)
 	}
-	f := found(StreamReset, append([]string{evidence + ", which says that " + m.says}, workedBefore(t)...)...).at(phase).advise(m.advice)
+	f := found(StreamReset, append([]string{evidence + ", which says that " + m.says}, workedBefore(t)...)...).at(phase).advise(m.advises(t))
 	f.summary, f.undecided = m.summary, m.undecided
 	switch {
 	case m.onFirst == "":
@@ -148,9 +167,11 @@ func (m *meaning) upon(t *try, f finding) finding {
 }
 
 // ofLargeHeader adds how large a request's header is, where that may be what the upstream finds
-// fault with by this code: nginx says tooMuch of it, others that a rule was broken.
+// fault with by this code: nginx says tooMuch of it, others (Envoy, Jetty) that a rule was broken.
 func (f finding) ofLargeHeader(t *try, code string) finding {
-	if code != tooMuch && code != http2.ErrCodeProtocol.String() {
+	switch code {
+	case tooMuch, http2.ErrCodeProtocol.String(), http2.ErrCodeCompression.String():
+	default:
 		return f
 	}
 	evidence, size := headerSize(t.Attempt)
@@ -183,7 +204,7 @@ func (f finding) blamed(t *try, code string) finding {
 		if m.onFirst != "" && strings.HasPrefix(f.advice, adviceGoawayAtOnce) {
 			return m.upon(t, f)
 		}
-		return f.advise(m.advice).leavesOpen(orText(m.undecided, f.undecided)).ofLargeHeader(t, code)
+		return f.advise(m.advises(t)).leavesOpen(orText(m.undecided, f.undecided)).ofLargeHeader(t, code)
 	}
 	if code != http2.ErrCodeNo.String() && (f.advice == "" || strings.HasPrefix(f.advice, adviceGoawayAtOnce)) {
 		if m := meaningOf(code); m != nil {

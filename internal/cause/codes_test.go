@@ -29,6 +29,9 @@ func TestCodesSayWhereToLook(t *testing.T) {
 		{http2.ErrCodeCancel, []string{"grpc-timeout"}, []string{"panic"}},
 		{http2.ErrCodeEnhanceYourCalm, []string{"Caddy asks too much of it", "the limit that it names"}, []string{"panic"}},
 		{http2.ErrCodeProtocol, []string{"it finds fault with what Caddy sent", "header_up"}, []string{"Report it", "panic"}},
+		{http2.ErrCodeCompression, []string{"it finds fault with the frames", "Update the server", "versions 1.1 in the transport avoids it"}, []string{"header_up"}},
+		{http2.ErrCodeFlowControl, []string{"it finds fault with the frames", "Update the server"}, []string{"header_up"}},
+		{http2.ErrCodeFrameSize, []string{"it finds fault with the frames", "Update the server"}, []string{"header_up"}},
 		{http2.ErrCodeNo, []string{"error code NO_ERROR", StreamReset.Advice[:20]}, []string{"which says"}},
 	} {
 		t.Run(test.code.String(), func(t *testing.T) {
@@ -41,6 +44,23 @@ func TestCodesSayWhereToLook(t *testing.T) {
 				t.Errorf("%s, side %s", f.Cause, f.Side)
 			}
 			says(t, f, append(test.says, "the upstream reset the stream: HTTP/2 error code "+test.code.String()), test.not)
+		})
+	}
+}
+
+// A GOAWAY that names a fault is put down to no restart, and to no limit of a connection.
+func TestGoawaySaysWhereToLook(t *testing.T) {
+	for code, advice := range map[http2.ErrCode]string{http2.ErrCodeCompression: "Update the server", http2.ErrCodeProtocol: "header_up"} {
+		t.Run(code.String(), func(t *testing.T) {
+			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Protocol, a.Err = "h2c", http2.GoAwayError{LastStreamID: 5, ErrCode: code}
+				a.Connection.Reused, a.Connection.Link = true, &listen.Link{Requests: 2}
+			})))
+			check(t, f)
+			if f.Cause != Goaway.Name {
+				t.Error(f.Cause)
+			}
+			says(t, f, []string{advice}, []string{"a restart"})
 		})
 	}
 }
@@ -135,20 +155,21 @@ func TestCodesAdviseNothingThatIsExcluded(t *testing.T) {
 		took      time.Duration
 		says, not []string
 	}{
-		"refused, the first":         {http2.ErrCodeRefusedStream, 1, nil, 0, []string{"the first stream of its connection"}, []string{"too many at once"}},
-		"refused, the sixth":         {http2.ErrCodeRefusedStream, 11, nil, 0, []string{"too many at once (max concurrent streams)"}, []string{"the first stream"}},
-		"too much, the first":        {http2.ErrCodeEnhanceYourCalm, 1, nil, 0, []string{"over all connections"}, []string{"resets, pings"}},
-		"too much, a small header":   {http2.ErrCodeEnhanceYourCalm, 1, deadline, 0, []string{"over all connections", "the request's header has about"}, []string{"the size of a header", "one on a header"}},
-		"too much, a large header":   {http2.ErrCodeEnhanceYourCalm, 1, large, 0, []string{"the largest is Cookie", "the size of a header", "one on a header"}, nil},
-		"too much, large, the sixth": {http2.ErrCodeEnhanceYourCalm, 11, large, 0, []string{"resets, pings", "the largest is Cookie", "large_client_header_buffers"}, nil},
-		"a fault, a large header":    {http2.ErrCodeProtocol, 11, large, 0, []string{"what it finds wrong", "the largest is Cookie", "large_client_header_buffers"}, nil},
-		"a fault, many fields":       {http2.ErrCodeProtocol, 1, many, 0, []string{"in 90 fields", "Envoy takes 100"}, nil},
-		"a fault, a small header":    {http2.ErrCodeProtocol, 1, deadline, 0, []string{"what it finds wrong"}, []string{"the largest is", "Envoy"}},
-		"too much, the sixth":        {http2.ErrCodeEnhanceYourCalm, 11, nil, 0, []string{"resets, pings"}, []string{"the first stream"}},
-		"given up at once":           {http2.ErrCodeCancel, 1, &http.Request{}, 0, []string{"has no deadline of gRPC", "at once"}, []string{"a timeout of its own"}},
-		"given up a second later":    {http2.ErrCodeCancel, 1, &http.Request{}, time.Second, []string{"has no deadline of gRPC", "a timeout of its own"}, []string{"at once"}},
-		"given up, with a deadline":  {http2.ErrCodeCancel, 1, deadline, time.Second, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
-		"given up, nobody knows why": {http2.ErrCodeCancel, 1, nil, 0, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
+		"refused, the first":          {http2.ErrCodeRefusedStream, 1, nil, 0, []string{"the first stream of its connection"}, []string{"too many at once"}},
+		"refused, the sixth":          {http2.ErrCodeRefusedStream, 11, nil, 0, []string{"too many at once (max concurrent streams)"}, []string{"the first stream"}},
+		"too much, the first":         {http2.ErrCodeEnhanceYourCalm, 1, nil, 0, []string{"over all connections"}, []string{"resets, pings"}},
+		"too much, a small header":    {http2.ErrCodeEnhanceYourCalm, 1, deadline, 0, []string{"over all connections", "the request's header has about"}, []string{"the size of a header", "one on a header"}},
+		"too much, a large header":    {http2.ErrCodeEnhanceYourCalm, 1, large, 0, []string{"the largest is Cookie", "the size of a header", "one on a header"}, nil},
+		"too much, large, the sixth":  {http2.ErrCodeEnhanceYourCalm, 11, large, 0, []string{"resets, pings", "the largest is Cookie", "large_client_header_buffers"}, nil},
+		"a fault, a large header":     {http2.ErrCodeProtocol, 11, large, 0, []string{"what it finds wrong", "the largest is Cookie", "large_client_header_buffers"}, nil},
+		"undecodable, a large header": {http2.ErrCodeCompression, 11, large, 0, []string{"Update the server", "the largest is Cookie"}, nil},
+		"a fault, many fields":        {http2.ErrCodeProtocol, 1, many, 0, []string{"in 90 fields", "Envoy takes 100"}, nil},
+		"a fault, a small header":     {http2.ErrCodeProtocol, 1, deadline, 0, []string{"what it finds wrong"}, []string{"the largest is", "Envoy"}},
+		"too much, the sixth":         {http2.ErrCodeEnhanceYourCalm, 11, nil, 0, []string{"resets, pings"}, []string{"the first stream"}},
+		"given up at once":            {http2.ErrCodeCancel, 1, &http.Request{}, 0, []string{"has no deadline of gRPC", "at once"}, []string{"a timeout of its own"}},
+		"given up a second later":     {http2.ErrCodeCancel, 1, &http.Request{}, time.Second, []string{"has no deadline of gRPC", "a timeout of its own"}, []string{"at once"}},
+		"given up, with a deadline":   {http2.ErrCodeCancel, 1, deadline, time.Second, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
+		"given up, nobody knows why":  {http2.ErrCodeCancel, 1, nil, 0, []string{"that a gRPC client sends along"}, []string{"has no deadline"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
