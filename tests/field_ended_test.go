@@ -275,3 +275,22 @@ func TestARepeatThatLostItsBody(t *testing.T) {
 		t.Errorf("the repeat is told as %q: %s", last.Cause, last.Error)
 	}
 }
+
+// A server written by hand forgets the empty line where no body follows (haproxy#459), and
+// closes: a crash would seldom end a header after a whole line.
+func TestAHeaderWithoutItsEmptyLine(t *testing.T) {
+	const header = "HTTP/1.0 200 OK\r\nServer: HookHandler/0.1 Python/2.7.16\r\nDate: Tue, 21 Jan 2020 15:01:30 GMT\r\n"
+	for name, test := range map[string]struct{ answer, advice string }{
+		"after a whole line": {header, "Let what answers end its header with an empty line"},
+		"within a line":      {header + "Content-Ty", "Look at the application's log for a crash"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Blabbing(t, test.answer))
+			c.Get("/")
+			f := newest(c, "response_cut_in_headers")
+			if !strings.HasPrefix(f.Advice, test.advice) {
+				t.Error(f.Advice)
+			}
+		})
+	}
+}

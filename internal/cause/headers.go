@@ -180,6 +180,9 @@ func headersCause(t *try) finding {
 		f := cutInHeaders(t, came...)
 		if len(came) > 0 && t.headWhole() && strings.HasSuffix(t.head(), "\n") {
 			// Nothing is cut within a line: that may be all that was meant.
+			if link := linkOf(t.Attempt); link != nil && link.End == listen.EndClosed {
+				return f.advise(adviceNoEmptyLine).leavesOpen(ResponseCutInHeaders.Undecided)
+			}
 			return f.advise("Look at the application's log for a crash at this time, and at that of a server in front of it; without one, let the application end its header with an empty line.").
 				leavesOpen(ResponseCutInHeaders.Undecided)
 		}
@@ -187,6 +190,10 @@ func headersCause(t *try) finding {
 	}
 	return nothing
 }
+
+// adviceNoEmptyLine is for a header that was closed in good order after a whole line. Servers
+// mostly write a header at once, so that a crash leaves none or all of it.
+const adviceNoEmptyLine = "Let what answers end its header with an empty line, where no body follows, too (end_headers of Python's http.server): curl -v shows whether such answers always end so. If they don't, look at the application's log for a crash at this time, and at that of a server in front of it."
 
 // cutInHeaders is for a header that was cut off, of which lines say what came: it says who
 // ended the connection, and how soon.
