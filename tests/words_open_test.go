@@ -74,7 +74,7 @@ func TestWordsLeaveOpen(t *testing.T) {
 		{fault: "h3_lost", says: []string{"a server that lives answers that, however slow its application is", "by the limit that the server asked for", "a firewall of this "}},
 		{fault: "forward_proxy_silent", says: []string{"Look at the log of the forward proxy", "a port that is no forward proxy's"}, not: []string{"dial_timeout", "a machine that is down", "takes connections"}},
 		{fault: "client_leaves_while_waiting", says: []string{"a port that waits for something else, a server in between, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here"}},
-		{fault: "h2_client_leaves_while_waiting", says: []string{"a visitor who went away (or half-closed) look the same from here"}, not: []string{"a port that waits for something else"}},
+		{fault: "h2_client_leaves_while_waiting", says: []string{"a REFUSED_STREAM that Go repeats, ", "a visitor who went away (or half-closed) look the same from here"}, not: []string{"a port that waits for something else"}},
 		{fault: "header_name_invalid", says: []string{"no client can send such a name", "which line sets it can't be told from here"}},
 		{fault: "connection_set_over_h2", says: []string{"Caddy takes out (but for an upgrade"}},
 		{fault: "h2_header_list_limited", says: []string{"whether the application's server or one in front of it says so"}},

@@ -455,11 +455,26 @@ func endedAfter(t *try, f finding) finding {
 	}
 	limit, near := nearLimit(took)
 	if !near || limit < 2*time.Second {
-		return f
+		return endedIdle(t, f)
 	}
 	f.evidence = append(f.evidence, "it ended "+ms(took)+" after the request was sent: about "+ms(limit)+", a time which is often set as a limit")
 	return f.advise(limitAdvice(t, limit, took)).leavesOpen(openLimit(t))
 }
+
+// endedIdle is for an answer that was cut off when nothing of it had come for a time that is
+// often set as a limit, as events are that come seldom. Who waits for the client hears nothing.
+func endedIdle(t *try, f finding) finding {
+	silent := elapsed(t.Body.Last, t.end)
+	limit, near := nearLimit(silent)
+	if t.Body.Last == 0 || !near || limit < 2*time.Second || t.client == nil || t.client.Writing > silent/4 {
+		return f
+	}
+	f.evidence = append(f.evidence, "nothing of it had come for "+ms(silent)+" when it ended: about "+ms(limit)+", a time which is often set as a limit")
+	return f.advise(strings.Replace(adviceEndedIdle, "{about}", strconv.Itoa(int(limit/time.Second))+" s", 1)).leavesOpen(openLimit(t))
+}
+
+// adviceEndedIdle is for a limit on how long nothing may come.
+const adviceEndedIdle = "Look for a limit of {about} without a byte at the upstream or on the way (server.timeout of Node, idleTimeout of Bun, the idle timeout of a balancer or a tunnel), and let the application send something more often: in an event stream a line with a colon alone. Else look for a killed worker."
 
 // limitAdvice names the limits of servers which end a request after so long; limit is 0
 // where it is near none.

@@ -287,13 +287,17 @@ func TestBytesBetweenAnswers(t *testing.T) {
 // An answer that stops before its length is reached: all at once and then silence is no
 // crash.
 func TestShortAnswers(t *testing.T) {
-	cut := func(change func(*listen.Attempt)) *listen.Heard {
+	heardCut := func(change func(*listen.Heard, *listen.Attempt)) *listen.Heard {
 		a := answered200(func(a *listen.Attempt) {
 			a.Body = listen.Body{Bytes: 900, Expected: 1000, Err: io.ErrUnexpectedEOF, Last: a.Answered + millisecond}
 			a.End = a.Answered + 2*millisecond
-			change(a)
 		})
-		return heard(func(h *listen.Heard) { h.Panicked, h.Response.Status = true, 200 }, a)
+		h := heard(func(h *listen.Heard) { h.Panicked, h.Response.Status = true, 200 }, a)
+		change(h, &h.Attempts[0])
+		return h
+	}
+	cut := func(change func(*listen.Attempt)) *listen.Heard {
+		return heardCut(func(_ *listen.Heard, a *listen.Attempt) { change(a) })
 	}
 	timedOut := &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}
 	for _, test := range []struct {
@@ -320,6 +324,19 @@ func TestShortAnswers(t *testing.T) {
 		{
 			"after a time that is often a limit", cut(func(a *listen.Attempt) { a.Body.Last, a.End = 30*time.Second, 30*time.Second+100*millisecond }), ResponseTruncated,
 			[]string{"about 30 s", "gunicorn"}, nil,
+		},
+		{
+			"events, and then none for a time that is often a limit", cut(func(a *listen.Attempt) {
+				a.Body.Expected, a.Body.Last, a.End = -1, a.Answered+23*time.Second, a.Answered+83*time.Second+100*millisecond
+			}), ResponseTruncated,
+			[]string{"nothing of it had come for 60.1 s when it ended", "a limit of 60 s without a byte", "a line with a colon alone"}, []string{"gunicorn"},
+		},
+		{
+			"the same, while the client was waited for", heardCut(func(h *listen.Heard, a *listen.Attempt) {
+				h.Client.Writing = 20 * time.Second
+				a.Body.Expected, a.Body.Last, a.End = -1, a.Answered+23*time.Second, a.Answered+83*time.Second+100*millisecond
+			}), ResponseTruncated,
+			nil, []string{"without a byte", "nothing of it had come"},
 		},
 		{
 			"without a length", cut(func(a *listen.Attempt) { a.Body.Expected, a.End = -1, a.Answered+1100*millisecond }), ResponseTruncated,

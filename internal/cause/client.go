@@ -217,6 +217,9 @@ func leftWaiting(a *listen.Attempt) string {
 	if overNetwork(a) && len(acknowledgedEvidence(a)) == 0 {
 		words += "a network that loses packets, "
 	}
+	if isHTTP2(&try{Attempt: a, protocol: a.Protocol}) && spokeHTTP(a) && a.RequestBytes <= 0 && !a.HasAnswer() { // a GET that is refused is repeated unheard, with pauses that grow
+		words += "a REFUSED_STREAM that Go repeats, "
+	}
 	return words + "a server in between, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: the log there tells"
 }
 
