@@ -719,6 +719,18 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
+// keepsStart says that an answer's body may say who wrote it, or how its server wants to be
+// asked.
+func keepsStart(a *Attempt) bool {
+	switch a.Status {
+	case http.StatusBadRequest, http.StatusForbidden:
+		return a.wanting
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
 // responseBody hears the exact error that breaks an answer's body.
 type responseBody struct {
 	io.ReadCloser
@@ -740,7 +752,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if !a.live() {
 		return n, err
 	}
-	if a.wanting && (a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) && len(a.Body.Start) < MaxBodyStart {
+	if keepsStart(&a.Attempt) && len(a.Body.Start) < MaxBodyStart {
 		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
 	}
 	a.Body.Bytes += int64(n)

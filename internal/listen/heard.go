@@ -397,7 +397,7 @@ type Body struct {
 	Reading time.Duration
 	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
 	// how it wants to be asked: of a 400, of Node's 403 and Apache's, and of one to a
-	// request whose Host was the upstream's address.
+	// request whose Host was the upstream's address; and of a gateway's 502, 503 and 504.
 	Start []byte
 }
 
