@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"path/filepath"
 	"testing"
 
@@ -17,6 +19,21 @@ func TestHAProxy(t *testing.T) {
 	cert, _, both := writeCertificate(t, dir)
 	held := startHolder(t)
 	http, tcp, secure := freeAddress(t), freeAddress(t), freeAddress(t)
+	notHTTP, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notHTTP.Close()
+	go func() {
+		for {
+			conn, err := notHTTP.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "no HTTP\r\n\r\n")
+			conn.Close()
+		}
+	}()
 	config := write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
 global
 	nbthread 1
@@ -38,6 +55,7 @@ frontend http
 	http-request deny if { path /deny }
 	use_backend slow if { path /slow }
 	use_backend full if { path_beg /full }
+	use_backend broken if { path /broken }
 	default_backend dead
 backend dead
 	server it %[5]s
@@ -47,6 +65,8 @@ backend slow
 backend full
 	timeout queue 200ms
 	server it %[6]s maxconn 1
+backend broken
+	server it %[8]s
 frontend secure
 	bind %[3]s ssl crt %[4]s ca-file %[7]s verify required
 	http-request return status 200
@@ -54,7 +74,7 @@ listen tcp
 	mode tcp
 	bind %[2]s
 	server it %[5]s
-`, http, tcp, secure, both, deadAddress(t), held.address, cert))
+`, http, tcp, secure, both, deadAddress(t), held.address, cert, notHTTP.Addr()))
 	startPart(t, dir, haproxy, "-db", "-f", config).listening(t, "tcp", http)
 
 	c := startCaddy(t, fmt.Sprintf(`
@@ -86,13 +106,14 @@ listen tcp
 		return want{
 			status: status, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
 			outcome: failure.UpstreamAnswered, sent: failure.SentYes,
-			evidence: []string{fmt.Sprintf("answered %d", status)}, also: received(status, ""),
+			evidence: []string{fmt.Sprintf("answered %d", status), "its body has what HAProxy writes there by itself"}, also: received(status, ""),
 		}
 	}
 	runAll(t, c, []scenario{
 		{name: "fine", visit: visit{path: "/"}, wanted: want{status: 200}, body: "fine"},
 		{name: "its backend is down", visit: visit{path: "/dead"}, wanted: answered(503), body: "503 Service Unavailable"},
 		{name: "its backend is slow", visit: visit{path: "/slow"}, wanted: answered(504)},
+		{name: "its backend is broken", visit: visit{path: "/broken"}, wanted: answered(502)},
 		{
 			name: "its backend is full", visit: visit{path: "/full"},
 			before: func(t *testing.T) {

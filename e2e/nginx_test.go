@@ -106,14 +106,14 @@ func TestNginx(t *testing.T) {
 			name: "its own upstream is down", visit: visit{path: "/bad_gateway"},
 			wanted: want{
 				status: 502, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 502`}, also: received(502, "nginx"),
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 502`, "its body has what nginx writes there by itself"}, also: received(502, "nginx"),
 			},
 		},
 		{
 			name: "its own upstream is slow", visit: visit{path: "/gateway_timeout"},
 			wanted: want{
 				status: 504, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideUpstream,
-				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 504`}, also: received(504, "nginx"),
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes, evidence: []string{`answered 504`, "its body has what nginx writes there by itself"}, also: received(504, "nginx"),
 			},
 		},
 		{

@@ -17,14 +17,10 @@ type gateway struct {
 
 var gateways = []gateway{
 	{"Envoy", "upstream connect error or disconnect/reset before headers", []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}}, // so Istio, Contour, Consul
-	{"Envoy", "no healthy upstream", []int{http.StatusServiceUnavailable}},
 	{"HAProxy", "No server is available to handle this request.", []int{http.StatusServiceUnavailable}},
 	{"HAProxy", "The server returned an invalid or incomplete response.", []int{http.StatusBadGateway}},
 	{"HAProxy", "The server didn't respond in time.", []int{http.StatusGatewayTimeout}},
 	{"nginx", "<hr><center>nginx", []int{http.StatusBadGateway, http.StatusGatewayTimeout}}, // its 503 may be a limit of its own
-	{"Apache", "The proxy server received an invalid", []int{http.StatusBadGateway}},
-	{"Varnish", "Backend fetch failed", []int{http.StatusServiceUnavailable}},
-	{"Kong", "An invalid response was received from the upstream server", []int{http.StatusBadGateway}},
 }
 
 // gatewayCause finds the gateway that wrote an error's body, where its beginning was kept.
