@@ -2,15 +2,24 @@ package tests
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/binary"
+	"encoding/pem"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
@@ -89,4 +98,57 @@ func TestNoCipherInCommon(t *testing.T) {
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.Replace(old.URL, "127.0.0.1", "localhost", 1)+" {\ntransport http {\ntls_insecure_skip_verify\n}\n}")
 	c.Get("/")
 	wantRecord(t, c, "tls_alert failed tls upstream", "alert 40: handshake failure", "openssl s_client -connect ", " -servername localhost", "begins with neither TLS_ nor ECDHE", "GODEBUG=tlsrsakex=1")
+}
+
+// The authority is the right one, and named, and it signs by SHA-1 (fatedier/frp#2957); or a
+// serial number is negative, which Go 1.23 began to refuse (caddyserver/caddy#7115).
+func TestCertificatesThatOnlyGoRefuses(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "our own"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	server := *authority
+	server.SerialNumber, server.Subject.CommonName, server.DNSNames = big.NewInt(0x7abbccddee), "an old device", []string{"localhost"}
+	server.IsCA, server.KeyUsage, server.SignatureAlgorithm = false, 0, x509.SHA1WithRSA
+	signed := func(c *x509.Certificate) []byte {
+		der, err := x509.CreateCertificate(rand.Reader, c, authority, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	der := signed(&server)
+	negative := bytes.Replace(der, []byte{2, 5, 0x7a, 0xbb}, []byte{2, 5, 0x8a, 0xbb}, 1)
+	file := func(name string, der []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	start := func(der []byte, setting string) *testcaddy.Caddy {
+		config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}} //nolint:gosec // as an old device
+		device := testcaddy.Peer(t, func(conn net.Conn) {
+			secure := tls.Server(conn, config)
+			if secure.Handshake() == nil {
+				_, _ = secure.Read(make([]byte, 4096))
+				_, _ = io.WriteString(secure, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			}
+		})
+		return testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy https://"+strings.Replace(device, "127.0.0.1", "localhost", 1)+" {\ntransport http {\n"+setting+"\n}\n}")
+	}
+	c := start(der, "tls_trust_pool file "+file("ca.pem", signed(authority)))
+	c.Get("/")
+	wantRecord(t, c, "certificate_invalid failed tls upstream", `"CN=an old device" is signed by SHA1-RSA`, "a signature by SHA-256", "its own certificate, not its issuer's, by tls_trust_pool")
+	c = start(der, "tls_trust_pool file "+file("device.pem", der)) // as the advice says
+	if a := c.Get("/"); a.Status != http.StatusNotFound {
+		t.Errorf("with its own certificate: %d %s", a.Status, a.Body)
+	}
+	c = start(negative, "tls_insecure_skip_verify")
+	c.Get("/")
+	wantRecord(t, c, "certificate_invalid failed tls upstream", "a negative serial number", "GODEBUG=x509negativeserial=1")
 }

@@ -23,6 +23,7 @@ const (
 	textParseCertificate = "tls: failed to parse certificate from server: "
 	textShutdown         = "tls: protocol is shutdown"
 	textSignature        = "tls: invalid signature by the server certificate"
+	textLargeKey         = "tls: server sent certificate containing RSA key larger than "
 	textCloseNotify      = "tls: failed to send closeNotify alert"
 	textDowngrade        = "tls: downgrade attempt detected"
 )
@@ -30,7 +31,7 @@ const (
 // textsOfCertificate are of a certificate that can't be used whatever its chain.
 var textsOfCertificate = []string{
 	textParseCertificate,
-	"tls: server sent certificate containing RSA key larger than ",
+	textLargeKey,
 	"tls: server's certificate contains an unsupported type of public key: ",
 	"tls: received empty certificates message",
 }
@@ -83,6 +84,12 @@ func ownTLSCause(a *listen.Attempt, err error) finding {
 		return f
 	case slices.ContainsFunc(textsOfOurs, begins):
 		return found(RequestNotSendable, "Caddy's own side: "+withoutSecrets(text)).at(failure.PhaseTLS).advise(adviceOwnTLS)
+	case begins(textParseCertificate), begins(textLargeKey), begins(textSignature):
+		if f := strictCause(text); f.is() {
+			return f
+		}
+	}
+	switch {
 	case begins(textParseCertificate):
 		f := found(CertificateInvalid, "what came as certificate can't be read as one")
 		f.summary = "The certificate that {upstream} sent can't be read."

@@ -384,6 +384,9 @@ func certificateCause(t *try, err error) finding {
 		return found(CertificateUntrusted, append(evidence, here()+" has no trusted authorities at all")...)
 	}
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		if f := issuerRefusedCause(unknown, evidence); f.is() {
+			return f
+		}
 		return untrustedCause(t.Attempt, chain, strings.Contains(unknown.Error(), textOtherKey), append(evidence, trusted(t.Attempt)...))
 	}
 	if !outdated {
@@ -738,7 +741,7 @@ var CertificateUntrusted = &Row{
 	Rivals: []Rival{
 		{"an intermediate certificate that is missing", "the evidence says how many certificates came, and that the intermediate is missing where the certificate tells"},
 		{"a box on the way that intercepts TLS", "the issuer in the evidence"},
-		{"certificate_invalid", "the error says unknown authority"},
+		{"certificate_invalid", "the error says unknown authority, and names no rule that the certificate or its issuer breaks"},
 		{"certificate_expired", "the error says unknown authority; dates are checked before"},
 		{"certificate_name_mismatch", "the error says unknown authority; the name is checked before"},
 		{"client_certificate_rejected", "Caddy ended the handshake: it is about the upstream's certificate, and tls_alert is left out"},
@@ -827,21 +830,22 @@ var CertificateInvalid = &Row{
 	Phase: failure.PhaseTLS, Side: failure.SideUpstream,
 	Summary:      "The certificate of {upstream} may not be used for a server.",
 	Advice:       "Give the upstream a certificate for server authentication that breaks none of its authority's constraints.",
-	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or its authority: what it may be used for, or a constraint of its chain.",
-	RecognisedBy: "The verification's typed error has another reason; the evidence quotes it.",
+	Meaning:      "The upstream's certificate breaks a rule other than its dates, its name or whom Caddy trusts: what it may be used for, a constraint of its chain, or how it was made (a signature by SHA-1, an RSA key that is too short or too long, a negative serial number). openssl takes some of them all the same.",
+	RecognisedBy: "The verification's typed error has another reason; or it calls the authority unknown and says of an issuer that was found why it does not do; or the certificate could not be read, or its key not be used. The evidence says which.",
 	Witnesses:    []Witness{WitnessError, WitnessReceived},
 	Undecided:    "whether it is the wrong certificate for this server, was made wrongly, or is that of another server or a box in between can't be told from here: who made it tells",
 	UsualReasons: []string{
 		"a certificate for clients that is used by a server (extended key usage)",
 		"a certificate that signs others without being an authority, or more than its authority allows",
+		"an old device, or an old authority: a signature by SHA-1, a negative serial number, an RSA key of fewer than 1024 or more than 8192 bits",
 	},
 	Fix: Fix{
-		Caddy:       "Nothing: the certificate has to be made again.",
+		Caddy:       "Mostly nothing: the certificate has to be made again. Where it can't be, the server's own certificate in tls_trust_pool spares the question who signed it; GODEBUG in Caddy's environment takes back x509negativeserial=1, rsa1024min=0 and tlsmaxrsasize=16384.",
 		Docker:      nothingToChange,
 		Application: "Make a certificate with the usage server authentication, within its authority's constraints.",
 	},
 	Rivals: []Rival{
-		{"certificate_untrusted", "the reason in the evidence is not unknown authority"},
+		{"certificate_untrusted", "the evidence says what is wrong with the certificate, or with the issuer that was found"},
 		{"tls_malformed", "it is about the certificate, not about the protocol"},
 	},
 }
