@@ -140,3 +140,62 @@ func TestGRPCUnavailableInTheHeader(t *testing.T) {
 		t.Errorf("%s", all)
 	}
 }
+
+// What takes no body without a length, and says so: a backup by WebDAV
+// (seedvault-app/seedvault#852), an upload to S3 (minio/minio#6477).
+func TestABodyOfUnknownLength(t *testing.T) {
+	wants := func(status int, body string) string {
+		return testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			if r.ContentLength >= 0 && r.URL.Path != "/always" {
+				return
+			}
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		})
+	}
+	const s3 = `<?xml version="1.0" encoding="UTF-8"?>` + "\n<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message><Header>Transfer-Encoding</Header></Error>"
+	const recorded = "upstream_status upstream_answered headers proxy"
+	for _, test := range []struct {
+		name, upstream, options, path string
+		http2, known                  bool
+		status                        int
+		want                          string
+		words                         []string
+	}{
+		{name: "411", upstream: wants(411, ""), http2: true, status: 411, want: recorded,
+			words: []string{"answered 411: it wants to be told how long", "came without a Content-Length", "request_buffers is not set", "Set request_buffers", "request_sent no"}},
+		{name: "buffered, as the advice says", upstream: wants(411, ""), http2: true, options: " {\nrequest_buffers 1MiB\n}", status: 200},
+		{name: "buffered too little", upstream: wants(411, ""), http2: true, options: " {\nrequest_buffers 3\n}", status: 411, want: recorded, words: []string{"request_buffers in force: 3 bytes, and the body is longer"}},
+		{name: "411 to chunks", upstream: wants(411, ""), status: 411, want: recorded, words: []string{"in chunks over HTTP/1.1", "let it speak HTTP/2 to Caddy"}},
+		{name: "411 to chunks, though they are buffered", upstream: wants(411, ""), options: " {\nrequest_buffers 1MiB\n}", status: 411, want: recorded, words: []string{"with request_buffers, too"}},
+		{name: "S3's 501 to chunks", upstream: wants(501, s3), status: 501, want: recorded, words: []string{"answered 501", "A header you provided implies functionality", "let it speak HTTP/2 to Caddy"}},
+		{name: "the length was told", upstream: wants(411, ""), path: "/always", known: true, status: 411},
+		{name: "any other 501", upstream: wants(501, "no such method"), status: 501},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.StartWith(t, "servers {\nprotocols h1 h2c\n}", "upstream_diagnostics\nreverse_proxy "+test.upstream+test.options)
+			var body io.Reader = strings.NewReader("hello")
+			if !test.known {
+				body = io.MultiReader(body)
+			}
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			t.Cleanup(transport.CloseIdleConnections)
+			transport.Protocols.SetHTTP1(!test.http2)
+			transport.Protocols.SetUnencryptedHTTP2(test.http2)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, c.URL+test.path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if _, _ = io.Copy(io.Discard, res.Body); res.StatusCode != test.status {
+				t.Errorf("got %d", res.StatusCode)
+			}
+			wantRecord(t, c, test.want, test.words...)
+		})
+	}
+}

@@ -92,6 +92,10 @@ var wants = []want{
 	{status: 426, row: UpstreamStatus, tell: wantsUpgrade, unprocessed: true},                                           // RFC 9110 section 15.5.22: Node's ws, Python's websockets
 	{status: 400, says: "Unsupported upgrade request.", row: UpstreamStatus, tell: wantsNoWebSocket, unprocessed: true}, // uvicorn without a library for WebSocket
 
+	// A body of a length that is known beforehand.
+	{status: 411, row: UpstreamStatus, tell: wantsLength, unprocessed: true}, // RFC 9110 section 15.5.12
+	{status: 501, says: "A header you provided implies functionality that is not implemented</Message><Header>Transfer-Encoding<", row: UpstreamStatus, tell: wantsLength, unprocessed: true}, // S3 (documents)
+
 	// A PROXY protocol header that was not expected: nginx, Apache, HAProxy, Node, Go,
 	// gunicorn, uvicorn, lighttpd and Puma answer 400, and close. They may do so before the
 	// request is there, or with it unread, which resets the connection.
@@ -434,6 +438,27 @@ func wantsNoWebSocket(a *listen.Attempt, f finding) finding {
 	}
 	f.evidence = append(f.evidence, "the client asked for \"websocket\"")
 	return f.advise(adviceWebSocket).leavesOpen("whether the library is missing, or WebSocket is turned off (--ws none), can't be told from here: uvicorn's log tells")
+}
+
+// wantsLength is for an upstream that takes no body whose length it is not told beforehand.
+// It may have been told: then it refuses for a reason of its own.
+func wantsLength(a *listen.Attempt, f finding) finding {
+	if !a.LengthUntold() {
+		return nothing
+	}
+	f.side = failure.SideProxy
+	f.summary = "{upstream} answered " + strconv.Itoa(a.Status) + ": it wants to be told how long the request's body is, and was not."
+	f = f.leavesOpen("whether the application or a server in front of it wants that can't be told from here: its config tells")
+	switch {
+	case len(a.Request.Trailer) > 0:
+		f.evidence = append(f.evidence, "the request was sent without a Content-Length: it has trailers, which can't be sent with one")
+		return f.advise("Let the client send a Content-Length, and no trailers.")
+	case a.CameChunked():
+		f.evidence = append(f.evidence, "the request came in chunks over HTTP/1.1 (Transfer-Encoding: chunked), and Caddy sends such a one on so, with request_buffers, too")
+		return f.advise("Let the client send a Content-Length. If it can't, let it speak HTTP/2 to Caddy, and set request_buffers in reverse_proxy to more than such a body has (request_buffers 10MiB): Caddy tells the length then.")
+	}
+	f.evidence = append(append(f.evidence, "the request came without a Content-Length, and was sent on so"), buffersLine(a)...)
+	return f.advise(adviceBuffers)
 }
 
 // wantsNoPROXY is for a 400 that is the first answer on a connection which began with a

@@ -527,7 +527,7 @@ func (a *LiveAttempt) Ended(res *http.Response, err error, dialErr bool) (near *
 			a.l.before = make(http.Header)
 		}
 	}
-	if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" || a.asksOtherwise(res) {
+	if a.asksOtherwise(res) || res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusSwitchingProtocols || Unpassable(res.StatusCode) || a.ForwardProxy != "" {
 		a.Header = received(res.Header)
 		if wish := a.l.wish; wish != nil {
 			a.Header[clientUpgrade] = []string{wish.upgrade}
@@ -615,6 +615,8 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 		a.wanting = true
 	case http.StatusMisdirectedRequest, http.StatusUpgradeRequired, http.StatusHTTPVersionNotSupported:
 		a.wanting = true
+	case http.StatusLengthRequired, http.StatusNotImplemented:
+		a.wanting = a.LengthUntold()
 	case http.StatusForbidden:
 		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
 		// Apache can't be told by more than its name. An application may refuse its own
@@ -627,6 +629,12 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 		}
 	}
 	return a.wanting
+}
+
+// saysInBody says that a server may say in the body of an answer with this status how it
+// wants to be asked.
+func saysInBody(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusForbidden || status == http.StatusNotImplemented
 }
 
 // grpcUnavailable is gRPC's own 503.
@@ -723,12 +731,10 @@ func (b *requestBody) Close() error {
 // asked.
 func keepsStart(a *Attempt) bool {
 	switch a.Status {
-	case http.StatusBadRequest, http.StatusForbidden:
-		return a.wanting
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
-	return false
+	return a.wanting && saysInBody(a.Status)
 }
 
 // responseBody hears the exact error that breaks an answer's body.

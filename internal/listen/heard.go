@@ -254,6 +254,17 @@ func (a *Attempt) HostIsAddress() bool {
 	return a.Request != nil && a.Request.Host != "" && a.Request.Host == a.Address
 }
 
+// LengthUntold says that the request's body was sent without its length. What came chunked
+// over HTTP/1.1 goes on so over HTTP/1.1, even where Caddy has buffered it whole.
+func (a *Attempt) LengthUntold() bool {
+	return a.Request != nil && (a.Request.ContentLength < 0 || a.CameChunked())
+}
+
+// CameChunked says that the client's own chunks are what goes on over HTTP/1.1.
+func (a *Attempt) CameChunked() bool {
+	return a.Request != nil && len(a.Request.TransferEncoding) > 0 && a.Protocol == "http/1.1"
+}
+
 // ClientConnection is the client's Connection field, where it asked to switch protocols.
 func (a *Attempt) ClientConnection() string { return first(a.Header[clientConnection]) }
 
@@ -396,8 +407,9 @@ type Body struct {
 	// Reading is how long the upstream was waited for, to send it.
 	Reading time.Duration
 	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
-	// how it wants to be asked: of a 400, of Node's 403 and Apache's, and of one to a
-	// request whose Host was the upstream's address; and of a gateway's 502, 503 and 504.
+	// how it wants to be asked, or who wrote it: of a 400, of Node's 403 and Apache's, of one to
+	// a request whose Host was the upstream's address, of a 501 to a body of unknown length; and
+	// of a gateway's 502, 503 and 504.
 	Start []byte
 }
 

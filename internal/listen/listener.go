@@ -339,7 +339,7 @@ func (l *Listener) WentWell() bool {
 func (l *Listener) NoFailure() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a := l.current; a != nil && a.wanting && a.Err == nil && a.Body.Beyond == nil {
+	if a := l.current; a != nil && a.wanting && a.Err == nil && a.Body.Beyond == nil && a.Status < http.StatusInternalServerError {
 		a.succeeded(a.Status)
 	}
 }
