@@ -197,6 +197,7 @@ func (h *Handler) record(r *http.Request, sent http.Header, l *listen.Listener, 
 	if heard.Client.BodyErr != nil {
 		heard.Client.Limits = upstreams.ServerLimits(r)
 	}
+	upstreams.FindScripts(heard)
 	f = cause.Diagnose(heard)
 	if f == nil {
 		l.NoFailure()

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/fcgi"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -198,4 +200,53 @@ func TestABodyOfUnknownLength(t *testing.T) {
 			wantRecord(t, c, test.want, test.words...)
 		})
 	}
+}
+
+// php-fpm in a container without the site's files, or that has them elsewhere
+// (caddyserver/caddy#761), may not read them, or is sent what is no script
+// (caddyserver/caddy#141): its own words, heard from php-fpm 8.2.
+func TestScriptsThatPHPRefuses(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"index.php", "style.css"} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte("<?php"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	php := func(status int, body string) string {
+		return testcaddy.FastCGI(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}))
+	}
+	const recorded = "upstream_status upstream_answered headers proxy"
+	for _, test := range []struct {
+		name, options, path string
+		status              int
+		body                string
+		want                string
+		words               []string
+	}{
+		{name: "no such file there", path: "/", status: 404, body: "File not found.\n", want: recorded,
+			words: []string{"finds no script where Caddy has one", `"index.php"`, "asked for it at the same path", "the same volume", "php-fpm's own log tells"}},
+		{name: "below another root", path: "/index.php/more", options: "root /var/www/html", status: 404, body: "File not found.\n", want: recorded,
+			words: []string{"below another root", `"/var/www/html"`, "Set root in php_fastcgi to where php-fpm has the site's files"}},
+		{name: "may not be read", path: "/", status: 403, body: "Access denied.\n", want: recorded, words: []string{"refuses to run a file", "user that php-fpm runs as"}},
+		{name: "no such file here either", path: "/other.php", options: "try_files {path}", status: 404, body: "File not found.\n"},
+		{name: "the application's own 404", path: "/", status: 404, body: "no such order\n"},
+		{name: "the application's own 404, which goes on", path: "/", status: 404, body: "File not found.\nNor will it be."},
+		{name: "the application's own 403", path: "/", status: 403, body: "Access denied."},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.Start(t, "root "+root+"\nupstream_diagnostics\nphp_fastcgi "+php(test.status, test.body)+" {\n"+test.options+"\n}")
+			if a := c.Get(test.path); a.Status != test.status || a.Body != test.body {
+				t.Errorf("got %d: %s", a.Status, a.Body)
+			}
+			wantRecord(t, c, test.want, test.words...)
+		})
+	}
+	t.Run("what is no script", func(t *testing.T) {
+		c := testcaddy.Start(t, "root "+root+"\nupstream_diagnostics\nreverse_proxy "+php(403, "Access denied.\n")+" {\ntransport fastcgi\n}")
+		c.Get("/style.css")
+		wantRecord(t, c, recorded, `"style.css"`, "security.limit_extensions", "Send php-fpm the site's scripts alone")
+	})
 }

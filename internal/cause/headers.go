@@ -878,7 +878,7 @@ var UpstreamStatus = &Row{
 	Phase: failure.PhaseHeaders, Side: failure.SideUpstream,
 	Summary:      "{upstream} itself answered with an error status.", // which one is put in, see verdict.summary
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
-	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, a body of a length that was not told, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
+	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, a PROXY header that was not expected, a body of a length that was not told, a script that php-fpm does not find or may not run and Caddy has, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
 	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx. A gateway that answers for an upstream of its own is known by what it writes into the body (Envoy, HAProxy, nginx).",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
 	Undecided:    "why it answers so, for this request alone or for all, and whether the application, a server in front of it or something behind it does, can't be told from here: its log tells",
@@ -886,6 +886,7 @@ var UpstreamStatus = &Row{
 		"the application is in maintenance, or overloaded",
 		"the upstream is itself a gateway, and what is behind it fails",
 		"TLS ends at Caddy, and a WebDAV client's Destination still says https",
+		"php-fpm has the site's files elsewhere than Caddy, or not at all (its container lacks the volume)",
 		"it takes no body without a Content-Length (411, S3's 501), and the client sent none",
 	},
 	Fix: Fix{

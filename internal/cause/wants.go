@@ -96,6 +96,10 @@ var wants = []want{
 	{status: 411, row: UpstreamStatus, tell: wantsLength, unprocessed: true}, // RFC 9110 section 15.5.12
 	{status: 501, says: "A header you provided implies functionality that is not implemented</Message><Header>Transfer-Encoding<", row: UpstreamStatus, tell: wantsLength, unprocessed: true}, // S3 (documents)
 
+	// Another script than php-fpm has, or may run.
+	{status: 404, says: strings.TrimSpace(listen.NoScript), row: UpstreamStatus, tell: lacksScript},
+	{status: 403, says: strings.TrimSpace(listen.ScriptDenied), row: UpstreamStatus, tell: mayNotRun},
+
 	// A PROXY protocol header that was not expected: nginx, Apache, HAProxy, Node, Go,
 	// gunicorn, uvicorn, lighttpd and Puma answer 400, and close. They may do so before the
 	// request is there, or with it unread, which resets the connection.
@@ -459,6 +463,50 @@ func wantsLength(a *listen.Attempt, f finding) finding {
 	}
 	f.evidence = append(append(f.evidence, "the request came without a Content-Length, and was sent on so"), buffersLine(a)...)
 	return f.advise(adviceBuffers)
+}
+
+// lacksScript is for php-fpm that does not find a script which Caddy has. Where Caddy has it
+// no more than php-fpm, the visitor asked for what is not there.
+func lacksScript(a *listen.Attempt, f finding) finding {
+	if !a.RefusesScript() || a.Script() == "" {
+		return nothing
+	}
+	f.side = failure.SideProxy
+	f.summary = "php-fpm at {upstream} finds no script where Caddy has one."
+	f.evidence = append(f.evidence, "Caddy itself has this script below the site's root: "+said(a.Script()))
+	same := "Let php-fpm have the site's files at the same path as Caddy (the same volume, mounted at the same place), and let its user into each folder of that path"
+	if root := scriptRoot(a); root != "" {
+		f.evidence = append(f.evidence, "php-fpm is asked for it below another root: root in php_fastcgi or its transport is "+said(root))
+		return f.advise("Set root in php_fastcgi to where php-fpm has the site's files: it finds none there now. If they are to be there, look whether its container has that volume, and whether its user may enter each folder.").leavesOpen(undecidedScript)
+	}
+	f.evidence = append(f.evidence, "php-fpm is asked for it at the same path")
+	return f.advise(same + "; or set root in php_fastcgi to where php-fpm has them.").leavesOpen(undecidedScript)
+}
+
+// mayNotRun is for php-fpm that refuses a script which Caddy has.
+func mayNotRun(a *listen.Attempt, f finding) finding {
+	if !a.RefusesScript() || a.Script() == "" {
+		return nothing
+	}
+	f.side = failure.SideProxy
+	f.summary = "php-fpm at {upstream} refuses to run a file that Caddy has."
+	f.evidence = append(f.evidence, "Caddy itself has this file below the site's root: "+said(a.Script()))
+	if name := strings.ToLower(a.Script()); !strings.HasSuffix(name, ".php") && !strings.HasSuffix(name, ".phar") {
+		f.evidence = append(f.evidence, "php-fpm runs .php and .phar alone, unless security.limit_extensions of its pool says otherwise")
+		return f.advise("Send php-fpm the site's scripts alone: php_fastcgi does, with file_server beside it for all other files. If it is to run this one, add its extension to security.limit_extensions of its pool.").leavesOpen(undecidedScript)
+	}
+	return f.advise("Let the user that php-fpm runs as read the script, or look at security.limit_extensions of its pool: its log says which of the two it was.").leavesOpen(undecidedScript)
+}
+
+// undecidedScript is for words that an application could say as well.
+const undecidedScript = "an application that answers in these very words itself looks the same from here: php-fpm's own log tells"
+
+// scriptRoot is where php-fpm is asked for scripts, "" where that is the site's root.
+func scriptRoot(a *listen.Attempt) string {
+	if a.Limits == nil || a.Limits.ScriptRoot == "{http.vars.root}" {
+		return ""
+	}
+	return a.Limits.ScriptRoot
 }
 
 // wantsNoPROXY is for a 400 that is the first answer on a connection which began with a

@@ -44,6 +44,9 @@ type Limits struct {
 	RequestBuffers, ResponseBuffers int64
 	// StreamCloseDelay is for how long an upgraded connection outlives its config.
 	StreamCloseDelay time.Duration
+	// ScriptRoot is root of transport fastcgi, placeholders unexpanded: below it the FastCGI
+	// server is asked for scripts.
+	ScriptRoot string
 	// Versions are those of HTTP that the transport offers: 1.1, 2, h2c, 3.
 	Versions []string
 	// TLS is nil where none is spoken.

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -617,12 +618,14 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 		a.wanting = true
 	case http.StatusLengthRequired, http.StatusNotImplemented:
 		a.wanting = a.LengthUntold()
+	case http.StatusNotFound:
+		a.wanting = a.Protocol == protocolFastCGI // php-fpm's own, which has no such script
 	case http.StatusForbidden:
 		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
 		// Apache can't be told by more than its name. An application may refuse its own
 		// address for a Host.
 		node := res.ProtoMajor == 1 && res.ProtoMinor == 0
-		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress()
+		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress() || a.Protocol == protocolFastCGI
 	case http.StatusOK:
 		if code := res.Header["Grpc-Status"]; len(code) > 0 && code[0] == grpcUnavailable {
 			a.wanting = strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc")
@@ -634,7 +637,11 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 // saysInBody says that a server may say in the body of an answer with this status how it
 // wants to be asked.
 func saysInBody(status int) bool {
-	return status == http.StatusBadRequest || status == http.StatusForbidden || status == http.StatusNotImplemented
+	switch status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // grpcUnavailable is gRPC's own 503.
@@ -760,6 +767,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	}
 	if keepsStart(&a.Attempt) && len(a.Body.Start) < MaxBodyStart {
 		a.Body.Start = append(a.Body.Start, p[:min(n, MaxBodyStart-len(a.Body.Start))]...)
+		if a.Status == http.StatusNotFound && n > 0 && !bytes.HasPrefix(a.Body.Start, []byte(NoScript)[:min(len(NoScript), len(a.Body.Start))]) {
+			a.wanting = false // an application's own, as most are
+		}
 	}
 	a.Body.Bytes += int64(n)
 	if n > 0 {

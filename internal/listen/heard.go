@@ -236,6 +236,7 @@ type Attempt struct {
 const (
 	clientUpgrade, clientConnection = ":upgrade", ":connection"
 	passedUpgrade, passedConnection = ":passed-upgrade", ":passed-connection"
+	foundScript                     = ":script"
 	closes                          = ":close"
 )
 
@@ -253,6 +254,36 @@ func (a *Attempt) ClientUpgrade() string { return first(a.Header[clientUpgrade])
 func (a *Attempt) HostIsAddress() bool {
 	return a.Request != nil && a.Request.Host != "" && a.Request.Host == a.Address
 }
+
+// How php-fpm itself refuses a script, word for word: these are the whole bodies of its 404
+// and its 403.
+const (
+	NoScript     = "File not found.\n"
+	ScriptDenied = "Access denied.\n"
+)
+
+const protocolFastCGI = "fastcgi"
+
+// RefusesScript says that an answer of FastCGI is one of php-fpm's own to a script that it
+// does not find, or may not run. An application may say the same.
+func (a *Attempt) RefusesScript() bool {
+	if a.Protocol != protocolFastCGI || a.Body.Bytes != int64(len(a.Body.Start)) {
+		return false
+	}
+	return a.Status == http.StatusNotFound && string(a.Body.Start) == NoScript ||
+		a.Status == http.StatusForbidden && string(a.Body.Start) == ScriptDenied
+}
+
+// HasScript hears that Caddy itself has the script that was refused, and its name.
+func (a *Attempt) HasScript(name string) {
+	if a.Header != nil {
+		a.Header[foundScript] = []string{name}
+	}
+}
+
+// Script is the name of the script that php-fpm refused, "" where Caddy itself does not find
+// that file.
+func (a *Attempt) Script() string { return first(a.Header[foundScript]) }
 
 // LengthUntold says that the request's body was sent without its length. What came chunked
 // over HTTP/1.1 goes on so over HTTP/1.1, even where Caddy has buffered it whole.
@@ -408,8 +439,8 @@ type Body struct {
 	Reading time.Duration
 	// Start is its first bytes (see MaxBodyStart), kept only where a server may say there
 	// how it wants to be asked, or who wrote it: of a 400, of Node's 403 and Apache's, of one to
-	// a request whose Host was the upstream's address, of a 501 to a body of unknown length; and
-	// of a gateway's 502, 503 and 504.
+	// a request whose Host was the upstream's address, of a 501 to a body of unknown length, of
+	// php-fpm's 403 and 404; and of a gateway's 502, 503 and 504.
 	Start []byte
 }
 

@@ -69,6 +69,7 @@ func limitsOf(h *reverseproxy.Handler) *failure.Limits {
 		}
 	case *fastcgi.Transport:
 		l.Transport = "fastcgi"
+		l.ScriptRoot = t.Root
 		l.Settings = append(l.Settings,
 			setting(failure.DialTimeout, t.DialTimeout, defaultDialTimeout),
 			setting(failure.ReadTimeout, t.ReadTimeout, 0),
