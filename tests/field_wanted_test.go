@@ -250,3 +250,48 @@ func TestScriptsThatPHPRefuses(t *testing.T) {
 		wantRecord(t, c, recorded, `"style.css"`, "security.limit_extensions", "Send php-fpm the site's scripts alone")
 	})
 }
+
+// A page's own requests, WebSockets among them, are refused as another site's since the Host
+// is the upstream's address (jgyates/genmon#1414, nesquena/hermes-webui#218).
+func TestOriginOfTheSite(t *testing.T) {
+	for _, says := range []string{
+		"Cross origin websockets not allowed", `request Origin "shop.test" is not authorized for Host "10.0.0.7:8443"`, "Invalid CORS request",
+		"Origin checking failed - https://shop.test does not match any trusted origins.", `{"error":"Cross-origin request blocked"}`,
+	} {
+		upstream := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			if origin := strings.TrimPrefix(r.Header.Get("Origin"), "http://"); origin != r.Host {
+				http.Error(w, says, http.StatusForbidden)
+			}
+		})
+		site := func(host string) string {
+			return "upstream_diagnostics\nreverse_proxy " + upstream + " {\nheader_up Host " + host + "\n}"
+		}
+		for _, test := range []struct {
+			name, host, origin string // "" for the site's
+			status             int
+			want               string
+		}{
+			{"refused", "{upstream_hostport}", "", 403, "upstream_status upstream_answered headers proxy"},
+			{"as the advice says", "{hostport}", "", 200, ""},
+			{"another site's", "{upstream_hostport}", "https://evil.test", 403, ""},
+			{"another site's, and the right Host", "{hostport}", "https://evil.test", 403, ""},
+			{"none", "{upstream_hostport}", "null", 403, ""},
+		} {
+			t.Run(says+"/"+test.name, func(t *testing.T) {
+				c := testcaddy.Start(t, site(test.host))
+				origin := test.origin
+				if origin == "" {
+					origin = c.URL
+				}
+				if a := c.Get("/", "Origin: "+origin); a.Status != test.status {
+					t.Errorf("got %d: %s", a.Status, a.Body)
+				}
+				var words []string
+				if test.want != "" {
+					words = []string{"took a request of its own site for another site's", "the Origin sent was that of the site", "header_up Host {hostport}", "the answer says", "request_sent no"}
+				}
+				wantRecord(t, c, test.want, words...)
+			})
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,11 @@ var wants = []want{
 	{status: 403, says: "Host check error", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                               // Syncthing (source)
 	{status: 400, says: "Invalid host header", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                            // Starlette, so FastAPI (source)
 	{status: 400, says: "DisallowedHost", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Django with DEBUG (source)
+	{status: 403, says: "Cross origin websockets not allowed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                             // Tornado, so Jupyter, Streamlit and OctoPrint (source)
+	{status: 403, says: "is not authorized for Host", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                      // coder/websocket (source)
+	{status: 403, says: "Invalid CORS request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                            // Spring (source)
+	{status: 403, says: "Origin checking failed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                          // Django with DEBUG (source)
+	{status: 403, says: "ross-origin request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                             // Go's CrossOriginProtection (source), Genmon
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
@@ -356,6 +362,31 @@ func refusesAddress(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, addressLine(a)...)
 	return f.advise("Set header_up Host {host} in reverse_proxy, so that {upstream} gets the name that visitors ask for; or add its own address to the names that it allows.").
 		leavesOpen("whether it allows the name that visitors ask for can't be told from here: its list of allowed hosts tells")
+}
+
+// refusesOrigin is for an upstream that takes a request of its own site for another site's,
+// where it got its own address for a Host: it compares the Origin with that, or with a list.
+// A request that does come from another site is refused as it should be.
+func refusesOrigin(a *listen.Attempt, f finding) finding {
+	if !fromTheSite(a) {
+		return nothing
+	}
+	if f = refusesAddress(a, f); !f.is() {
+		return nothing
+	}
+	f.summary = "{upstream} took a request of its own site for another site's: the Host that it got was not the name that visitors ask for."
+	f.evidence = append(f.evidence, "the Origin sent was that of the site which the visitor asked for")
+	return f.advise("Set header_up Host {hostport} in reverse_proxy, so that {upstream} finds the same in Host as in Origin; or add the site to the origins that it allows.").
+		leavesOpen("whether it compares the Origin with the Host, or with a list of its own that lacks the site, can't be told from here: its config tells")
+}
+
+// fromTheSite says that the page that made a request is one of the site that it asks.
+func fromTheSite(a *listen.Attempt) bool {
+	if a.Request == nil {
+		return false
+	}
+	origin, err := url.Parse(a.Request.Header.Get("Origin"))
+	return err == nil && origin.Host != "" && strings.EqualFold(origin.Host, a.Request.Header.Get("X-Forwarded-Host"))
 }
 
 // addressLine says that it was Caddy which put a Host in place of the client's.
