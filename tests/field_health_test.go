@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -93,7 +94,9 @@ func TestWhyACheckFails(t *testing.T) {
 		{"a broken application", plain, "health_uri /broken", ": got 500, ", failure.SideUpstream, "until its check succeeds"},
 		{"a script, by the site's root", scripts, "health_uri /index.php\ntransport fastcgi {\nsplit .php\n}", ": got 404, ", failure.SideProxy, "Set root to the application's folder in php_fastcgi"},
 		{"a folder instead of a script", scripts, "health_uri /\ntransport fastcgi {\nroot " + root + "\n}", ": got 403, ", failure.SideProxy, "Set health_uri to a script itself, such as /index.php"},
-		{"nobody there", testcaddy.Dead(t), "health_uri /", "connection refused, ", failure.SideUpstream, "until its check succeeds"},
+		{"nobody there", testcaddy.Dead(t), "health_uri /", "connection refused, ", failure.SideUpstream, "Start the application, or correct its address in reverse_proxy"},
+		{"nobody at its own port (caddyserver/caddy#7544)", plain, "health_uri /fine\nhealth_port " + strconv.Itoa(testcaddy.FreePort(t)), "connection refused, ", failure.SideProxy, "Correct health_port, or let what is to answer the check listen there"},
+		{"nobody at its own address", plain, "health_uri /fine\nhealth_upstream " + testcaddy.Dead(t), "connection refused, ", failure.SideProxy, "Correct health_upstream"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+tc.to+" {\nhealth_interval 20ms\n"+tc.block+"\n}")

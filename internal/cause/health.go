@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -34,6 +35,7 @@ func unhealthy(s *listen.Selection, count map[failure.Reason]int, evidence []str
 			f.side = failure.SideProxy
 			f = f.advise(advice)
 		}
+		f = nobodyToCheck(s, f)
 	case count[failure.ReasonCircuitOpen]:
 		f = f.advise(adviceCircuit)
 	case count[failure.ReasonFails]:
@@ -301,6 +303,41 @@ func adviceOnCheck(s *listen.Selection) string {
 		}
 	}
 	return advice
+}
+
+// nobodyToCheck is f of a pool in which nothing accepts the connections of the active checks.
+// Where these go elsewhere than requests do, it need not be the application that is down.
+func nobodyToCheck(s *listen.Selection, f finding) finding {
+	if s.Limits == nil || s.Limits.Check == nil {
+		return f
+	}
+	check, elsewhere := s.Limits.Check, 0
+	for _, c := range s.Pool {
+		r := c.Check.Result()
+		if r == nil || r.Err == nil {
+			return f
+		}
+		text := r.Err.Error() // that of a forward proxy says first whose it is
+		if !strings.HasPrefix(text, "dial ") || errnoByText(text) != syscall.ECONNREFUSED {
+			return f
+		}
+		if checkedAt(check, c.Upstream) != c.Upstream {
+			elsewhere++
+		}
+	}
+	const open = "whether what is to answer the check is down, or listens on another port or address, can't be told from here: its own machine tells (ss -ltnp)"
+	switch elsewhere {
+	case 0:
+		return f.advise("Start the application, or correct its address in reverse_proxy: nothing accepts connections where the check asks, which is where requests go, too. It stays out until its check succeeds.").leavesOpen(open)
+	case len(s.Pool):
+		option := "health_port"
+		if check.Upstream != "" {
+			option = "health_upstream"
+		}
+		f.side = failure.SideProxy
+		return f.advise("Correct " + option + ", or let what is to answer the check listen there: nothing accepts connections where the check asks, which is not where requests go. It stays out until its check succeeds.").leavesOpen(open)
+	}
+	return f
 }
 
 // adviceOnScript is for a check of FastCGI that found no script to run: it is sent as it is
