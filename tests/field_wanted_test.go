@@ -156,6 +156,18 @@ func TestABodyOfUnknownLength(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		})
 	}
+	wantsOverHTTP2 := func() string {
+		app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, _ = io.Copy(io.Discard, r.Body); r.ContentLength < 0 {
+				w.WriteHeader(http.StatusLengthRequired)
+			}
+		}))
+		app.Config.Protocols = new(http.Protocols)
+		app.Config.Protocols.SetUnencryptedHTTP2(true)
+		app.Start()
+		t.Cleanup(app.Close)
+		return "h2c://" + strings.TrimPrefix(app.URL, "http://")
+	}
 	const s3 = `<?xml version="1.0" encoding="UTF-8"?>` + "\n<Error><Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message><Header>Transfer-Encoding</Header></Error>"
 	const recorded = "upstream_status upstream_answered headers proxy"
 	for _, test := range []struct {
@@ -171,6 +183,8 @@ func TestABodyOfUnknownLength(t *testing.T) {
 		{name: "buffered too little", upstream: wants(411, ""), http2: true, options: " {\nrequest_buffers 3\n}", status: 411, want: recorded, words: []string{"request_buffers in force: 3 bytes, and the body is longer"}},
 		{name: "411 to chunks", upstream: wants(411, ""), status: 411, want: recorded, words: []string{"in chunks over HTTP/1.1", "let it speak HTTP/2 to Caddy"}},
 		{name: "411 to chunks, though they are buffered", upstream: wants(411, ""), options: " {\nrequest_buffers 1MiB\n}", status: 411, want: recorded, words: []string{"with request_buffers, too"}},
+		{name: "411 over HTTP/2 to chunks", upstream: wantsOverHTTP2(), status: 411, want: recorded, words: []string{"came without a Content-Length", "Set request_buffers"}},
+		{name: "buffered for HTTP/2, as the advice says", upstream: wantsOverHTTP2(), options: " {\nrequest_buffers 1MiB\n}", status: 200},
 		{name: "S3's 501 to chunks", upstream: wants(501, s3), status: 501, want: recorded, words: []string{"answered 501", "A header you provided implies functionality", "let it speak HTTP/2 to Caddy"}},
 		{name: "the length was told", upstream: wants(411, ""), path: "/always", known: true, status: 411},
 		{name: "any other 501", upstream: wants(501, "no such method"), status: 501},
