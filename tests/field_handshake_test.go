@@ -97,7 +97,7 @@ func TestNoCipherInCommon(t *testing.T) {
 	t.Cleanup(old.Close)
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.Replace(old.URL, "127.0.0.1", "localhost", 1)+" {\ntransport http {\ntls_insecure_skip_verify\n}\n}")
 	c.Get("/")
-	wantRecord(t, c, "tls_alert failed tls upstream", "alert 40: handshake failure", "openssl s_client -connect ", " -servername localhost", "begins with neither TLS_ nor ECDHE", "GODEBUG=tlsrsakex=1")
+	wantRecord(t, c, "tls_alert failed tls upstream", "alert 40: handshake failure", "openssl s_client -connect ", " -servername localhost", "begins with neither TLS_ nor ECDHE", "GODEBUG=tlsrsakex=1", "GODEBUG=tlssha1=1")
 }
 
 // The authority is the right one, and named, and it signs by SHA-1 (fatedier/frp#2957); or a

@@ -937,7 +937,7 @@ var TLSAlert = &Row{
 	Witnesses:    []Witness{WitnessReceived},
 	Undecided:    "why it sends this alert can't be told from here (the name that was asked for, a client certificate that it wants, versions or ciphers that are not shared, a fault of its own, a box in between that sends it): its TLS log tells",
 	UsualReasons: []string{
-		"alert 40, handshake failure: no cipher suite or curve in common (old devices take RSA key exchange alone, which Caddy offers only with GODEBUG=tlsrsakex=1), no certificate for the name, or a missing client certificate before TLS 1.3",
+		"alert 40, handshake failure: no cipher suite or curve in common (old devices take RSA key exchange alone, which Caddy offers only with GODEBUG=tlsrsakex=1, or sign by SHA-1, tlssha1=1), no certificate for the name, or a missing client certificate before TLS 1.3",
 		"alert 47 or 50, which say that Caddy's first message can't be read: an old server, or a box in between, that reads only its first packet (tls_curves x25519)",
 		"alert 80, internal error: Go's servers, so Caddy, have no certificate for the name, or were asked for none (side proxy); of others the TLS setup is broken",
 	},

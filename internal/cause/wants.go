@@ -706,7 +706,7 @@ func adviceNothingShared(a *listen.Attempt) string {
 		named = "if it works with a name alone, set tls_server_name in the transport to that: none was sent"
 	}
 	return "Look at the upstream's TLS log for the alert's reason. If it has none, ask it from " + thisMachine + " (" + byOpenSSL(a) + "): " + named +
-		"; if the Cipher that it names begins with neither TLS_ nor ECDHE, the upstream takes none of those that Caddy offers: let it take ECDHE, or start Caddy with GODEBUG=tlsrsakex=1 for an old device that takes RSA key exchange (AES256-GCM-SHA384) alone."
+		"; if the Cipher that it names begins with neither TLS_ nor ECDHE, the upstream takes none of those that Caddy offers: let it take ECDHE, or start Caddy with GODEBUG=tlsrsakex=1 for an old device that takes RSA key exchange (AES256-GCM-SHA384) alone. If it names none, or SHA1 as Peer signing digest, openssl with -cipher DEFAULT@SECLEVEL=0 shows what an old device has: for one that signs by SHA1 alone, GODEBUG=tlssha1=1."
 }
 
 // wantsCertificate is for a server that says that it wants a client's certificate, or
