@@ -198,7 +198,13 @@ handle {
 		},
 		{
 			name: "a script that php-fpm doesn't find", visit: visit{path: "/elsewhere/fine.php"},
-			wanted: want{status: 404}, body: "File not found.",
+			wanted: want{
+				status: 404, cause: "upstream_status", phase: failure.PhaseHeaders, side: failure.SideProxy,
+				outcome: failure.UpstreamAnswered, sent: failure.SentYes,
+				evidence: []string{`^Caddy itself has this script below the site's root: `, `root in php_fastcgi or its transport is "?/nonexistent`},
+				also:     advised("Set root in php_fastcgi"),
+			},
+			body: "File not found.",
 		},
 		{name: "a fatal error", visit: visit{path: "/fatal.php"}, wanted: want{status: 500}},
 		{
