@@ -210,7 +210,7 @@ const (
 	protocolH2      = "h2"
 	protocolH2C     = "h2c"
 	protocolHTTP3   = "h3"
-	protocolFastCGI = "fastcgi"
+	protocolFastCGI = listen.ProtocolFastCGI
 )
 
 // written says that the request was written whole. FastCGI tells nothing of that.

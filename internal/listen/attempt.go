@@ -619,13 +619,13 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 	case http.StatusLengthRequired, http.StatusNotImplemented:
 		a.wanting = a.LengthUntold()
 	case http.StatusNotFound:
-		a.wanting = a.Protocol == protocolFastCGI // php-fpm's own, which has no such script
+		a.wanting = a.Protocol == ProtocolFastCGI // php-fpm's own, which has no such script
 	case http.StatusForbidden:
 		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
 		// Apache can't be told by more than its name. An application may refuse its own
 		// address for a Host.
 		node := res.ProtoMajor == 1 && res.ProtoMinor == 0
-		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress() || a.Protocol == protocolFastCGI
+		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress() || a.Protocol == ProtocolFastCGI
 	case http.StatusOK:
 		if code := res.Header["Grpc-Status"]; len(code) > 0 && code[0] == grpcUnavailable {
 			a.wanting = strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc")

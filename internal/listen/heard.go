@@ -262,12 +262,13 @@ const (
 	ScriptDenied = "Access denied.\n"
 )
 
-const protocolFastCGI = "fastcgi"
+// ProtocolFastCGI is the protocol of what Caddy's transport fastcgi asks.
+const ProtocolFastCGI = "fastcgi"
 
 // RefusesScript says that an answer of FastCGI is one of php-fpm's own to a script that it
 // does not find, or may not run. An application may say the same.
 func (a *Attempt) RefusesScript() bool {
-	if a.Protocol != protocolFastCGI || a.Body.Bytes != int64(len(a.Body.Start)) {
+	if a.Protocol != ProtocolFastCGI || a.Body.Bytes != int64(len(a.Body.Start)) {
 		return false
 	}
 	return a.Status == http.StatusNotFound && string(a.Body.Start) == NoScript ||
@@ -324,7 +325,7 @@ func (a *Attempt) unsent() bool {
 	if a.Connection != nil {
 		return a.Connection.Carried != nil && a.Connection.Carried.Sent == 0
 	}
-	fastCGI := a.Protocol == "fastcgi" // which has no hook that tells of a connection
+	fastCGI := a.Protocol == ProtocolFastCGI // which has no hook that tells of a connection
 	return a.Sent == 0 || a.DialErr || a.Exact && !fastCGI || a.Dialing != nil && (!fastCGI || !a.Dialing.connected())
 }
 

@@ -314,7 +314,7 @@ func (l *Listener) WentWell() bool {
 		// An upgrade that Caddy refused leaves nothing written; an error that came by a
 		// forward proxy may be its own.
 		upgradeFailed := a.Status == http.StatusSwitchingProtocols && l.response.Status == 0
-		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == "fastcgi") && !a.wanting && a.Body.Err == nil &&
+		well = well && !upgradeFailed && !(l.goneBefore && a.Protocol == ProtocolFastCGI) && !a.wanting && a.Body.Err == nil &&
 			a.Body.Beyond == nil && (a.ForwardProxy == "" || a.TLS)
 		status := a.Status
 		if !a.Exact && status == 0 && a.Err == nil { // no ear heard its answer, which was passed on

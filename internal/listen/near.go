@@ -121,7 +121,7 @@ func (a *LiveAttempt) nearMisses() (near *Near) {
 // written, 0 where an answer came before that; in FastCGI since the connection was there
 // (fastcgi/fastcgi.go, SetReadTimeout).
 func (a *LiveAttempt) waitsSince() time.Duration {
-	if a.Protocol == "fastcgi" && a.Dialing != nil {
+	if a.Protocol == ProtocolFastCGI && a.Dialing != nil {
 		return a.Dialing.connectedAt()
 	}
 	return a.Wrote
