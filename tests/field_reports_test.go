@@ -104,7 +104,7 @@ func TestReportsOfOurOwnEnd(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusBadGateway)
 	})
-	garbage, dead := testcaddy.Blabbing(t, "garbage\r\n\r\n"), testcaddy.Dead(t)
+	garbage, dead := testcaddy.Silent(t, "garbage\r\n\r\n"), testcaddy.Dead(t)
 	const handled = " {\n@failed status 5xx\nhandle_response @failed {\nreverse_proxy "
 	lost := []string{"handle_response or handle_errors", "bytes of its body had been read for " + fails, "request_sent yes"}
 	for _, test := range []struct {
