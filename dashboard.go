@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/cause"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/operator"
@@ -32,6 +33,7 @@ type Dashboard struct {
 	NoAuth bool `json:"no_auth,omitempty"`
 
 	dashboard *operator.Dashboard
+	logger    *zap.Logger
 	release   func() error // nil where there is nothing to release
 }
 
@@ -49,7 +51,8 @@ func (Dashboard) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision takes hold of what was recorded.
-func (d *Dashboard) Provision(caddy.Context) (err error) {
+func (d *Dashboard) Provision(ctx caddy.Context) (err error) {
+	d.logger = ctx.Logger()
 	var options []operator.Option
 	if !d.AllowProbe {
 		options = append(options, operator.WithoutProbe("set allow_probe in upstream_dashboard"))
@@ -68,6 +71,11 @@ func (d *Dashboard) Cleanup() error {
 	release := d.release
 	d.release = nil
 	return release()
+}
+
+// Hides implements upstreams.Last: a site all of which is the dashboard's is rarely meant.
+func (d *Dashboard) Hides() {
+	d.logger.Warn("upstream_dashboard answers every request that comes to it, so none comes to the reverse_proxy behind it: give it a path, as in `handle_path /ops* { ... }`, or a site of its own")
 }
 
 // userPlaceholder is set by what authenticates: basic_auth and its like.

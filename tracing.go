@@ -132,11 +132,7 @@ func attemptAttributes(f *failure.Failure, n int, network string) (as attributes
 	as.text(attributePrefix+"error", a.Error)
 	as.text(attributePrefix+"errno", a.Errno)
 	as.text(attributePrefix+"incident", a.Incident)
-	number := n + 1
-	if left := len(f.Attempts) - n; left <= failure.MaxAttempts/2 { // those between may be left out
-		number = f.AttemptCount - left + 1
-	}
-	return append(as, attribute.Int(attributePrefix+"attempt", number), attribute.Float64(attributePrefix+"duration_ms", float64(a.DurationMS)))
+	return append(as, attribute.Int(attributePrefix+"attempt", f.AttemptNumber(n)), attribute.Float64(attributePrefix+"duration_ms", float64(a.DurationMS)))
 }
 
 // peer says which server was asked, and where that was.

@@ -24,6 +24,7 @@ func warningsOf(l *testcaddy.LogFile) (warnings []string) {
 			"stands behind another one too":                  "twice",
 			"with `page off` this module answers nobody":     "page off",
 			"with `admin off` nothing listens":               "admin off",
+			"upstream_dashboard answers every request":       "hidden",
 			"the page replaces what handle_errors shows for": "handle_errors",
 		} {
 			if strings.Contains(text, words) {
@@ -117,6 +118,14 @@ func TestWarnsOfPlace(t *testing.T) {
 		{name: "in the site and in handle_errors", site: ours + "reverse_proxy UP\nhandle_errors {\n" + ours + "reverse_proxy UP\n}", want: []string{"handle_errors"}},
 		{name: "in the site and in a named route", more: "&(app) {\nroute {\n" + ours + "reverse_proxy UP\n}\n}\n", site: ours + "invoke app"},
 
+		{name: "a dashboard in front of all", site: "upstream_dashboard\nreverse_proxy UP", want: []string{"hidden"}},
+		{name: "a dashboard between", site: ours + "upstream_dashboard {\nno_auth\n}\nreverse_proxy UP", want: []string{"hidden", "nothing at 127.0.0.1"}},
+		{name: "a dashboard in front of all of a handle", site: "handle /a* {\nroute {\nupstream_dashboard\nroute {\nreverse_proxy /a/b UP\n}\n}\n}", want: []string{"hidden"}},
+		{name: "a dashboard under a path", site: ours + "handle_path /ops* {\nupstream_dashboard\n}\nreverse_proxy UP"},
+		{name: "a dashboard of a matcher", site: ours + "upstream_dashboard /ops*\nreverse_proxy UP"},
+		{name: "a dashboard alone", site: "upstream_dashboard\nrespond ok"},
+		{name: "a dashboard behind all", site: "route {\n" + ours + "reverse_proxy UP\nupstream_dashboard\n}"},
+
 		{name: "another site's proxy", more: "http://a.example.com:PORT {\nupstream_diagnostics\nrespond ok\n}\nhttp://b.example.com:PORT {\nreverse_proxy UP\n}\n", site: "reverse_proxy UP", want: []string{"nothing at a.example.com"}},
 		{name: "another site's directive", more: "http://a.example.com:PORT {\nupstream_diagnostics\nreverse_proxy UP\n}\n", site: ours + "reverse_proxy UP"},
 	}
@@ -209,5 +218,16 @@ func TestWarnsWithoutApp(t *testing.T) {
 				t.Errorf("after validating: warned of %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// Nothing is behind a dashboard: in a site that has one, every reverse_proxy is known, and no
+// request is traced in vain.
+func TestDashboardHoldsNoProxy(t *testing.T) {
+	testcaddy.Start(t, "upstream_diagnostics\nhandle_path /ops* {\nupstream_dashboard\n}\nreverse_proxy "+testcaddy.Dead(t))
+	for _, h := range running(t).ours {
+		if !h.place.Heard {
+			t.Error("the dashboard passes for a handler that may hold a reverse_proxy")
+		}
 	}
 }

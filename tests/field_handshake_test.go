@@ -143,7 +143,7 @@ func TestCertificatesThatOnlyGoRefuses(t *testing.T) {
 	}
 	c := start(der, "tls_trust_pool file "+file("ca.pem", signed(authority)))
 	c.Get("/")
-	wantRecord(t, c, "certificate_invalid failed tls upstream", `"CN=an old device" is signed by SHA1-RSA`, "a signature by SHA-256", "its own certificate, not its issuer's, by tls_trust_pool")
+	wantRecord(t, c, "certificate_invalid failed tls upstream", `"CN=an old device" is signed by SHA1-RSA`, `insecure algorithm SHA1-RSA" while`, "a signature by SHA-256", "its own certificate, not its issuer's, by tls_trust_pool")
 	c = start(der, "tls_trust_pool file "+file("device.pem", der)) // as the advice says
 	if a := c.Get("/"); a.Status != http.StatusNotFound {
 		t.Errorf("with its own certificate: %d %s", a.Status, a.Body)

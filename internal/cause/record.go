@@ -293,11 +293,8 @@ func receivedOf(a *listen.Attempt) *failure.Received {
 // attempts are the attempts as a record has them. Of the verdict's own, told is what is
 // diagnosed, text what its error says, and address where it led.
 func attempts(h *listen.Heard, v verdict, told *try, text, address string) []failure.Attempt {
-	kept := make([]failure.Attempt, 0, min(len(h.Attempts), failure.MaxAttempts))
+	kept := make([]failure.Attempt, 0, len(h.Attempts))
 	for i := range h.Attempts {
-		if len(h.Attempts) > failure.MaxAttempts && i >= failure.MaxAttempts/2 && i < len(h.Attempts)-failure.MaxAttempts/2 {
-			continue
-		}
 		a := &h.Attempts[i]
 		if a == v.attempt {
 			kept = append(kept, attempt(h, v, told, text, address))

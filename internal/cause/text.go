@@ -2,6 +2,7 @@ package cause
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -204,6 +205,8 @@ func withoutSecrets(text string) string {
 			var url string
 			url, password = withoutPassword(q.Said)
 			b.WriteString(said(url))
+		case isAlgorithmText(q.Said):
+			b.WriteString(strconv.Quote(q.Said))
 		default:
 			b.WriteString(said(q.Said))
 		}
@@ -219,6 +222,17 @@ func isAlertText(text string) bool {
 		}
 	}
 	return false
+}
+
+// isAlgorithmText says that a text is Go's for an algorithm of signatures that it does not
+// take, which looks as if it had a signature in it and is nobody's own.
+func isAlgorithmText(text string) bool {
+	for algorithm := range x509.PureEd25519 + 1 {
+		if text == x509.InsecureAlgorithmError(algorithm).Error() {
+			return true
+		}
+	}
+	return text == x509.ErrUnsupportedAlgorithm.Error()
 }
 
 // withoutPassword takes the password out of a URL that could not be parsed, if it may

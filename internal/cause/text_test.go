@@ -1,6 +1,7 @@
 package cause
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -154,6 +155,8 @@ func TestErrorsTellNoSecret(t *testing.T) {
 		{name: "what a forward proxy says", err: errors.New("Token " + password), keeps: "Token REDACTED", change: throughForwardProxy},
 		{name: "what a forward proxy says at length", err: errors.New(strings.Repeat("x", 200) + password), keeps: "xxx", change: throughForwardProxy},
 		{name: "what a forward proxy says by the rules", err: errors.New("Proxy Authentication Required"), keeps: "Proxy Authentication Required", change: throughForwardProxy},
+		{name: "an algorithm of signatures", err: fmt.Errorf("x509: certificate signed by unknown authority (possibly because of %q)", x509.InsecureAlgorithmError(x509.SHA1WithRSA)), keeps: `(possibly because of "x509: cannot verify signature: insecure algorithm SHA1-RSA")`},
+		{name: "a signature behind an algorithm", err: fmt.Errorf("read %q", x509.InsecureAlgorithmError(x509.SHA1WithRSA).Error()+" "+password), keeps: `"x509: cannot verify signature: REDACTED"`},
 		{name: "an authority", err: errors.New("tls: failed to verify certificate: x509: certificate signed by unknown authority"), keeps: "x509: certificate signed by unknown authority"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

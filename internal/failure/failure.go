@@ -59,6 +59,14 @@ const CertificateNames = "names in the certificate: "
 // MaxAttempts is how many attempts a record keeps: the first half and the last.
 const MaxAttempts = 16
 
+// AttemptNumber is which of all attempts Attempts[n] is, from 1.
+func (f *Failure) AttemptNumber(n int) int {
+	if n < MaxAttempts/2 {
+		return n + 1
+	}
+	return n + 1 + max(f.AttemptCount-len(f.Attempts), 0)
+}
+
 // Attempt is one try at one upstream. One that worked has no cause.
 type Attempt struct {
 	Upstream string `json:"upstream,omitempty"`

@@ -413,16 +413,12 @@ func (v *view) waterfall(f *failure.Failure) {
 		total = max(total, a.StartMS+a.DurationMS)
 	}
 	v.Length, v.Ticks = duration(total), ticks(total)
-	skipped := max(f.AttemptCount-len(f.Attempts), 0)
 	seen := map[failure.Phase]bool{}
 	for i, a := range f.Attempts {
 		row := row(f, a, total)
-		row.Number = i + 1
-		if i >= failure.MaxAttempts/2 {
-			row.Number += skipped
-		}
-		if i == failure.MaxAttempts/2 {
-			row.Skipped = skipped
+		row.Number = f.AttemptNumber(i)
+		if i > 0 {
+			row.Skipped = row.Number - v.Attempts[i-1].Number - 1
 		}
 		if i > 0 && row.Skipped == 0 && a.Upstream == f.Attempts[i-1].Upstream && a.Error == f.Attempts[i-1].Error {
 			row.Error = "" // the one before has said it

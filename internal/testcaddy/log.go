@@ -34,7 +34,7 @@ func (l *LogFile) Block(more string) string {
 
 // OfOurs are the global options that write what our handlers log.
 func (l *LogFile) OfOurs() string {
-	return "log ours " + l.Block("include "+LoggerName)
+	return "log ours " + l.Block("include "+LoggerName+" http.handlers.upstream_dashboard")
 }
 
 // Entries gives what was logged with that message; each line must be JSON.

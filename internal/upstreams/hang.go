@@ -42,6 +42,13 @@ type Place struct {
 // Placed is one of our handlers, which is told its place.
 type Placed interface{ Placed(Place) }
 
+// Last is one of our handlers that asks nothing behind it.
+type Last interface {
+	// Hides hears that no request comes to the reverse_proxy behind it, for want of a
+	// matcher.
+	Hides()
+}
+
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
 // tells each of our handlers its place. It must be called after the app was
 // provisioned and before it is started: a server that listens already is left alone. What
@@ -107,6 +114,8 @@ type walk struct {
 	// unknown counts the handlers that may hold a reverse_proxy which the walk
 	// can't see.
 	unknown int
+	// hiding are those that hide a reverse_proxy.
+	hiding []Last
 	// copies are what the reverse_proxy handlers copy to requests.
 	copies Copies
 	// writers are the handlers that write variables and placeholders.
@@ -183,6 +192,9 @@ func (w *walk) tell(server string) {
 		}
 		m.handler.Placed(Place{Site: cmp.Or(m.way.site, server), Heard: heard, Copies: &w.copies, Expands: w.expands, Fit: m.way.fit()})
 	}
+	for _, last := range w.hiding {
+		last.Hides()
+	}
 }
 
 func (w *walk) routes(routes caddyhttp.RouteList, y way) {
@@ -190,6 +202,9 @@ func (w *walk) routes(routes caddyhttp.RouteList, y way) {
 		through := y.through(routes, i)
 		for j, handler := range routes[i].Handlers {
 			w.handler(handler, through.to(routes[i].Handlers, j))
+			if last, ok := handler.(Last); ok && hides(routes, i, j) {
+				w.hiding = append(w.hiding, last)
+			}
 		}
 		if len(routes[i].Handlers) == 0 {
 			w.unloaded(routes[i].HandlersRaw)
@@ -221,6 +236,7 @@ func (w *walk) handler(handler any, y way) {
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, over)
 		}
+	case Last: // holds none
 	case *caddyhttp.VarsMiddleware:
 		w.learnVars(*h)
 	case *maphandler.Handler:

@@ -182,6 +182,8 @@ func reachOfHandler(handler any, behind reach) reach {
 	switch h := handler.(type) {
 	case Placed:
 		return reach{proxy: behind.proxy, sure: behind.sure}
+	case Last:
+		return reach{}
 	case *reverseproxy.Handler:
 		return reach{proxy: true, alone: true, sure: true}
 	case *caddyhttp.Invoke:
@@ -203,4 +205,18 @@ func reachOfHandler(handler any, behind reach) reach {
 		return behind
 	}
 	return anything
+}
+
+// hides says that no request comes past the j-th handler of the i-th route, which asks
+// nothing behind it, to a reverse_proxy in the same list.
+func hides(routes caddyhttp.RouteList, i, j int) bool {
+	route := &routes[i]
+	if len(route.MatcherSets) > 0 {
+		return false
+	}
+	var behind reach
+	if !route.Terminal {
+		behind = reachOf(routes[i+1:], route.Group, behind)
+	}
+	return reachOfHandlers(route.Handlers[j+1:], behind).sure
 }
