@@ -26,7 +26,7 @@ var rooms = map[string][]string{
 	"operator":  {"failure", "cause", "report", "typo"},
 	"terminal":  {"failure", "host", "report", "typo"},
 	"faultlab":  {},
-	"testcaddy": {"failure", "host"},
+	"testcaddy": {"failure", "faultlab", "host"},
 }
 
 func TestHouse(t *testing.T) {

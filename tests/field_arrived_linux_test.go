@@ -26,7 +26,7 @@ func inNetwork(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := runAgain(t, again); !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()) {
+	if out := testcaddy.RunAgain(t, again); !strings.Contains(out, "--- PASS: "+t.Name()) && !strings.Contains(out, "--- SKIP: "+t.Name()) {
 		t.Errorf("it was not tried:\n%s", out)
 	}
 	return false
@@ -72,7 +72,7 @@ func askAddress(t *testing.T, upstream, cause string) *failure.Failure {
 	t.Helper()
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream+" {\n\ttransport http {\n\t\tdial_timeout 1s\n\t}\n}")
 	c.Get("/")
-	f := newest(c, cause)
+	f := c.Newest(cause)
 	if f.Cause != cause || f.Side != failure.SideNetwork {
 		t.Errorf("%s, side %s: %q", f.Cause, f.Side, f.Evidence)
 	}
@@ -138,7 +138,7 @@ func TestNobodyHasTheAddress(t *testing.T) {
 	name := resolver(t, "172.20.0.9")
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app.example.test:8002 {\n\ttransport http {\n\t\tdial_timeout 1s\n\t\tresolvers "+name+"\n\t}\n}")
 	c.Get("/")
-	says(t, newest(c, "connect_timeout"), "nobody on that network answers to 172.20.0.9 (ARP)", "nobody answers to 172.20.0.9:8002, to which its name led")
+	says(t, c.Newest("connect_timeout"), "nobody on that network answers to 172.20.0.9 (ARP)", "nobody answers to 172.20.0.9:8002, to which its name led")
 }
 
 // What listens on the host's loopback alone is not there for its containers.
@@ -149,7 +149,7 @@ func TestHostOfTheContainerRefuses(t *testing.T) {
 	behindRouter(t, "true")
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy 172.20.0.1:8003")
 	c.Get("/")
-	f := newest(c, "connection_refused")
+	f := c.Newest("connection_refused")
 	if f.Side != failure.SideUpstream {
 		t.Errorf("side %s", f.Side)
 	}
@@ -183,7 +183,7 @@ func TestAnotherContainerRefuses(t *testing.T) {
 	behindRouter(t, "ip addr add 172.20.0.7/16 dev gw")
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy 172.20.0.7:3030")
 	c.Get("/")
-	f := newest(c, "connection_refused")
+	f := c.Newest("connection_refused")
 	if f.Side != failure.SideUpstream {
 		t.Errorf("side %s", f.Side)
 	}
@@ -201,7 +201,7 @@ func TestLocalhostLeadsElsewhere(t *testing.T) {
 	behindRouter(t, "true")
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app.localhost:8004 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "172.20.0.1")+"\n\t}\n}")
 	c.Get("/")
-	f := newest(c, "connection_refused")
+	f := c.Newest("connection_refused")
 	if f.Side != failure.SideProxy {
 		t.Errorf("side %s", f.Side)
 	}
@@ -210,10 +210,10 @@ func TestLocalhostLeadsElsewhere(t *testing.T) {
 	// So does that of a container which is not there, by a search domain's wildcard.
 	c = testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app:8006 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "203.0.113.7")+"\n\t}\n}")
 	c.Get("/")
-	says(t, newest(c, "network_unreachable"), "app has no dot, and led to 203.0.113.7, which is no private address", "Look whether 203.0.113.7 is meant")
+	says(t, c.Newest("network_unreachable"), "app has no dot, and led to 203.0.113.7, which is no private address", "Look whether 203.0.113.7 is meant")
 	c = testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy app:8007 {\n\ttransport http {\n\t\tresolvers "+resolver(t, "172.20.0.1")+"\n\t}\n}")
 	c.Get("/")
-	if f := newest(c, "connection_refused"); strings.Contains(strings.Join(f.Evidence, "\n"), "has no dot") {
+	if f := c.Newest("connection_refused"); strings.Contains(strings.Join(f.Evidence, "\n"), "has no dot") {
 		t.Errorf("a name nearby: %q", f.Evidence)
 	}
 }

@@ -15,14 +15,14 @@ import (
 // visited is the record of one visit to a fault of the lab.
 func visited(t *testing.T, fault faultlab.Fault) *failure.Failure {
 	t.Helper()
-	broken, options := breakUpstream(t, fault)
+	broken, options := testcaddy.Break(t, fault)
 	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := broken.Visit(ctx, c.URL+"/"); err != nil {
 		t.Fatal(err)
 	}
-	return newest(c, fault.Cause)
+	return c.Newest(fault.Cause)
 }
 
 // says looks for each of these in what a record says.
@@ -73,7 +73,7 @@ func TestNoHostIsThisMachine(t *testing.T) {
 	for _, all := range []string{"0.0.0.0", "[::]"} {
 		c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+strings.Replace(testcaddy.Dead(t), "127.0.0.1", all, 1))
 		c.Get("/")
-		f := newest(c, "connection_refused")
+		f := c.Newest("connection_refused")
 		advice := "Start the application"
 		if host.InContainer() {
 			advice = "Write the application's own host in reverse_proxy instead of " + strings.Trim(all, "[]")

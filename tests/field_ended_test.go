@@ -92,7 +92,7 @@ func TestASlowClientHoldsTheWorker(t *testing.T) {
 		defer res.Body.Close()
 		time.Sleep(1500 * time.Millisecond) // the client is slow: that is the fault
 		_, _ = io.Copy(io.Discard, res.Body)
-		f := newest(c, "response_truncated")
+		f := c.Newest("response_truncated")
 		wantSlow(t, f, "response_buffers", "of the answer, Caddy waited")
 		says(t, f, " after the request was sent", "Raise the limit that ended it at "+to) // memory is not for such an answer (caddy#5972)
 	})
@@ -131,7 +131,7 @@ func TestASlowClientHoldsTheWorker(t *testing.T) {
 		if res, err := testcaddy.Client.Do(r); err == nil {
 			_ = res.Body.Close()
 		}
-		f := newest(c, "request_write_failed")
+		f := c.Newest("request_write_failed")
 		wantSlow(t, f, "request_buffers", "of sending, Caddy waited")
 		if !strings.Contains(strings.Join(f.Evidence, "\n"), fmt.Sprintf(" of %d bytes of the request's body", size)) {
 			t.Errorf("the announced length is missing: %q", f.Evidence)
@@ -175,7 +175,7 @@ func TestReadTimeoutWhileTheClientIsWaitedFor(t *testing.T) {
 				}
 				return
 			}
-			wantSlow(t, newest(c, "response_stalled"), "response_buffers", "of the answer, Caddy waited")
+			wantSlow(t, c.Newest("response_stalled"), "response_buffers", "of the answer, Caddy waited")
 		})
 	}
 }
@@ -224,7 +224,7 @@ func TestAnUploadOverHTTP2OfAnotherLength(t *testing.T) {
 			break
 		}
 	}
-	if f := newest(c, "client_upload_failed"); f.Cause != "client_upload_failed" || f.Status != 400 {
+	if f := c.Newest("client_upload_failed"); f.Cause != "client_upload_failed" || f.Status != 400 {
 		t.Errorf("recorded as %s with %d: %q", f.Cause, f.Status, f.Evidence)
 	}
 }
@@ -234,7 +234,7 @@ func TestBothAnswersThatWereThrownAway(t *testing.T) {
 	to := serveHTTP(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+to+" {\n lb_retries 1\n lb_retry_match {\n expression `{rp.status_code} in [502, 503]`\n }\n}")
 	c.Get("/")
-	f := newest(c, "upstream_status")
+	f := c.Newest("upstream_status")
 	for i, a := range f.Attempts {
 		if a.Cause != "upstream_status" || a.Status != http.StatusBadGateway {
 			t.Errorf("attempt %d is told as %q with %d", i, a.Cause, a.Status)
@@ -266,7 +266,7 @@ func TestARepeatThatLostItsBody(t *testing.T) {
 	}()
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+upstream.Addr().String()+" {\n lb_retries 2\n lb_retry_match {\n method POST\n }\n}")
 	c.Do(http.MethodPost, "/", strings.NewReader("order=1"))
-	f := newest(c, "closed_before_response")
+	f := c.Newest("closed_before_response")
 	const want = "tried again without its body, of which 7 of 7 bytes had been read for the attempt before; request_buffers would have kept it"
 	if f.Cause != "closed_before_response" || !strings.Contains(strings.Join(f.Evidence, "\n"), want) {
 		t.Errorf("%s: %q", f.Cause, f.Evidence)
@@ -287,7 +287,7 @@ func TestAHeaderWithoutItsEmptyLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Blabbing(t, test.answer))
 			c.Get("/")
-			f := newest(c, "response_cut_in_headers")
+			f := c.Newest("response_cut_in_headers")
 			if !strings.HasPrefix(f.Advice, test.advice) {
 				t.Error(f.Advice)
 			}

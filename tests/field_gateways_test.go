@@ -32,7 +32,7 @@ func TestAGatewayBehindIsNamed(t *testing.T) {
 			if a := c.Get("/"); a.Body != test.body {
 				t.Errorf("the client got %q", a.Body)
 			}
-			f := newest(c, "upstream_status")
+			f := c.Newest("upstream_status")
 			if f.Cause != "upstream_status" || !strings.Contains(f.Advice, test.advice) {
 				t.Errorf("%s: %s", f.Cause, f.Advice)
 			}

@@ -246,7 +246,7 @@ func TestTryDurationEndsTheWait(t *testing.T) {
 	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t)+" {\nlb_try_duration 100ms\nlb_try_interval 10ms\nfail_duration 1m\n}")
 	c.Get("/1")
 	c.Get("/2")
-	f := newest(c, "upstreams_unhealthy")
+	f := c.Newest("upstreams_unhealthy")
 	if f.Limit == nil || f.Limit.Name != failure.TryDuration || f.Limit.ValueMS == nil || f.Limit.ValueMS.Duration() != 100*time.Millisecond {
 		t.Errorf("the limit is %+v", f.Limit)
 	}

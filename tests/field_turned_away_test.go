@@ -73,7 +73,7 @@ func TestTurnedAwayByEachNewConnection(t *testing.T) {
 				_ = res.Body.Close()
 				t.Fatalf("%s", res.Status)
 			}
-			f := newest(c, test.cause)
+			f := c.Newest(test.cause)
 			if f.Cause != test.cause || f.Side != failure.SideUpstream || f.Outcome != failure.Abandoned {
 				t.Errorf("%s of %s, %s: %s", f.Cause, f.Side, f.Outcome, f.Summary)
 			}

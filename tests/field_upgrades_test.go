@@ -146,7 +146,7 @@ func TestUpgradeTakenAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			f := newest(c, "upstream_status")
+			f := c.Newest("upstream_status")
 			if !strings.Contains(strings.Join(f.Evidence, "\n"), test.evidence) || !strings.HasPrefix(f.Advice, test.advice) || f.Side != failure.SideProxy || res.StatusCode != http.StatusUpgradeRequired {
 				t.Errorf("%d, side %s: %q\n%s", res.StatusCode, f.Side, f.Advice, strings.Join(f.Evidence, "\n"))
 			}

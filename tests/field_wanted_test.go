@@ -61,7 +61,7 @@ func TestAnswerStallsUntilTheVisitorLeaves(t *testing.T) {
 		t.Fatalf("recorded as %s: %q", list[0].Cause, list[0].Evidence)
 	}
 	leaves(c, "/stalled", 3500*time.Millisecond)
-	f := newest(c, "response_stalled")
+	f := c.Newest("response_stalled")
 	if f.Cause != "response_stalled" || f.Outcome != "truncated" || f.Side != "upstream" || f.Status != http.StatusOK || f.RequestSent != "yes" {
 		t.Errorf("%s %s side %s %d, sent %s", f.Outcome, f.Cause, f.Side, f.Status, f.RequestSent)
 	}
@@ -109,7 +109,7 @@ func TestFastCGIAnswersNobody(t *testing.T) {
 	<-left
 	time.Sleep(100 * time.Millisecond) // nothing tells when Caddy's server has seen that it is gone
 	close(answers)
-	f := newest(c, "client_closed_request")
+	f := c.Newest("client_closed_request")
 	if f.Cause != "client_closed_request" || f.Outcome != "abandoned" || f.Phase != "wait" || f.Status != 499 || f.Request.URI != "/slow" {
 		t.Errorf("%s %s in %s, %d, %s: %q", f.Outcome, f.Cause, f.Phase, f.Status, f.Request.URI, f.Evidence)
 	}
@@ -131,7 +131,7 @@ func TestGRPCUnavailableInTheHeader(t *testing.T) {
 	if got.Status != http.StatusOK || got.Header.Get("Grpc-Status") != "14" {
 		t.Fatalf("%+v", got)
 	}
-	f := newest(c, "upstream_status")
+	f := c.Newest("upstream_status")
 	if f.Outcome != "upstream_answered" || f.Status != http.StatusServiceUnavailable || f.Received == nil {
 		t.Fatalf("%s %d, received %+v", f.Outcome, f.Status, f.Received)
 	}

@@ -220,7 +220,7 @@ func TestUnpassableStatus(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					broken, options := breakUpstream(t, fault)
+					broken, options := testcaddy.Break(t, fault)
 					directive := "page " + page
 					if page == "intercept" {
 						directive = "intercept 5xx"
@@ -273,7 +273,7 @@ func TestUnpassableStatusReplaced(t *testing.T) {
 	}
 	for _, site := range []string{"replace_status 200", "handle_response {\ncopy_response 200\n}", "handle_response {\nrespond good\n}"} {
 		t.Run(site, func(t *testing.T) {
-			broken, options := breakUpstream(t, fault)
+			broken, options := testcaddy.Break(t, fault)
 			broken.Block = append(broken.Block, site)
 			c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 			if a := c.Get("/"); a.Status != 200 || a.Err != nil {

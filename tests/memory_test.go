@@ -28,10 +28,10 @@ func TestHeapOfARecord(t *testing.T) {
 		name string
 		sent func(c *testcaddy.Caddy) string
 	}{
-		{"a URL of 900 kB", func(c *testcaddy.Caddy) string { return c.Request("/" + strings.Repeat("a", 900_000) + "?q=1") }},
-		{"a query of 900 kB", func(c *testcaddy.Caddy) string { return c.Request("/?" + strings.Repeat("q=1&", 225_000)) }},
-		{"fields of 900 kB", func(c *testcaddy.Caddy) string {
-			long := strings.Repeat("a", 300_000)
+		{"a URL of 90 kB", func(c *testcaddy.Caddy) string { return c.Request("/" + strings.Repeat("a", 90_000) + "?q=1") }},
+		{"a query of 90 kB", func(c *testcaddy.Caddy) string { return c.Request("/?" + strings.Repeat("q=1&", 22_500)) }},
+		{"fields of 90 kB", func(c *testcaddy.Caddy) string {
+			long := strings.Repeat("a", 30_000)
 			return c.Request("/", "User-Agent: "+long+"\r\n", "X-Kept: "+long+"\r\n", "X-Other: "+long+"\r\n")
 		}},
 	} {

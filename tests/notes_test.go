@@ -115,7 +115,7 @@ func notesBeyondTheLab() []note {
 				io.Copy(io.Discard, r.Body)
 				io.WriteString(c, s)
 				if resets {
-					reset(c)
+					testcaddy.Reset(c)
 				}
 			})
 		}
@@ -141,7 +141,7 @@ func notesBeyondTheLab() []note {
 		{
 			number: "10c", name: "plain HTTP to a port that wants TLS and hangs up", status: []int{502},
 			site: is("", func(t *testing.T) string {
-				return peer(t, func(c net.Conn) { bufio.NewReader(c).ReadString('\n'); closeWrite(c); io.Copy(io.Discard, c) })
+				return peer(t, func(c net.Conn) { bufio.NewReader(c).ReadString('\n'); testcaddy.CloseWrite(c); io.Copy(io.Discard, c) })
 			}),
 			want: "closed_before_response wait upstream failed",
 		},
@@ -150,7 +150,7 @@ func notesBeyondTheLab() []note {
 			site: is("", func(t *testing.T) string {
 				return peer(t, func(c net.Conn) {
 					tls.Server(c, &tls.Config{Certificates: testCertificates()}).Handshake()
-					closeWrite(c)
+					testcaddy.CloseWrite(c)
 					io.Copy(io.Discard, c)
 				})
 			}),

@@ -78,7 +78,7 @@ func TestProbeOfFaults(t *testing.T) {
 			strings.HasSuffix(fault.Name, "_checked") {
 			continue
 		}
-		broken, options := breakUpstream(t, fault)
+		broken, options := testcaddy.Break(t, fault)
 		upstream := upstreamOf(broken)
 		if options != "" || broken.Prepared() || upstream == "" || strings.ContainsAny(upstream, " {") ||
 			// The system gives a port of UDP the number of one of TCP at times: two reverse_proxy
@@ -164,7 +164,7 @@ func TestProbeSteps(t *testing.T) {
 			before := upstreams.ProbeTimeout
 			upstreams.ProbeTimeout = 2 * time.Second
 			t.Cleanup(func() { upstreams.ProbeTimeout = before })
-			broken, _ := breakUpstream(t, fault)
+			broken, _ := testcaddy.Break(t, fault)
 			c := testcaddy.Start(t, "upstream_diagnostics\n"+broken.Caddyfile())
 			status, answer := askAgain(c, upstreamOf(broken))
 			for _, wrong := range wrongWithProbe(fault, status, answer) {

@@ -34,7 +34,7 @@ func TestNameServerThatWasAsked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			broken, options := breakUpstream(t, fault)
+			broken, options := testcaddy.Break(t, fault)
 			site := broken.Caddyfile()
 			for _, way := range faultlab.Ways() {
 				if way.Name == test.way {
@@ -55,7 +55,7 @@ func TestNameServerThatWasAsked(t *testing.T) {
 			if _, err := broken.Visit(ctx, c.URL+"/"); err != nil {
 				t.Fatal(err)
 			}
-			f := newest(c, fault.Cause)
+			f := c.Newest(fault.Cause)
 			told := map[string]string{"evidence": strings.Join(f.Evidence, "\n")}
 			if fault.Phase == string(failure.PhaseDNS) && fault.Name != "dns_silent" { // whose error names none
 				told["error"], told["the attempt's error"] = f.Error, f.Attempts[0].Error

@@ -61,7 +61,7 @@ func uploadTakers(t *testing.T) map[string]string {
 	}
 	go func() { _ = fcgi.Serve(script, read) }()
 	t.Cleanup(func() { script.Close() })
-	cert, key := certificateFiles(t)
+	cert, key := testcaddy.CertificateFiles(t)
 	certificate, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestUploadsTellNoClientAddress(t *testing.T) {
 			for name, block := range takers {
 				handlers += "reverse_proxy /" + name + "/* " + block + "\n"
 			}
-			cert, key := certificateFiles(t)
+			cert, key := testcaddy.CertificateFiles(t)
 			secure := "127.0.0.1:" + strconv.Itoa(testcaddy.FreePort(t))
 			c := testcaddy.StartWith(t, l.OfOurs()+"\nservers {\nprotocols h1 h2 h2c\ntimeouts {\nread_body 1s\n}\n}",
 				handlers+"}\nhttps://"+secure+" {\ntls "+cert+" "+key+"\n"+handlers)

@@ -110,7 +110,7 @@ func (c *taker) drain() { io.Copy(io.Discard, c.reader) }
 
 // farewell ends our half, and drains the other: so all that came is counted.
 func (c *taker) farewell() {
-	closeWrite(c.Conn)
+	testcaddy.CloseWrite(c.Conn)
 	c.drain()
 }
 
@@ -289,7 +289,7 @@ func TestRequestSent(t *testing.T) {
 	readsAll := func(c *taker) { c.readAll() }
 	resets := func(c *taker) {
 		if c.readAll() {
-			reset(rawOf(c.Conn))
+			testcaddy.Reset(rawOf(c.Conn))
 		}
 	}
 	headThen := func(end func(*taker)) func(*taker) {
@@ -395,7 +395,7 @@ func TestRequestSent(t *testing.T) {
 		{name: "closed at accept, fastcgi", behave: (*taker).farewell, block: fastCGI, want: []failure.Sent{no, maybe}},
 		// Without a body: Caddy's own has a data race where HTTP/2 closes it (see leaving_test.go).
 		{name: "closed at accept, h2c", behave: (*taker).farewell, framed: true, block: h2c, want: []failure.Sent{no, maybe}},
-		{name: "reset at accept", behave: func(c *taker) { reset(c.Conn) }, request: orderPOST, want: []failure.Sent{no, maybe}},
+		{name: "reset at accept", behave: func(c *taker) { testcaddy.Reset(c.Conn) }, request: orderPOST, want: []failure.Sent{no, maybe}},
 		{
 			name: "closed after the PROXY header", block: "transport http {\nproxy_protocol v2\n}\n",
 			behave: func(c *taker) { io.ReadFull(c.Conn, make([]byte, 28)); c.farewell() }, want: []failure.Sent{no, maybe},
@@ -405,7 +405,7 @@ func TestRequestSent(t *testing.T) {
 		{name: "nothing is read, upload", behave: waits, block: "transport http {\nwrite_timeout 100ms\n}\n", request: orderUpload, cause: "request_write_timeout", want: []failure.Sent{maybe}},
 		{name: "nothing is read, fastcgi", behave: waits, block: "transport fastcgi {\nread_timeout 100ms\n}\n", cause: "read_timeout", want: []failure.Sent{maybe}},
 		{name: "closed after the header, upload", behave: headThen(func(*taker) {}), request: orderUpload, want: []failure.Sent{maybe}},
-		{name: "reset after the header, upload", behave: headThen(func(c *taker) { reset(c.Conn) }), request: orderUpload, want: []failure.Sent{maybe}},
+		{name: "reset after the header, upload", behave: headThen(func(c *taker) { testcaddy.Reset(c.Conn) }), request: orderUpload, want: []failure.Sent{maybe}},
 		{
 			name: "Expect, and closed after the header", behave: headThen((*taker).farewell), block: "transport http {\nexpect_continue_timeout 5s\n}\n",
 			request: strings.Replace(orderPOST, "\r\n", "\r\nExpect: 100-continue\r\n", 1), cause: "closed_before_response", want: []failure.Sent{maybe},
@@ -449,7 +449,7 @@ func TestRequestSent(t *testing.T) {
 
 		{name: "reused and closed unread, POST", behave: warmed((*taker).farewell), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
 		{name: "reused and closed unread, GET", behave: warmed((*taker).farewell), warm: true, cause: "keepalive_race", want: []failure.Sent{yes}},
-		{name: "reused and reset unread, POST", behave: warmed(func(c *taker) { reset(c.Conn) }), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
+		{name: "reused and reset unread, POST", behave: warmed(func(c *taker) { testcaddy.Reset(c.Conn) }), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
 		{name: "reused, read whole and closed, POST", behave: warmed(readsAll), warm: true, request: orderPOST, cause: "keepalive_race", want: []failure.Sent{maybe}},
 		{name: "reused, read whole and closed, GET", behave: warmed(readsAll), warm: true, cause: "keepalive_race", want: []failure.Sent{yes}},
 		{name: "reused, answered and cut, POST", behave: warmed(answersAfter("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok")), warm: true, request: orderPOST, cause: "response_truncated", want: []failure.Sent{yes}},

@@ -234,14 +234,14 @@ func recordOf(t *testing.T, name string) string {
 	if fault.Skip != "" {
 		t.Skip(fault.Skip)
 	}
-	broken, options := breakUpstream(t, fault)
+	broken, options := testcaddy.Break(t, fault)
 	c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if _, err := broken.Visit(ctx, c.URL+"/order"); err != nil {
 		t.Fatal(err)
 	}
-	f := newest(c, fault.Cause)
+	f := c.Newest(fault.Cause)
 	if fault.OrCause != "" && f.Cause == fault.OrCause {
 		t.Skip("a race decided that it is ", f.Cause)
 	}

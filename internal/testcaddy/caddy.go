@@ -256,6 +256,24 @@ func (c *Caddy) Failure() *failure.Failure {
 	return list[0]
 }
 
+// Newest is the newest failure. It waits a moment for one of that cause: a record
+// may be made after the client has its answer, and what prepared the fault may have
+// been recorded before.
+func (c *Caddy) Newest(cause string) *failure.Failure {
+	c.T.Helper()
+	deadline := time.Now().Add(2 * time.Second)
+	for {
+		list := c.Failures()
+		if len(list) > 0 && (list[0].Cause == cause || time.Now().After(deadline)) {
+			return list[0]
+		}
+		if time.Now().After(deadline) {
+			c.T.Fatal("nothing was recorded")
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
 // Forget clears the journal.
 func (c *Caddy) Forget() {
 	c.T.Helper()

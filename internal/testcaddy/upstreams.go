@@ -91,3 +91,18 @@ func FastCGI(t *testing.T, scripts http.Handler) string {
 	t.Cleanup(func() { ln.Close(); <-ended })
 	return ln.Addr().String()
 }
+
+// CloseWrite ends what this side sends, where a connection can do so.
+func CloseWrite(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
+}
+
+// Reset ends a connection with a RST.
+func Reset(c net.Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	c.Close()
+}

@@ -1,4 +1,4 @@
-package tests
+package faults
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 			if fault.Skip != "" {
 				t.Skip(fault.Skip)
 			}
-			broken, options := breakUpstream(t, fault)
+			broken, options := testcaddy.Break(t, fault)
 			c := testcaddy.StartWith(t, options, "upstream_diagnostics\n"+broken.Caddyfile())
 
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -44,7 +44,7 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 				}
 				return
 			}
-			f := newest(c, fault.Cause)
+			f := c.Newest(fault.Cause)
 			if f.Cause == fault.OrCause {
 				return
 			}
@@ -91,42 +91,5 @@ func testFaults(t *testing.T, faults []faultlab.Fault) {
 				t.Logf("%s", record)
 			}
 		})
-	}
-}
-
-// breakUpstream starts the broken upstream of a fault, which ends with the test, and
-// gives the global options that it needs.
-func breakUpstream(t *testing.T, fault faultlab.Fault) (broken *faultlab.Upstream, options string) {
-	t.Helper()
-	broken, err := fault.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := broken.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if len(broken.Servers) > 0 {
-		options = "servers {\n" + strings.Join(broken.Servers, "\n") + "\n}"
-	}
-	return broken, options
-}
-
-// newest is the newest failure. It waits a moment for one of that cause: a record
-// may be made after the client has its answer, and what prepared the fault may have
-// been recorded before.
-func newest(c *testcaddy.Caddy, cause string) *failure.Failure {
-	c.T.Helper()
-	deadline := time.Now().Add(2 * time.Second)
-	for {
-		list := c.Failures()
-		if len(list) > 0 && (list[0].Cause == cause || time.Now().After(deadline)) {
-			return list[0]
-		}
-		if time.Now().After(deadline) {
-			c.T.Fatal("nothing was recorded")
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }

@@ -1,9 +1,10 @@
-package tests
+package faults
 
 import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // What the kernel refuses is called the same over every way, too.
@@ -16,5 +17,5 @@ func TestKernelFaultsOverWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runAgain(t, again)
+	testcaddy.RunAgain(t, again)
 }

@@ -1,8 +1,6 @@
-package tests
+package faults
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // Routes and ports are broken in a network namespace that this test makes for
@@ -24,7 +23,7 @@ func TestKernelFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runAgain(t, again)
+	testcaddy.RunAgain(t, again)
 }
 
 // What root is never denied is tried as nobody.
@@ -45,27 +44,10 @@ func TestFaultsAsNobody(t *testing.T) {
 	}
 	again.Dir = home
 	again.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CONFIG_HOME="+filepath.Join(home, "config"))
-	out := runAgain(t, again)
+	out := testcaddy.RunAgain(t, again)
 	for _, tried := range []string{"TestFaults/socket_forbidden", "TestFaultsOverWays/TLS/socket_forbidden"} {
 		if !strings.Contains(out, "--- PASS: "+tried) {
 			t.Errorf("%s was not tried:\n%s", tried, out)
 		}
 	}
-}
-
-// runAgain runs this program again, and skips where the system doesn't allow it.
-func runAgain(t *testing.T, again *exec.Cmd) string {
-	t.Helper()
-	out, err := again.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-	case errors.As(err, &exit):
-		t.Fatalf("%v\n%s", err, out)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENOSPC):
-		t.Skipf("this system does not allow it: %v", err)
-	default:
-		t.Fatal(err)
-	}
-	return string(out)
 }

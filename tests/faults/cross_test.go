@@ -1,4 +1,4 @@
-package tests
+package faults
 
 import (
 	"context"
@@ -262,7 +262,7 @@ func TestFaultsCrossed(t *testing.T) {
 
 // crossed meets a fault in a situation, and looks for a wrong name in all records.
 func crossed(t *testing.T, fault faultlab.Fault, s situation) {
-	broken, options := breakUpstream(t, fault)
+	broken, options := testcaddy.Break(t, fault)
 	site, unfit := s.site(t, fault, broken)
 	if unfit != "" {
 		t.Skip(unfit)

@@ -1,4 +1,4 @@
-package tests
+package faults
 
 import (
 	"context"
@@ -11,9 +11,6 @@ import (
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
-
-// Transports that can't be told of a name server ask the one of this process.
-func init() { faultlab.OwnResolver() }
 
 // A fault is called the same over every way that leads to it: one fault of each
 // cause is tried over each.
@@ -43,7 +40,7 @@ func testOverWays(t *testing.T, faults []faultlab.Fault) {
 
 // testOver says whether the fault can be met over this way.
 func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
-	broken, options := breakUpstream(t, fault)
+	broken, options := testcaddy.Break(t, fault)
 	site, unfit, err := way.Over(fault, broken)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +54,7 @@ func testOver(t *testing.T, way faultlab.Way, fault faultlab.Fault) bool {
 	if _, err := broken.Visit(ctx, c.URL+"/order"); err != nil {
 		t.Fatal(err)
 	}
-	f := newest(c, fault.Cause)
+	f := c.Newest(fault.Cause)
 	if f.Cause == fault.OrCause {
 		return false
 	}
@@ -106,7 +103,7 @@ func TestProxyLoopOverWays(t *testing.T) {
 			}
 			secure, entry := "", ""
 			if loop.scheme == "https://" {
-				cert, key := certificateFiles(t)
+				cert, key := testcaddy.CertificateFiles(t)
 				site, secure, entry = to, "tls "+cert+" "+key+"\n", " {\ntransport http {\ntls_insecure_skip_verify\n}\n}"
 			}
 			options := ""

@@ -1,25 +1,17 @@
-package tests
+package transparency
 
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
-	"os"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -33,6 +25,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/quic-go/quic-go/http3"
+
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
@@ -112,7 +105,7 @@ func startProxy(t *testing.T, p proxyConfig) *testcaddy.Caddy {
 	}
 	if p.tls {
 		c.URL = fmt.Sprintf("https://127.0.0.1:%d", c.Port)
-		cert, key := certificateFiles(t)
+		cert, key := testcaddy.CertificateFiles(t)
 		tlsLine = fmt.Sprintf("tls %q %q", cert, key)
 	}
 	err := testcaddy.Load(fmt.Sprintf(`{
@@ -148,40 +141,6 @@ func startProxy(t *testing.T, p proxyConfig) *testcaddy.Caddy {
 		}
 	})
 	return c
-}
-
-// certificateFiles makes a certificate for 127.0.0.1 that nobody trusts.
-func certificateFiles(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{
-		cert: {Type: "CERTIFICATE", Bytes: der},
-		key:  {Type: "PRIVATE KEY", Bytes: privateDER},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
 }
 
 // inFlight counts the requests that the directive in_flight has let through.

@@ -1,4 +1,4 @@
-package tests
+package transparency
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // With `page off`, whatever an upstream does wrong ends as it does without us: the
@@ -60,7 +61,7 @@ func endsAs(t *testing.T, fault faultlab.Fault, bare bool) string {
 		name = "bare"
 	}
 	t.Run(name, func(t *testing.T) {
-		broken, _ := breakUpstream(t, fault)
+		broken, _ := testcaddy.Break(t, fault)
 		forgetRecordings()
 		front := ""
 		if !bare {

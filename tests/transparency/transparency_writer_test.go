@@ -1,4 +1,4 @@
-package tests
+package transparency
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 

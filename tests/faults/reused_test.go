@@ -1,4 +1,4 @@
-package tests
+package faults
 
 import (
 	"bufio"
@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/faultlab"
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/testcaddy"
 )
 
 // reusing stands before a broken upstream, and has its fault happen on a connection
@@ -175,12 +176,12 @@ func (p *reusing) serve(raw net.Conn) {
 	case writeErr != nil: // the proxy has gone
 		rawBroken.Close()
 	case errors.Is(readErr, syscall.ECONNRESET), to.wasReset():
-		reset(raw)
+		testcaddy.Reset(raw)
 	case errors.Is(readErr, io.EOF):
-		closeWrite(c)
-		closeWrite(raw)
+		testcaddy.CloseWrite(c)
+		testcaddy.CloseWrite(raw)
 	default: // cut off without TLS's farewell
-		closeWrite(raw)
+		testcaddy.CloseWrite(raw)
 	}
 }
 
@@ -278,18 +279,4 @@ func pass(to io.Writer, from io.Reader) (readErr, writeErr error) {
 			return err, nil
 		}
 	}
-}
-
-func closeWrite(c net.Conn) {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
-	}
-}
-
-// reset ends a connection with a RST.
-func reset(c net.Conn) {
-	if tcp, ok := c.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
-	}
-	c.Close()
 }
