@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -251,5 +252,64 @@ func (l *leavers) check(t *testing.T, c *testcaddy.Caddy, uploads bool) {
 				}
 			}
 		}
+	}
+}
+
+// Where response_buffers holds an answer back that goes on for long, its client gets nothing
+// and leaves: that is the config's doing. What is passed on is nobody's failure.
+func TestLeavesAnAnswerThatIsHeldBack(t *testing.T) {
+	testcaddy.RecordsAbandoned(t)
+	events := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: hello\n\n")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	for _, test := range []struct {
+		name, buffers string
+		want          string
+		words         []string
+	}{
+		{"until the buffer is full", "4KiB", "client_closed_request abandoned body proxy", []string{"until 4096 bytes of it are there, or its end", "of the answer came", "Remove response_buffers"}},
+		{"until its end", "unlimited", "client_closed_request abandoned body proxy", []string{"until its end"}},
+		{"a buffer that is full at once", "4", "", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+events+" {\nresponse_buffers "+test.buffers+"\n}")
+			ask := func(patience time.Duration) (came string) {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res, err := testcaddy.Client.Do(r)
+				if err != nil {
+					return ""
+				}
+				defer res.Body.Close()
+				b := make([]byte, len("data: hello"))
+				_, _ = io.ReadFull(res.Body, b) // what came by then
+				return string(b)
+			}
+			if test.want == "" {
+				if came := ask(20 * time.Second); came != "data: hello" {
+					t.Errorf("the client got %q", came)
+				}
+				c.Idle()
+				wantRecord(t, c, "")
+				return
+			}
+			for patience := 100 * time.Millisecond; ; patience *= 2 { // it may leave before the answer was there
+				c.Forget()
+				if came := ask(patience); came != "" {
+					t.Fatalf("it was not held back: %q", came)
+				}
+				if c.Newest("client_closed_request").Phase == failure.PhaseBody || patience > 5*time.Second {
+					break
+				}
+			}
+			wantRecord(t, c, test.want, test.words...)
+		})
 	}
 }

@@ -262,6 +262,26 @@ func answeredNobody(h *listen.Heard, last *listen.Attempt) bool {
 	return h.Client.Gone && last != nil && last.Protocol == protocolFastCGI && last.HasAnswer() && !listen.Unpassable(last.Status)
 }
 
+// heldBack says that an answer had come, and nothing of it to the client before it left:
+// Caddy waits until response_buffers is full, or for the answer's end.
+func heldBack(h *listen.Heard, a *listen.Attempt) bool {
+	return h.Client.Gone && a != nil && a.Limits != nil && a.Limits.ResponseBuffers != 0 && a.HasAnswer() && canceled(a.Body.Err)
+}
+
+// judgeHeldBack: an answer that goes on for long, as events do, never fills the buffer.
+func judgeHeldBack(h *listen.Heard, a *listen.Attempt) verdict {
+	until := "its end"
+	if most := a.Limits.ResponseBuffers; most > 0 {
+		until = counted(most, "byte") + " of it are there, or " + until
+	}
+	t := tryOf(h, a)
+	f := found(ClientClosedRequest, "nothing of the answer went on to the client: response_buffers holds it back until "+until, received(t)).
+		at(failure.PhaseBody).decides().
+		advise("Remove response_buffers from this reverse_proxy, or give answers that go on for long (events, progress) a reverse_proxy of their own without it.")
+	f.side, f.summary = failure.SideProxy, "{upstream} answered, and Caddy held its answer back until the client left."
+	return verdict{failure.Abandoned, listen.StatusClientClosedRequest, a, f, a.Body.Err}
+}
+
 // outlived says how a script went on for which nobody waited any more.
 func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) finding {
 	if connected(last) {
@@ -328,13 +348,14 @@ var ClientClosedRequest = &Row{
 	Side:         failure.SideClient,
 	Summary:      "The client left while it waited for {upstream}.",
 	Advice:       "Look how long {upstream} takes for such requests: if clients often leave before that, make it faster, or raise their own limit or that of what stands in front of Caddy; a limit in the transport lets Caddy answer first.",
-	Meaning:      "The client left before an answer had begun. The phase says what was being waited for, and the time for how long.",
-	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set. Where the upstream had taken the request over none of its new connections of HTTP/2 meanwhile, the evidence counts them, and side is upstream.",
+	Meaning:      "The client left before anything of an answer had come to it. The phase says what was being waited for, and the time for how long.",
+	RecognisedBy: "The request's context had ended and nothing had been answered, or Caddy answered 499. The limit that would have ended the wait is named, or that none is set. Where the upstream had taken the request over none of its new connections of HTTP/2 meanwhile, the evidence counts them, and side is upstream. Where an answer had begun and response_buffers held it back, the phase is body, and side is proxy.",
 	Witnesses:    []Witness{WitnessError, WitnessAsked, WitnessKernel},
 	UsualReasons: []string{
 		"a visitor who closed the page, or clicked again",
 		"a client, or a balancer in front of Caddy, with a shorter timeout than the application needs",
 		"an upstream that hangs, with no limit in Caddy that would end it",
+		"response_buffers, where an answer goes on for long (events): nothing of it goes on before the buffer is full",
 	},
 	Fix: Fix{
 		Caddy:       "Set a limit, so that Caddy answers before clients give up.",

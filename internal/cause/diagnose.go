@@ -141,6 +141,9 @@ func unpassable(a *listen.Attempt) bool { return a.HasAnswer() && listen.Unpassa
 // judgePanic: Caddy breaks an answer off by a panic. It was an upstream's doing if
 // the answer's body had an error and the client none.
 func judgePanic(h *listen.Heard) (verdict, bool) {
+	if last := lastAttempt(h); heldBack(h, last) {
+		return judgeHeldBack(h, last), true
+	}
 	if h.Client.WriteErr != nil {
 		return verdict{}, false
 	}

@@ -633,8 +633,9 @@ func way(lines []string, h *listen.Heard, t *try) []string {
 		} else if endedHandshake(err) { // the rule says how
 			lines = append(lines, "TLS handshake: ended after "+took)
 		} else if err != nil {
-			// The time first: an error may end in a date.
-			lines = append(lines, "TLS handshake: ended after "+took+": "+errorText(h, t.Attempt, err))
+			// The time first: an error may end in a date. What Go supposes the rule says better.
+			words, _, _ := strings.Cut(errorText(h, t.Attempt, err), " (possibly because of ")
+			lines = append(lines, "TLS handshake: ended after "+took+": "+words)
 		} else {
 			lines = append(lines, "TLS handshake: not finished after "+took)
 		}
