@@ -160,16 +160,25 @@ func endedUnread(t *try, f finding) finding {
 		f.evidence = append(f.evidence, sentPROXY(t)...)
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
-	if t.RequestBytes >= largeBody && len(sentPROXY(t)) == 0 {
+	if bodySize(t) >= largeBody && len(sentPROXY(t)) == 0 {
 		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
 	}
 	return otherThere(t, f)
 }
 
-// largeBody is how much of a body must have been read for its size to be a reason: Go's
-// servers end a connection on which so much is left unread (net/http's
-// maxPostHandlerReadBytes), others have limits that are larger.
+// largeBody is how large a body must be for its size to be a reason: Go's servers end a
+// connection on which so much is left unread (net/http's maxPostHandlerReadBytes), others
+// have limits that are larger.
 const largeBody = 256 << 10
+
+// bodySize is how large the request's body is, as far as it was announced or read: many
+// refuse by the length alone.
+func bodySize(t *try) int64 {
+	if t.Request == nil {
+		return t.RequestBytes
+	}
+	return max(t.RequestBytes, t.Request.ContentLength)
+}
 
 // mayRefusePROXY says that the answers that came before may all be those of a server that
 // does not expect the PROXY header: none came over a connection that had served a request.

@@ -178,16 +178,39 @@ func TestPublishedPortIsNamed(t *testing.T) {
 }
 
 // A request that was ended while it was being sent was not too large, where nothing has
-// ever worked.
+// ever worked, unless it is a large one, be it by what it announces alone.
 func TestAdviceForARequestThatWasNotRead(t *testing.T) {
 	writeErr := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}
-	for answers, says := range map[int64]string{0: "published Docker port", 3: "413"} {
-		f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
-			a.Before, a.RequestBytes, a.WriteErr, a.Err = &listen.Before{Answers: answers}, 1<<20, writeErr, writeErr
-		})))
-		if f.Cause != RequestWriteFailed.Name || !strings.Contains(f.Advice, says) {
-			t.Errorf("after %d answers: %s, %q", answers, f.Cause, f.Advice)
-		}
+	const port, size = "published Docker port", "limit for the size of a request"
+	for _, test := range []struct {
+		name            string
+		answers         int64
+		read, announced int64
+		says            []string
+		not             string
+	}{
+		{"a small one, the first", 0, 100, 100, []string{port}, size},
+		{"a large one, the first", 0, 1 << 20, -1, []string{size, port}, ""},
+		{"one that says that it is large, the first", 0, 69504, 1 << 20, []string{size, port}, ""},
+		{"a large one, after others", 3, 1 << 20, -1, []string{"413"}, port},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
+				a.Before, a.RequestBytes, a.WriteErr, a.Err = &listen.Before{Answers: test.answers}, test.read, writeErr, writeErr
+				a.Request = &http.Request{Method: http.MethodPost, Header: http.Header{}, ContentLength: test.announced}
+			})))
+			if f.Cause != RequestWriteFailed.Name {
+				t.Error(f.Cause)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(f.Advice, words) {
+					t.Errorf("lacks %q: %s", words, f.Advice)
+				}
+			}
+			if test.not != "" && strings.Contains(f.Advice, test.not) {
+				t.Errorf("has %q: %s", test.not, f.Advice)
+			}
+		})
 	}
 }
 
