@@ -74,8 +74,9 @@ func (d *Dashboard) Cleanup() error {
 }
 
 // Hides implements upstreams.Last: a site all of which is the dashboard's is rarely meant.
-func (d *Dashboard) Hides() {
-	d.logger.Warn("upstream_dashboard answers every request that comes to it, so none comes to the reverse_proxy behind it: give it a path, as in `handle_path /ops* { ... }`, or a site of its own")
+func (d *Dashboard) Hides(site string) {
+	d.logger.Warn("upstream_dashboard answers every request that comes to it, so none comes to the reverse_proxy behind it: give it a path, as in `handle_path /ops* { ... }`, or a site of its own",
+		zap.String("site", site))
 }
 
 // userPlaceholder is set by what authenticates: basic_auth and its like.

@@ -79,7 +79,7 @@ func (l *ownLine) write(logger *zap.Logger, more ...zap.Field) {
 // sumUpLater sums up what was left out where no App does it, which is so with
 // `admin off` and no global option: one timer, as long as there are windows.
 func (p *process) sumUpLater(logger *zap.Logger) {
-	if p.attended() || !p.summing.CompareAndSwap(false, true) {
+	if p.attended.Load() || !p.summing.CompareAndSwap(false, true) {
 		return
 	}
 	time.AfterFunc(journal.StormWindow, func() {

@@ -186,6 +186,29 @@ func TestLogSilence(t *testing.T) {
 	}
 }
 
+// A request that fails in a storm waits for nobody who loads or reads the config.
+func TestStormWaitsForNoLoad(t *testing.T) {
+	c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+testcaddy.Dead(t))
+	c.Get("/") // opens the incident, which is told
+	p := currentProcess()
+	testcaddy.Eventually(t, "that is told", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return len(p.events) == 0 })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for range 25 {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := testcaddy.Client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+}
+
 // In a storm the first ten have a line each.
 func TestLogStorm(t *testing.T) {
 	l := testcaddy.NewLogFile(t)

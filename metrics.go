@@ -174,7 +174,7 @@ func (c collector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(values chan<- prometheus.Metric) {
-	if !c.process.attended() { // nobody else looks what is over
+	if !c.process.attended.Load() { // nobody else looks what is over
 		c.process.resolveIncidents(c.logger, time.Now())
 	}
 	for _, counted := range c.process.metrics.counted() {

@@ -511,7 +511,7 @@ func TestMetricsWithoutApp(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
 	p := currentProcess()
-	if p.attended() {
+	if p.attended.Load() {
 		t.Fatal("an App runs")
 	}
 	c.Get("/")

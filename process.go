@@ -45,6 +45,8 @@ type process struct {
 	upgrades journal.Upgrades
 	// handlers is how many upstream_diagnostics the configs have.
 	handlers atomic.Int64
+	// attended says that an App is there to do what is to be done later.
+	attended atomic.Bool
 	// summing says that a timer is set which sums up what was left out of the log.
 	summing atomic.Bool
 	// instance is this instance's name.
@@ -103,6 +105,11 @@ func (p *process) Destruct() error { return nil }
 
 // started applies what a's config says.
 func (p *process) started(a *App) {
+	p.begin(a)
+	p.journal.Shrink() // without the lock, for which a request may wait
+}
+
+func (p *process) begin(a *App) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	a.loaded = time.Now()
@@ -174,6 +181,12 @@ func (p *process) forgetLearnt() {
 
 // stopped goes back to what the configs that still run say; last says that none does.
 func (p *process) stopped(a *App) (last bool) {
+	last = p.end(a)
+	p.journal.Shrink() // as above
+	return last
+}
+
+func (p *process) end(a *App) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = slices.DeleteFunc(p.running, func(other *App) bool { return other == a })
@@ -190,17 +203,11 @@ func (p *process) stopped(a *App) (last bool) {
 	return false
 }
 
-// attended says whether an App is there to do what is to be done later.
-func (p *process) attended() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.running) > 0
-}
-
 // apply applies what the running configs say. Of two, the more is kept: the load of
 // the newer one may still fail, and then the older one's records must be there. The
 // caller holds mu.
 func (p *process) apply() {
+	p.attended.Store(len(p.running) > 0)
 	if len(p.running) == 0 {
 		return
 	}

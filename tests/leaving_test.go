@@ -259,10 +259,12 @@ func (l *leavers) check(t *testing.T, c *testcaddy.Caddy, uploads bool) {
 // and leaves: that is the config's doing. What is passed on is nobody's failure.
 func TestLeavesAnAnswerThatIsHeldBack(t *testing.T) {
 	testcaddy.RecordsAbandoned(t)
+	begun := make(chan struct{}, 1)
 	events := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		io.WriteString(w, "data: hello\n\n")
 		http.NewResponseController(w).Flush()
+		begun <- struct{}{}
 		<-r.Context().Done()
 	})
 	for _, test := range []struct {
@@ -276,9 +278,17 @@ func TestLeavesAnAnswerThatIsHeldBack(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+events+" {\nresponse_buffers "+test.buffers+"\n}")
+			// ask leaves so long after the answer has begun, and says what came.
 			ask := func(patience time.Duration) (came string) {
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
+				left := make(chan struct{})
+				go func() {
+					defer close(left)
+					<-begun
+					time.AfterFunc(patience, cancel)
+				}()
+				defer func() { <-left }()
 				r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL+"/", nil)
 				if err != nil {
 					t.Fatal(err)
@@ -289,8 +299,8 @@ func TestLeavesAnAnswerThatIsHeldBack(t *testing.T) {
 				}
 				defer res.Body.Close()
 				b := make([]byte, len("data: hello"))
-				_, _ = io.ReadFull(res.Body, b) // what came by then
-				return string(b)
+				n, _ := io.ReadFull(res.Body, b)
+				return string(b[:n])
 			}
 			if test.want == "" {
 				if came := ask(20 * time.Second); came != "data: hello" {
@@ -300,7 +310,7 @@ func TestLeavesAnAnswerThatIsHeldBack(t *testing.T) {
 				wantRecord(t, c, "")
 				return
 			}
-			for patience := 100 * time.Millisecond; ; patience *= 2 { // it may leave before the answer was there
+			for patience := 50 * time.Millisecond; ; patience *= 2 { // Caddy may not have read it yet
 				c.Forget()
 				if came := ask(patience); came != "" {
 					t.Fatalf("it was not held back: %q", came)

@@ -160,7 +160,9 @@ func endedUnread(t *try, f finding) finding {
 		f.evidence = append(f.evidence, sentPROXY(t)...)
 	}
 	f.evidence = append(f.evidence, beforeWords(t)...)
-	if bodySize(t) >= largeBody && len(sentPROXY(t)) == 0 {
+	// What listens there says more than what the request announced.
+	large := t.RequestBytes >= largeBody || announced(t) >= largeBody && kindOf(t.Attempt) == "" && publishedTo(t) == ""
+	if large && len(sentPROXY(t)) == 0 {
 		return f.advise(RequestWriteFailed.Advice + " If it takes such a size, " + askIt(t, handsOn, tlsPort, otherPort)).leavesOpen(otherPortToo(RequestWriteFailed.Undecided, t))
 	}
 	return otherThere(t, f)
@@ -171,13 +173,12 @@ func endedUnread(t *try, f finding) finding {
 // have limits that are larger.
 const largeBody = 256 << 10
 
-// bodySize is how large the request's body is, as far as it was announced or read: many
-// refuse by the length alone.
-func bodySize(t *try) int64 {
+// announced is how large the request's body said that it is: many refuse by that alone.
+func announced(t *try) int64 {
 	if t.Request == nil {
-		return t.RequestBytes
+		return 0
 	}
-	return max(t.RequestBytes, t.Request.ContentLength)
+	return t.Request.ContentLength
 }
 
 // mayRefusePROXY says that the answers that came before may all be those of a server that

@@ -193,11 +193,15 @@ func TestAdviceForARequestThatWasNotRead(t *testing.T) {
 		{"a large one, the first", 0, 1 << 20, -1, []string{size, port}, ""},
 		{"one that says that it is large, the first", 0, 69504, 1 << 20, []string{size, port}, ""},
 		{"a large one, after others", 3, 1 << 20, -1, []string{"413"}, port},
+		{"one that says that it is large, to a port of another protocol", 0, 69504, 1 << 20, []string{"php_fastcgi"}, size},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := Diagnose(heard(nil, sentAttempt(func(a *listen.Attempt) {
 				a.Before, a.RequestBytes, a.WriteErr, a.Err = &listen.Before{Answers: test.answers}, test.read, writeErr, writeErr
 				a.Request = &http.Request{Method: http.MethodPost, Header: http.Header{}, ContentLength: test.announced}
+				if slices.Contains(test.says, "php_fastcgi") {
+					a.Address, a.Connection.RemoteAddress = "app:9000", "10.0.0.7:9000"
+				}
 			})))
 			if f.Cause != RequestWriteFailed.Name {
 				t.Error(f.Cause)

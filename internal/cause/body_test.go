@@ -1,9 +1,13 @@
 package cause
 
 import (
+	"context"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -45,5 +49,51 @@ func TestReceivedOneByte(t *testing.T) {
 		if got := received(&try{Attempt: &listen.Attempt{Body: body}}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// An answer of no announced length that response_buffers kept from its client until that
+// left is the config's; nothing else is.
+func TestHeldBack(t *testing.T) {
+	const stalled = "response_stalled"
+	for _, test := range []struct {
+		name   string
+		change func(h *listen.Heard, a *listen.Attempt)
+		want   string // the cause, "" for no record
+	}{
+		{"events", nil, "client_closed_request"},
+		{"until its end", func(_ *listen.Heard, a *listen.Attempt) { a.Limits.ResponseBuffers = -1 }, "client_closed_request"},
+		{"no buffer", func(_ *listen.Heard, a *listen.Attempt) { a.Limits.ResponseBuffers = 0 }, ""},
+		{"a buffer that was full", func(_ *listen.Heard, a *listen.Attempt) { a.Body.Bytes = 4096 }, ""},
+		{"the client had something of it", func(h *listen.Heard, _ *listen.Attempt) { h.Client.Gone = false }, ""},
+		{"a length", func(_ *listen.Heard, a *listen.Attempt) { a.Body.Expected = 100_000 }, ""},
+		{"a length, and nothing came for long", func(_ *listen.Heard, a *listen.Attempt) {
+			a.Body.Expected, a.End = 100_000, 30*time.Second
+		}, stalled},
+		{"another handler's buffer", func(_ *listen.Heard, a *listen.Attempt) { a.Limits = new(failure.Limits) }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			a := sentAttempt(func(a *listen.Attempt) {
+				a.Limits = &failure.Limits{ResponseBuffers: 4096}
+				a.FirstByte, a.Answered, a.Status, a.Header = 5*millisecond, 6*millisecond, 200, http.Header{}
+				a.Body = listen.Body{Expected: -1, Bytes: 13, Last: 7 * millisecond, Err: context.Canceled}
+			})
+			h := heard(func(h *listen.Heard) {
+				h.Panicked, h.Client.Left, h.Client.Gone, h.Response.Status = true, true, true, 200
+			}, a)
+			if test.change != nil {
+				test.change(h, &h.Attempts[0])
+			}
+			got := ""
+			if f := Diagnose(h); f != nil {
+				got = f.Cause
+				if held := strings.Contains(strings.Join(f.Evidence, "\n"), "response_buffers"); f.Cause != stalled && (!held || f.Side != failure.SideProxy || f.Phase != failure.PhaseBody) {
+					t.Errorf("phase %s, side %s, %q", f.Phase, f.Side, f.Evidence)
+				}
+			}
+			if got != test.want {
+				t.Errorf("recorded as %q, want %q", got, test.want)
+			}
+		})
 	}
 }

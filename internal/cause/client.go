@@ -262,10 +262,15 @@ func answeredNobody(h *listen.Heard, last *listen.Attempt) bool {
 	return h.Client.Gone && last != nil && last.Protocol == protocolFastCGI && last.HasAnswer() && !listen.Unpassable(last.Status)
 }
 
-// heldBack says that an answer had come, and nothing of it to the client before it left:
-// Caddy waits until response_buffers is full, or for the answer's end.
+// heldBack says that an answer without an announced length had come, and nothing of it to
+// the client before it left: Caddy waits until response_buffers is full, or for the
+// answer's end. One with a length ends by itself.
 func heldBack(h *listen.Heard, a *listen.Attempt) bool {
-	return h.Client.Gone && a != nil && a.Limits != nil && a.Limits.ResponseBuffers != 0 && a.HasAnswer() && canceled(a.Body.Err)
+	if !h.Client.Gone || a == nil || a.Limits == nil || !a.HasAnswer() || a.Body.Expected >= 0 || !canceled(a.Body.Err) {
+		return false
+	}
+	buffer := a.Limits.ResponseBuffers
+	return buffer < 0 || a.Body.Bytes < buffer
 }
 
 // judgeHeldBack: an answer that goes on for long, as events do, never fills the buffer.
@@ -274,10 +279,10 @@ func judgeHeldBack(h *listen.Heard, a *listen.Attempt) verdict {
 	if most := a.Limits.ResponseBuffers; most > 0 {
 		until = counted(most, "byte") + " of it are there, or " + until
 	}
-	t := tryOf(h, a)
-	f := found(ClientClosedRequest, "nothing of the answer went on to the client: response_buffers holds it back until "+until, received(t)).
-		at(failure.PhaseBody).decides().
-		advise("Remove response_buffers from this reverse_proxy, or give answers that go on for long (events, progress) a reverse_proxy of their own without it.")
+	f := found(ClientClosedRequest, "nothing of the answer went on to the client: response_buffers holds it back until "+until, received(tryOf(h, a))).
+		at(failure.PhaseBody).
+		advise("Remove response_buffers from this reverse_proxy, or give answers that go on for long (events, progress) a reverse_proxy of their own without it.").
+		leavesOpen("whether the client left for that can't be told from here: its own limit, and a visitor who went away (or half-closed), look the same")
 	f.side, f.summary = failure.SideProxy, "{upstream} answered, and Caddy held its answer back until the client left."
 	return verdict{failure.Abandoned, listen.StatusClientClosedRequest, a, f, a.Body.Err}
 }
@@ -292,7 +297,13 @@ func outlived(h *listen.Heard, last *listen.Attempt, f finding, answered bool) f
 	}
 	t := tryOf(h, last)
 	if answered {
-		f.evidence = append(f.evidence, "an answer came "+ms(elapsed(sent(t), last.Answered))+" after the connect, when the client had left")
+		came := "an answer came " + ms(elapsed(sent(t), last.Answered)) + " after the connect"
+		if last.Limits != nil && last.Limits.ResponseBuffers != 0 { // when it left isn't known then
+			came += ", and response_buffers held it back: the client had left when it was to go on"
+		} else {
+			came += ", when the client had left"
+		}
+		f.evidence = append(f.evidence, came)
 		return f.leavesOpen("an application that is slow, a client's limit that is too short, and a visitor who went away (or half-closed) look the same from here: its log tells")
 	}
 	if ended := attemptCause(t); ended.row != Unknown && last.Err != nil && !canceled(last.Err) && connected(last) {

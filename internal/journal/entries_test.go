@@ -157,9 +157,9 @@ func TestResizeIsFair(t *testing.T) {
 		want map[string]int
 	}{
 		{"at first", func() {}, map[string]int{"rare": 50, "a": 475, "b": 475}},
-		{"smaller", func() { j.Resize(210, 0) }, map[string]int{"rare": 50, "a": 80, "b": 80}},
-		{"smaller than the shares", func() { j.Resize(30, 0) }, map[string]int{"rare": 10, "a": 10, "b": 10}},
-		{"larger", func() { j.Resize(100, 0) }, map[string]int{"rare": 10, "a": 10, "b": 10}},
+		{"smaller", func() { j.Resize(210, 0); j.Shrink() }, map[string]int{"rare": 50, "a": 80, "b": 80}},
+		{"smaller than the shares", func() { j.Resize(30, 0); j.Shrink() }, map[string]int{"rare": 10, "a": 10, "b": 10}},
+		{"larger", func() { j.Resize(100, 0); j.Shrink() }, map[string]int{"rare": 10, "a": 10, "b": 10}},
 		{"after a storm", func() {
 			for n := range 5000 {
 				j.Add(of("a", 5000+n))
@@ -237,6 +237,7 @@ func TestEntriesAgainstModel(t *testing.T) {
 				keep := random.IntN(40)
 				did = fmt.Sprint("Resize to ", keep)
 				j.Resize(keep, keepFor)
+				j.Shrink()
 				m.resize(keep)
 			case 1:
 				did = "Sweep"

@@ -177,6 +177,7 @@ func TestPolling(t *testing.T) {
 	j.Add(numbered(8))
 	poll(3, "f8")
 	j.Resize(2, 0)
+	j.Shrink()
 	poll(3, "")
 	for n := 9; n < 14; n++ {
 		j.Add(numbered(n))
@@ -286,6 +287,7 @@ func TestResize(t *testing.T) {
 			j := filled(5, 10)
 			back := cursor(t, j.Query(failure.Query{Limit: 1}).Next) // f9
 			j.Resize(test.keep, 0)
+			j.Shrink()
 			if got := ids(j.Query(failure.Query{})); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -387,6 +389,7 @@ func TestLastIsNoEarlierOne(t *testing.T) {
 	}
 	for _, keep := range []int{4, 3} {
 		j.Resize(keep, 0)
+		j.Shrink()
 		if id, ok := lastID(j, "u0"); ok {
 			t.Errorf("with keep %d the last failure of u0 is %q", keep, id)
 		}
@@ -471,11 +474,13 @@ func TestAge(t *testing.T) {
 		}
 
 		j.Resize(10, 2*time.Hour)
+		j.Shrink()
 		if got := ids(j.Query(failure.Query{})); got != "f1 f0" {
 			t.Errorf("kept for longer: got %q", got)
 		}
 		time.Sleep(1000 * time.Hour)
 		j.Resize(10, 0)
+		j.Shrink()
 		if got := ids(j.Query(failure.Query{})); got != "f1 f0" {
 			t.Errorf("kept for ever: got %q", got)
 		}
@@ -662,8 +667,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	done := write(each, func(w, n int) { j.Add(numbered(w*each + n)) })
 	var group sync.WaitGroup
 	for _, act := range []func(){
-		func() { j.Resize(rand.IntN(300), time.Hour) },
-		func() { j.Resize(1+rand.IntN(10), 0) },
+		func() { j.Resize(rand.IntN(300), time.Hour); j.Shrink() },
+		func() { j.Resize(1+rand.IntN(10), 0); j.Shrink() },
 		func() { j.Clear() },
 		func() { j.Sweep(time.Now().Add(2 * time.Hour)) },
 		func() { j.Last("u1") },
@@ -693,6 +698,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		t.Errorf("counted %d, want %d", got, writers*each)
 	}
 	j.Resize(10, 0)
+	j.Shrink()
 	for n := range 10 {
 		j.Add(numbered(n))
 	}

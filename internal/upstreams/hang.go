@@ -44,9 +44,9 @@ type Placed interface{ Placed(Place) }
 
 // Last is one of our handlers that asks nothing behind it.
 type Last interface {
-	// Hides hears that no request comes to the reverse_proxy behind it, for want of a
-	// matcher.
-	Hides()
+	// Hides hears that no request of this site comes to the reverse_proxy behind it, for
+	// want of a matcher.
+	Hides(site string)
 }
 
 // Hang walks the http app and hangs the ears on each reverse_proxy in it, and
@@ -115,7 +115,7 @@ type walk struct {
 	// can't see.
 	unknown int
 	// hiding are those that hide a reverse_proxy.
-	hiding []Last
+	hiding []hiding
 	// copies are what the reverse_proxy handlers copy to requests.
 	copies Copies
 	// writers are the handlers that write variables and placeholders.
@@ -135,6 +135,11 @@ func newWalk(hang func(*reverseproxy.Handler, way)) *walk {
 	return &walk{hang: hang, invoked: make(map[string][]way)}
 }
 
+type hiding struct {
+	last Last
+	site string
+}
+
 type met struct {
 	handler Placed
 	way     way
@@ -142,7 +147,7 @@ type met struct {
 }
 
 func (w *walk) walk(server *caddyhttp.Server) {
-	nothing := way{front: func() bool { return false }, behind: func() reach { return reach{} }, sites: func() []string { return nil }}
+	nothing := way{front: func() bool { return false }, behind: noReach, hidden: noReach, sites: func() []string { return nil }}
 	w.routes(server.Routes, nothing)
 	if server.Errors != nil {
 		w.routes(server.Errors.Routes, nothing)
@@ -159,6 +164,7 @@ func (w *walk) walk(server *caddyhttp.Server) {
 // handler that isn't known may invoke it, or a named route, that is anybody's guess.
 func (w *walk) invocations(name string) way {
 	return way{
+		hidden: noReach,
 		front: func() bool { // a named route may invoke itself
 			return !w.named && slices.ContainsFunc(w.invoked[name], func(y way) bool { return y.front() })
 		},
@@ -192,8 +198,8 @@ func (w *walk) tell(server string) {
 		}
 		m.handler.Placed(Place{Site: cmp.Or(m.way.site, server), Heard: heard, Copies: &w.copies, Expands: w.expands, Fit: m.way.fit()})
 	}
-	for _, last := range w.hiding {
-		last.Hides()
+	for _, h := range w.hiding {
+		h.last.Hides(cmp.Or(h.site, server))
 	}
 }
 
@@ -202,9 +208,6 @@ func (w *walk) routes(routes caddyhttp.RouteList, y way) {
 		through := y.through(routes, i)
 		for j, handler := range routes[i].Handlers {
 			w.handler(handler, through.to(routes[i].Handlers, j))
-			if last, ok := handler.(Last); ok && hides(routes, i, j) {
-				w.hiding = append(w.hiding, last)
-			}
 		}
 		if len(routes[i].Handlers) == 0 {
 			w.unloaded(routes[i].HandlersRaw)
@@ -220,23 +223,27 @@ func (w *walk) handler(handler any, y way) {
 		w.expands = w.expands || expands(h) // which the ears would hide
 		w.hang(h, y)
 		w.copies.learn(h)
-		y.front = func() bool { return true }
+		y.front, y.hidden = func() bool { return true }, noReach
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, y)
 		}
 	case *caddyhttp.Subroute:
 		w.routes(h.Routes, y)
 		if h.Errors != nil {
+			y.hidden = noReach
 			w.routes(h.Errors.Routes, y)
 		}
 	case *intercept.Intercept:
 		// Its routes run when what is behind it is over.
-		over := way{site: y.site, behind: func() reach { return reach{} }, sites: y.sites}
+		over := way{site: y.site, behind: noReach, hidden: noReach, sites: y.sites}
 		over.front = func() bool { return y.behind().sure || y.front() }
 		for i := range h.HandleResponse {
 			w.routes(h.HandleResponse[i].Routes, over)
 		}
-	case Last: // holds none
+	case Last:
+		if y.hidden().sure {
+			w.hiding = append(w.hiding, hiding{h, y.site})
+		}
 	case *caddyhttp.VarsMiddleware:
 		w.learnVars(*h)
 	case *maphandler.Handler:

@@ -2,6 +2,7 @@ package upstreams
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/intercept"
@@ -31,6 +32,9 @@ type way struct {
 	front func() bool
 	// behind is what it may come to.
 	behind func() reach
+	// hidden is what no request comes to if one that answers all stands here: what is behind
+	// no matcher on the way to here.
+	hidden func() reach
 	// sites are the labels of those of ours that it passes nearest to that place, as records
 	// have them, "" for the server's name; where there is none of ours, the site, if there is
 	// one.
@@ -39,6 +43,8 @@ type way struct {
 
 // labelled is one of our handlers that may have a label of its own.
 type labelled interface{ Label() string }
+
+func noReach() reach { return reach{} }
 
 // orLabels are the labels of those of ours among handlers that stand at a site, or other's
 // where there are none.
@@ -117,6 +123,13 @@ func (y way) through(routes caddyhttp.RouteList, i int) way {
 		}
 		return reachOf(routes[i+1:], route.Group, y.behind())
 	}
+	through.hidden = func() reach {
+		sameGroup := func(before caddyhttp.Route) bool { return route.Group != "" && before.Group == route.Group }
+		if route.Terminal || len(route.MatcherSets) > 0 || slices.ContainsFunc(routes[:i], sameGroup) {
+			return reach{}
+		}
+		return reachOf(routes[i+1:], route.Group, y.hidden())
+	}
 	return through
 }
 
@@ -125,6 +138,7 @@ func (y way) to(handlers []caddyhttp.MiddlewareHandler, i int) way {
 	to := y
 	to.front = func() bool { return reachOfHandlers(handlers[:i], reach{}).sure || y.front() }
 	to.behind = func() reach { return reachOfHandlers(handlers[i+1:], y.behind()) }
+	to.hidden = func() reach { return reachOfHandlers(handlers[i+1:], y.hidden()) }
 	to.sites = func() []string { return orLabels(handlers[:i], y.site, y.sites) }
 	return to
 }
@@ -182,8 +196,8 @@ func reachOfHandler(handler any, behind reach) reach {
 	switch h := handler.(type) {
 	case Placed:
 		return reach{proxy: behind.proxy, sure: behind.sure}
-	case Last:
-		return reach{}
+	case Last: // as Caddy's respond, which answers too
+		return behind
 	case *reverseproxy.Handler:
 		return reach{proxy: true, alone: true, sure: true}
 	case *caddyhttp.Invoke:
@@ -205,18 +219,4 @@ func reachOfHandler(handler any, behind reach) reach {
 		return behind
 	}
 	return anything
-}
-
-// hides says that no request comes past the j-th handler of the i-th route, which asks
-// nothing behind it, to a reverse_proxy in the same list.
-func hides(routes caddyhttp.RouteList, i, j int) bool {
-	route := &routes[i]
-	if len(route.MatcherSets) > 0 {
-		return false
-	}
-	var behind reach
-	if !route.Terminal {
-		behind = reachOf(routes[i+1:], route.Group, behind)
-	}
-	return reachOfHandlers(route.Handlers[j+1:], behind).sure
 }

@@ -139,7 +139,7 @@ func proofs() (map[string]map[string][]string, error) {
 			prove(faultlab.Fault{Cause: test.cause}, column, "`"+test.test+"`")
 		}
 	}
-	// Over a way, one fault of each cause and list is tried: see tests/ways_test.go.
+	// Over a way, one fault of each cause and list is tried: see tests/faults/ways_test.go.
 	for _, list := range [][]faultlab.Fault{faultlab.Faults(), faultlab.KernelFaults()} {
 		tried := make(map[string]bool)
 		for _, f := range list {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,12 +100,14 @@ func TestCoverageIsWhole(t *testing.T) {
 	}
 	var tests bytes.Buffer
 	files := []string{filepath.Join(root, "handler_test.go")}
-	for _, folder := range []string{"tests", "tests/faults", "tests/transparency"} {
-		found, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
-		if err != nil {
-			t.Fatal(err)
+	err = filepath.WalkDir(filepath.Join(root, "tests"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, "_test.go") {
+			files = append(files, path)
 		}
-		files = append(files, found...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
