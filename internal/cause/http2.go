@@ -66,7 +66,11 @@ func http2Cause(t *try) finding {
 		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		return goawayCause(t, said).blamed(t, goaway.ErrCode.String()).at(phase)
+		f, decides := goawayCause(t, said).inWords(goaway.DebugData)
+		if !decides {
+			f = f.blamed(t, goaway.ErrCode.String())
+		}
+		return f.at(phase)
 	}
 	if broken, ok := errors.AsType[http2.ConnectionError](t.err); ok {
 		return connectionErrorCause(t, http2.ErrCode(broken), framing)
@@ -332,13 +336,14 @@ var Goaway = &Row{
 	Summary:      "{upstream} ended the whole connection (GOAWAY) before this request was answered in full.",
 	Advice:       "If the upstream was restarted, let it finish what runs before it stops; else raise the number of requests or the age after which it ends a connection.",
 	Meaning:      "Over HTTP/2 or HTTP/3, the upstream said that it takes no more requests on the connection, and this one was not answered, or not in full.",
-	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one, or was without an end until the client left; the evidence has the code where there is one, and how many requests the connection had carried.",
+	RecognisedBy: "GOAWAY of the upstream's, or a request that could not be repeated after one, or was without an end until the client left; the evidence has the code where there is one, what the upstream said of it in words, and how many requests the connection had carried.",
 	Witnesses:    []Witness{WitnessReceived, WitnessError, WitnessPast},
 	Undecided:    "a restart, and a limit on a connection's requests or its age, look the same from here: its log tells",
 	UsualReasons: []string{
 		"the upstream is restarting or was deployed anew",
 		"it ends connections after a number of requests (keepalive_requests of nginx, 1000 by default) or an age",
 		"it disliked what was sent on the connection (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)",
+		"a server of gRPC ends connections of some age, and what still runs on them a while later (max_age)",
 		"it can't go on from how Go's HTTP/2 begins, and ends each new connection (old Tengine)",
 	},
 	Fix: Fix{
