@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/host"
@@ -76,6 +77,9 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
 			return longLabel(t.Attempt)
 		}
+		if f := noHost(t.Attempt, dnsError); f.is() {
+			return f
+		}
 		f := found(DNSNameNotFound, notFoundWords(dnsError)...)
 		if len(resolversOf(t.Attempt)) > 0 {
 			return f.advise(adviceNotAtResolvers).leavesOpen("whether the name in reverse_proxy is wrong, is missing at that resolver, or another resolver should be asked can't be told from here: dig tells")
@@ -105,6 +109,59 @@ func longLabel(a *listen.Attempt) finding {
 	f.side = failure.SideProxy
 	f.summary = "The host of {upstream} can be nobody's: a part of its name is too long."
 	return f
+}
+
+// noHost is for what stands in reverse_proxy where a host belongs and is none: the name of a
+// service record, or what can't be a name.
+func noHost(a *listen.Attempt, lookup *net.DNSError) finding {
+	if bareHost(a.Upstream) != lookup.Name || strings.Contains(lookup.Name, "{") {
+		return nothing // something else gave it
+	}
+	name, marked := strings.CutPrefix(lookup.Name, "srv+")
+	f := found(DNSNameNotFound)
+	f.side = failure.SideProxy
+	if isServiceName(name) {
+		f.summary = "{upstream} is named like a service (SRV), and such a name has no address."
+		f.evidence = append(f.evidence, "for an upstream's host only its addresses are asked for (A, AAAA); "+name+" is what a service's record is called (SRV)")
+		if marked {
+			f.evidence = append(f.evidence, "srv+ in front of it is no syntax of Caddy's")
+		}
+		return f.advise("Write dynamic srv " + name + " in reverse_proxy in place of the address: its lookup gives both host and port.").
+			leavesOpen("whether such a record exists can't be told from here, for it was not asked for: dig " + name + " SRV tells")
+	}
+	if lookup.Server != "" {
+		return nothing // it may be a name: somebody was asked for it
+	}
+	switch stranger := strings.IndexFunc(lookup.Name, func(r rune) bool { return !isOfName(r) }); {
+	case stranger >= 0:
+		strange := []rune(lookup.Name[stranger:])[0]
+		f.evidence = append(f.evidence, "a host's name has no "+strconv.Quote(string(strange))+" in it: letters, digits, - and _ are what its parts are made of")
+		f = f.advise("Correct the host in reverse_proxy: no name has a " + strconv.Quote(string(strange)) + " in it.")
+		if strange >= utf8.RuneSelf {
+			f = f.advise("Write the host in reverse_proxy in ASCII, as DNS has it (xn--).")
+		}
+		f.summary = "The host of {upstream} can be nobody's: it has a character in it that no name has."
+	case !strings.ContainsFunc(lookup.Name, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }):
+		f.evidence = append(f.evidence, "it is made of numbers alone, as no name is, and is no IPv4 address, which has four of them from 0 to 255")
+		f = f.advise("Correct the address in reverse_proxy: it is no IPv4 address, which has four numbers from 0 to 255.")
+		f.summary = "The host of {upstream} is neither an address nor a name."
+	default:
+		return nothing
+	}
+	return f.decides()
+}
+
+// isServiceName says that a name is that of a service's record (RFC 2782). Consul has a tag where
+// others have _tcp or _udp.
+func isServiceName(name string) bool {
+	service, rest, _ := strings.Cut(name, ".")
+	protocol, of, _ := strings.Cut(rest, ".")
+	return len(service) > 1 && service[0] == '_' && len(protocol) > 1 && protocol[0] == '_' && of != ""
+}
+
+// isOfName says that a name which Go looks up may have this in it.
+func isOfName(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
 }
 
 // adviceNotAtResolvers is for a name that the transport's own name servers don't know.
@@ -340,6 +397,7 @@ var DNSNameNotFound = &Row{
 		"a typo in the host, or a name that only another network knows",
 		"the container is not running, or is on another Docker network",
 		"the record has been deleted, or is not there yet",
+		"the name of a service record (_http._tcp.app), which has no address: dynamic srv looks that up",
 	},
 	Fix: Fix{
 		Caddy:       "Correct the host, or name a resolver that knows the zone.",
