@@ -81,6 +81,9 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 			return f
 		}
 		f := found(DNSNameNotFound, notFoundWords(dnsError)...)
+		if f = t.askedServer(dnsError).ofContainer(f, dnsError); f.advice != "" {
+			return f
+		}
 		if len(resolversOf(t.Attempt)) > 0 {
 			return f.advise(adviceNotAtResolvers).leavesOpen("whether the name in reverse_proxy is wrong, is missing at that resolver, or another resolver should be asked can't be told from here: dig tells")
 		}
@@ -92,7 +95,8 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		}
 		return t.silentResolvers(f, dnsError)
 	}
-	f := t.askedServer(dnsError).failed(found(DNSServerFailed), dnsError)
+	server := t.askedServer(dnsError)
+	f := server.ofContainer(server.failed(found(DNSServerFailed), dnsError), dnsError)
 	if len(resolversOf(t.Attempt)) > 0 && f.advice == "" {
 		return f.advise(adviceResolvers)
 	}
@@ -164,6 +168,42 @@ func isOfName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
 }
 
+// dockerServer is where Docker's own resolver is, in each container that is on a network
+// which somebody has made.
+const dockerServer = "127.0.0.11"
+
+// inDocker can be another in tests.
+var inDocker = host.InDocker
+
+// isOneWord says that a name has no dot, as those of containers mostly do.
+func isOneWord(name string) bool { return !strings.Contains(strings.TrimSuffix(name, "."), ".") }
+
+// isDockers says that it is Docker's own.
+func (s askedServer) isDockers() bool { return bareHost(s.address) == dockerServer }
+
+// ofContainer is for a name that may be a container's, where a resolver answered that it has
+// none or could not find out. Docker's knows by itself those on a network of this container's,
+// so that it knew none; others know none at all.
+func (s askedServer) ofContainer(f finding, lookup *net.DNSError) finding {
+	answered := lookup.IsNotFound && lookup.Server != "" || lookup.Err == "server misbehaving" || lookup.Err == "lame referral"
+	const tell = " can't be told from here: docker ps, and docker network inspect, tell"
+	switch {
+	case !answered || !isOneWord(lookup.Name):
+	case s.isDockers():
+		f.evidence = append(f.evidence, "it is Docker's own resolver ("+dockerServer+"): it answers by itself for what runs on a network of this container's, and asks others only for what it does not know")
+		f = f.advise("Look whether the container that has this name runs, and on a network that Caddy's container is on, too (docker ps, docker network inspect): start it, or put both on one network. If the name is wrong, correct it.").
+			leavesOpen("whether no container on a network of this one's has the name, or it is another machine's and what Docker asks for it fails," + tell)
+		if lookup.IsNotFound {
+			f = f.leavesOpen("whether the name is wrong, its container does not run, or it is on another network" + tell)
+		}
+	case lookup.IsNotFound && s.named == systemsServers && inDocker():
+		f.evidence = append(f.evidence, "it is not Docker's own resolver ("+dockerServer+"), which alone knows containers by name, and is missing on Docker's default bridge and on the host's network")
+		f = f.advise("If the name is a container's, put that and Caddy's on a network that you have made (networks: in the compose file, no network_mode): on Docker's default bridge and on the host's network no container has a name. If not, correct it, or create it at that resolver.").
+			leavesOpen("whether the name is a container's, is wrong, or is missing at that resolver can't be told from here: docker ps, and dig, tell")
+	}
+	return f
+}
+
 // adviceNotAtResolvers is for a name that the transport's own name servers don't know.
 const adviceNotAtResolvers = "Ask the name server that resolvers in the transport names for it (dig), and correct the host in reverse_proxy, or create the name there. Names of containers only Docker's own resolver knows: leave resolvers out for them."
 
@@ -189,6 +229,9 @@ type askedServer struct {
 	named string
 }
 
+// systemsServers names the system's.
+const systemsServers = "/etc/resolv.conf"
+
 // askedServer is the one that the error of this attempt's lookup is about.
 func (t *try) askedServer(lookup *net.DNSError) askedServer {
 	return askedServerOf(resolversOf(t.Attempt), "resolvers in the transport", lookup)
@@ -203,16 +246,16 @@ func askedServerOf(resolvers []string, named string, lookup *net.DNSError) asked
 	case len(resolvers) > 1:
 		return askedServer{"", named}
 	case lookup == nil:
-		return askedServer{"", "/etc/resolv.conf"}
+		return askedServer{"", systemsServers}
 	}
-	return askedServer{lookup.Server, "/etc/resolv.conf"}
+	return askedServer{lookup.Server, systemsServers}
 }
 
 // here says at which port of this machine the name server is. Docker's own is at none, nor is
 // one whose port is published: what goes there is led elsewhere.
 func (s askedServer) here() (netip.AddrPort, bool) {
 	at, own := ownAddress(s.address)
-	if !own || at.Addr().String() == "127.0.0.11" {
+	if !own || s.isDockers() {
 		return at, false
 	}
 	_, published := publishedPort(at.Port())
@@ -426,11 +469,12 @@ var DNSServerFailed = &Row{
 		"the machine's resolver is down or restarting",
 		"the resolver cannot reach the servers of the zone, or DNSSEC fails there",
 		"/etc/resolv.conf or the resolvers line names a machine that is no resolver",
+		"in Docker: no container of this name runs on a network of Caddy's, and what Docker's resolver then asks fails",
 	},
 	Fix: Fix{
 		Caddy:       "Name a resolver that works, and use an address instead of a name if the upstream has a fixed one.",
 		Caddyfile:   inTransport("resolvers 10.0.0.2 10.0.0.3"),
-		Docker:      "Look at what Docker's resolver passes on to: dns: in the compose file, or the host's /etc/resolv.conf.",
+		Docker:      "If the name is a container's, start that, on a network that Caddy's container is on; else look at what Docker's resolver passes on to: dns: in the compose file, or the host's /etc/resolv.conf.",
 		Application: nothingToChange,
 	},
 	Rivals: []Rival{

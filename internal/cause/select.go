@@ -67,7 +67,7 @@ func selectCause(h *listen.Heard) finding {
 			case lookup.IsTimeout:
 				return server.silent(f.leavesOpen(DNSTimeout.Undecided))
 			}
-			return server.failed(f, lookup)
+			return server.ofContainer(server.failed(f, lookup), lookup)
 		}
 		if s.Source == "multi" || strings.HasPrefix(s.Source, "multi ") {
 			return noneOfSeveral(s)

@@ -16,6 +16,13 @@ var InContainer = sync.OnceValue(func() bool {
 	return os.Getenv("KUBERNETES_SERVICE_HOST") != ""
 })
 
+// InDocker says whether this process runs in a container of Docker's, and none of
+// Kubernetes', which has a network of its own.
+var InDocker = sync.OnceValue(func() bool {
+	_, err := os.Stat("/.dockerenv")
+	return err == nil && os.Getenv("KUBERNETES_SERVICE_HOST") == ""
+})
+
 // Here is what people call where this process runs.
 func Here() string {
 	if InContainer() {
