@@ -72,7 +72,11 @@ func tcpConnectCause(errno syscall.Errno, c listen.Connect) finding {
 		return found(NetworkUnreachable)
 	case syscall.EINVAL:
 		// A blackhole route says so; so does a link-local address without its zone.
-		if call != "bind" && !linkLocal(c.Address) {
+		switch {
+		case call == "bind":
+		case lacksZone(c.Address):
+			return zoneless()
+		case !linkLocal(c.Address):
 			return found(NetworkUnreachable, "EINVAL: a blackhole route")
 		}
 	case syscall.EACCES, syscall.EPERM:
@@ -210,6 +214,20 @@ func isIPv6(address string) bool {
 func linkLocal(address string) bool {
 	a, err := netip.ParseAddrPort(address)
 	return err == nil && a.Addr().IsLinkLocalUnicast()
+}
+
+// lacksZone says that an address is one of IPv6 that is on each link another host's, and
+// does not say on which it is meant (RFC 4007 section 6).
+func lacksZone(address string) bool {
+	return isIPv6(address) && linkLocal(address) && !strings.Contains(address, "%")
+}
+
+// zoneless has no name of its own: it is a matter of the config, and no route helps.
+func zoneless() finding {
+	f := found(Unknown, "EINVAL: a link-local address (fe80::) is on no link until its zone says on which").at(failure.PhaseConnect)
+	f.side = failure.SideProxy
+	f.summary = "The address of {upstream} is link-local, and does not say by which interface it is reached."
+	return f.advise("Write the interface behind the address in reverse_proxy ([fe80::1%eth0]:8080; behind https:// %25 for the %), or name an address of {upstream} that is not link-local.").decides()
 }
 
 var ProxyLoop = &Row{

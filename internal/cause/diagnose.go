@@ -425,6 +425,7 @@ var Unknown = &Row{
 		"an error that a new version of Go or Caddy words differently",
 		"a reverse_proxy inside another plugin, of which only a part can be heard",
 		"EADDRNOTAVAIL without a proof that the local ports are used up",
+		"a link-local address (fe80::) that does not name its interface: the advice says so (side proxy)",
 		"over HTTP/2, headers that are far too large: they end as broken frames do",
 		"over HTTP/2, a connection that was closed before its first request was sent",
 	},

@@ -169,6 +169,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "no route to the network", heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ENETUNREACH)), want: NetworkUnreachable, outcome: failure.Failed, status: 502},
 		{name: "a blackhole route", heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.EINVAL)), want: NetworkUnreachable, outcome: failure.Failed, status: 502},
 		{name: "a link-local address without zone", heard: heard(nil, dialAttempt("tcp", "[fe80::1]:80", "connect", syscall.EINVAL)), want: Unknown, outcome: failure.Failed, status: 502, phase: failure.PhaseConnect},
+		{name: "a link-local address of IPv4", heard: heard(nil, dialAttempt("tcp", "169.254.0.1:80", "connect", syscall.EINVAL)), want: Unknown, outcome: failure.Failed, status: 502, phase: failure.PhaseConnect},
 		{name: "prohibited", heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.EACCES)), want: ConnectProhibited, outcome: failure.Failed, status: 502},
 		{name: "a socket that may not be made", heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "socket", syscall.EPERM)), want: Unknown, outcome: failure.Failed, status: 502, phase: failure.PhaseConnect},
 		{name: "the kernel gave up", heard: heard(nil, dialAttempt("tcp", "10.0.0.7:80", "connect", syscall.ETIMEDOUT)), want: ConnectTimeout, outcome: failure.Failed, status: 504},
