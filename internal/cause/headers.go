@@ -888,6 +888,7 @@ var UpstreamStatus = &Row{
 		"TLS ends at Caddy, and a WebDAV client's Destination still says https",
 		"php-fpm has the site's files elsewhere than Caddy, or not at all (its container lacks the volume)",
 		"it takes no body without a Content-Length (411, S3's 501), and the client sent none",
+		"it was not told of the site's name and scheme (Cockpit's 403 to its WebSocket)",
 	},
 	Fix: Fix{
 		Caddy:       "Show the visitor your own page instead.",

@@ -81,11 +81,15 @@ var wants = []want{
 	{status: 403, says: "Host check error", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                               // Syncthing (source)
 	{status: 400, says: "Invalid host header", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                            // Starlette, so FastAPI (source)
 	{status: 400, says: "DisallowedHost", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Django with DEBUG (source)
+	{status: 403, says: "Blocked host: ", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Rails 6 that shows its errors (source)
+	{status: 403, says: "Blocked hosts: ", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                // Rails that shows its errors (source)
 	{status: 403, says: "Cross origin websockets not allowed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                             // Tornado, so Jupyter, Streamlit and OctoPrint (source)
 	{status: 403, says: "is not authorized for Host", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                      // coder/websocket (source)
 	{status: 403, says: "Invalid CORS request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                            // Spring (source)
 	{status: 403, says: "Origin checking failed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                          // Django with DEBUG (source)
 	{status: 403, says: "ross-origin request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                             // Go's CrossOriginProtection (source), Genmon
+	{status: 403, row: UpstreamStatus, tell: refusesSocket, unprocessed: true},                                                                                          // gorilla/websocket (source)
+	{status: 403, says: "Received invalid WebSocket request", row: UpstreamStatus, tell: cockpitRefuses, unprocessed: true},                                             // Cockpit (source)
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
@@ -378,6 +382,35 @@ func refusesOrigin(a *listen.Attempt, f finding) finding {
 	f.evidence = append(f.evidence, "the Origin sent was that of the site which the visitor asked for")
 	return f.advise("Set header_up Host {hostport} in reverse_proxy, so that {upstream} finds the same in Host as in Origin; or add the site to the origins that it allows.").
 		leavesOpen("whether it compares the Origin with the Host, or with a list of its own that lacks the site, can't be told from here: its config tells")
+}
+
+// refusesSocket is for gorilla/websocket, which says by this field that it refuses a
+// handshake, and by 403 that it does so for the Origin.
+func refusesSocket(a *listen.Attempt, f finding) finding {
+	version := a.Header.Get("Sec-Websocket-Version")
+	if version == "" {
+		return nothing
+	}
+	if f = refusesOrigin(a, f); !f.is() {
+		return nothing
+	}
+	f.evidence = append(f.evidence, "its 403 has Sec-WebSocket-Version "+said(version)+", as gorilla/websocket refuses an Origin")
+	return f
+}
+
+// cockpitRefuses is for Cockpit, which takes a WebSocket from no other page than its own, or
+// those of its list. It compares the scheme, too.
+func cockpitRefuses(a *listen.Attempt, f finding) finding {
+	if known := refusesOrigin(a, f); known.is() {
+		return known
+	}
+	if !fromTheSite(a) {
+		return nothing
+	}
+	f.summary = "Cockpit at {upstream} refused a WebSocket of its own site: it does not know the site by this name and scheme."
+	f.evidence = append(append(append(f.evidence, "the Origin sent was "+cut(failure.Visible(a.Request.Header.Get("Origin")), maxQuoted)+", that of the site which the visitor asked for"), hostLine(a)...), schemeLine(a)...)
+	return f.advise("Name the site in /etc/cockpit/cockpit.conf, below [WebService]: Origins = https://<the site's name>, and ProtocolHeader = X-Forwarded-Proto; then restart Cockpit.").
+		leavesOpen("whether the site lacks in its Origins, or Cockpit does not believe X-Forwarded-Proto, can't be told from here: its log names the Origin that it refused, and its config tells")
 }
 
 // fromTheSite says that the page that made a request is one of the site that it asks.

@@ -623,9 +623,9 @@ func (a *LiveAttempt) asksOtherwise(res *http.Response) bool {
 	case http.StatusForbidden:
 		// Node's server of HTTP/2 alone says so in HTTP/1.0: applications answer in 1.1.
 		// Apache can't be told by more than its name. An application may refuse its own
-		// address for a Host.
+		// address for a Host, or the page that opens a WebSocket.
 		node := res.ProtoMajor == 1 && res.ProtoMinor == 0
-		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress() || a.Protocol == ProtocolFastCGI
+		a.wanting = a.TLS && (node || strings.HasPrefix(res.Header.Get("Server"), "Apache")) || a.HostIsAddress() || a.l.wish != nil || a.Protocol == ProtocolFastCGI
 	case http.StatusOK:
 		if code := res.Header["Grpc-Status"]; len(code) > 0 && code[0] == grpcUnavailable {
 			a.wanting = strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc")
@@ -650,7 +650,7 @@ const grpcUnavailable = "14"
 // received keeps what an answer says of who gave it, and of what it wants.
 func received(header http.Header) http.Header {
 	kept := make(http.Header)
-	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Connection", "Upgrade", "Grpc-Status", "Grpc-Message"} {
+	for _, field := range []string{"Server", "Via", "Retry-After", "Proxy-Status", "Connection", "Upgrade", "Sec-Websocket-Version", "Grpc-Status", "Grpc-Message"} {
 		if values := header.Values(field); len(values) > 0 {
 			kept[field] = append([]string(nil), values...)
 		}
