@@ -92,3 +92,53 @@ func TestCockpitRefusesItsOwnSite(t *testing.T) {
 		})
 	}
 }
+
+// gunicorn refuses what says by one field that the visitor came by https, and by another one
+// that not (benoitc/gunicorn#1857, TandoorRecipes/recipes#4187).
+func TestFieldsThatContradictEachOther(t *testing.T) {
+	secure := map[string]string{"X-Forwarded-Proto": "https", "X-Forwarded-Protocol": "ssl", "X-Forwarded-Ssl": "on"}
+	gunicorn := func(add string) string {
+		return testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			if add != "" { // by a server in front of the application
+				r.Header.Set(add, "on")
+			}
+			said := make(map[bool]bool)
+			for field, value := range secure {
+				if got := r.Header.Values(field); len(got) > 0 {
+					said[got[0] == value] = true
+				}
+			}
+			if len(said) == 2 {
+				w.Header().Set("Connection", "close")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, "<html>\n  <head>\n    <title>Bad Request</title>\n  </head>\n  <body>\n    <h1><p>Bad Request</p></h1>\n    Contradictory scheme headers\n  </body>\n</html>\n")
+			}
+		})
+	}
+	for _, test := range []struct {
+		name, block, add string
+		fields           []string
+		status           int
+		want             string
+		words            []string
+	}{
+		{"TLS ends before Caddy", "", "", []string{"X-Forwarded-Proto: https", "X-Forwarded-Ssl: on"}, 400, ofTheProxy, []string{
+			`X-Forwarded-Proto "http" was sent to it`, `X-Forwarded-Ssl "on" was sent to it`, "set trusted_proxies", "header_up -X-Forwarded-Ssl", "request_sent no",
+		}},
+		{"trusted, as the advice says", "trusted_proxies 127.0.0.1/32", "", []string{"X-Forwarded-Proto: https", "X-Forwarded-Ssl: on", "X-Forwarded-For: 192.0.2.7"}, 200, "", nil},
+		{"taken away, as the advice says", "header_up -X-Forwarded-Ssl", "", []string{"X-Forwarded-Ssl: on"}, 200, "", nil},
+		{"the config's own", "header_up X-Forwarded-Proto https\nheader_up X-Forwarded-Protocol https", "", nil, 400, ofTheProxy, []string{
+			`X-Forwarded-Protocol "https" was sent to it`, "Take X-Forwarded-Protocol away", "X-Forwarded-Proto says it alone",
+		}},
+		{"one in between", "", "X-Forwarded-Ssl", nil, 400, "upstream_status upstream_answered headers upstream", []string{"what stands between Caddy and the application", "secure_scheme_headers"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+gunicorn(test.add)+" {\n"+test.block+"\n}")
+			if a := c.Get("/", test.fields...); a.Status != test.status {
+				t.Errorf("got %d: %s", a.Status, a.Body)
+			}
+			c.Idle()
+			wantRecord(t, c, test.want, test.words...)
+		})
+	}
+}

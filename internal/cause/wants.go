@@ -90,6 +90,7 @@ var wants = []want{
 	{status: 403, says: "ross-origin request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                             // Go's CrossOriginProtection (source), Genmon
 	{status: 403, row: UpstreamStatus, tell: refusesSocket, unprocessed: true},                                                                                          // gorilla/websocket (source)
 	{status: 403, says: "Received invalid WebSocket request", row: UpstreamStatus, tell: cockpitRefuses, unprocessed: true},                                             // Cockpit (source)
+	{status: 400, says: "Contradictory scheme headers", row: UpstreamStatus, tell: contradictsScheme, unprocessed: true},                                                // gunicorn (source)
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
@@ -411,6 +412,40 @@ func cockpitRefuses(a *listen.Attempt, f finding) finding {
 	f.evidence = append(append(append(f.evidence, "the Origin sent was "+cut(failure.Visible(a.Request.Header.Get("Origin")), maxQuoted)+", that of the site which the visitor asked for"), hostLine(a)...), schemeLine(a)...)
 	return f.advise("Name the site in /etc/cockpit/cockpit.conf, below [WebService]: Origins = https://<the site's name>, and ProtocolHeader = X-Forwarded-Proto; then restart Cockpit.").
 		leavesOpen("whether the site lacks in its Origins, or Cockpit does not believe X-Forwarded-Proto, can't be told from here: its log names the Origin that it refused, and its config tells")
+}
+
+// schemeFields are those by which gunicorn is told of the visitor's scheme, unless its
+// secure_scheme_headers says otherwise. Caddy itself writes the first one alone.
+var schemeFields = [...]string{"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Ssl"}
+
+// contradictsScheme is for gunicorn, which was told by one field that the visitor came by
+// https, and by another one that not.
+func contradictsScheme(a *listen.Attempt, f finding) finding {
+	f.summary = "{upstream} was told by one field that the visitor came by https, and by another that not."
+	var more []string
+	if a.Request != nil {
+		for i, field := range schemeFields {
+			values := a.Request.Header.Values(field)
+			if len(values) == 0 {
+				continue
+			}
+			f.evidence = append(f.evidence, field+" "+said(strings.Join(values, ", "))+" was sent to it")
+			if i > 0 {
+				more = append(more, field)
+			}
+		}
+	}
+	if len(more) == 0 {
+		return f.advise("Look at what stands between Caddy and the application at {upstream}, and at gunicorn's secure_scheme_headers: Caddy sent none of X-Forwarded-Protocol and X-Forwarded-Ssl, with which X-Forwarded-Proto may be at odds.").
+			leavesOpen("whether a server in between adds such a field, or gunicorn is told to look at another one, can't be told from here: their config tells")
+	}
+	f.side = failure.SideProxy
+	remove := "ake " + strings.Join(more, " and ") + " away from what is sent (header_up -" + strings.Join(more, ", header_up -") + " in reverse_proxy)"
+	f = f.leavesOpen("whether the client, a proxy in front of Caddy, or the config (header_up, request_header) writes " + strings.Join(more, " and ") + " can't be told from here: the config tells")
+	if a.Request.Header.Get(schemeFields[0]) == "http" {
+		return f.advise("If TLS ends in front of Caddy, set trusted_proxies to what stands there, so that Caddy passes its X-Forwarded-Proto on; if not, t" + remove + ".")
+	}
+	return f.advise("T" + remove + ": X-Forwarded-Proto says it alone.")
 }
 
 // fromTheSite says that the page that made a request is one of the site that it asks.
