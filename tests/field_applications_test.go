@@ -142,3 +142,42 @@ func TestFieldsThatContradictEachOther(t *testing.T) {
 		})
 	}
 }
+
+// Home Assistant refuses whatever a proxy asks that it does not trust, without a word in its
+// answer (home-assistant/core#63083, hassio-addons/app-nginx-proxy-manager#633).
+func TestHomeAssistantDoesNotTrustTheProxy(t *testing.T) {
+	const aiohttp = "Python/3.13 aiohttp/3.12.15"
+	for _, test := range []struct {
+		name, server, says, method, path, block string
+		status                                  int
+		want                                    string
+	}{
+		{"Home Assistant", aiohttp, "400: Bad Request", "GET", "/", "", 400, "upstream_status upstream_answered headers upstream"},
+		{"not as by a proxy", aiohttp, "400: Bad Request", "GET", "/", "header_up -X-Forwarded-For", 200, ""},
+		{"what an application may refuse", aiohttp, "400: Bad Request", "GET", "/?page=x", "", 400, ""},
+		{"a page below", aiohttp, "400: Bad Request", "GET", "/api", "", 400, ""},
+		{"a body", aiohttp, "400: Bad Request", "POST", "/", "", 400, ""},
+		{"a reason", aiohttp, "400: Bad Request: no token", "GET", "/", "", 400, ""},
+		{"another server", "gunicorn", "400: Bad Request", "GET", "/", "", 400, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			app := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Server", test.server)
+				if r.Header.Get("X-Forwarded-For") != "" {
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, test.says)
+				}
+			})
+			c := testcaddy.Start(t, "upstream_diagnostics\nreverse_proxy "+app+" {\n"+test.block+"\n}")
+			if a := c.Do(test.method, test.path, nil); a.Status != test.status {
+				t.Errorf("got %d: %s", a.Status, a.Body)
+			}
+			c.Idle()
+			var words []string
+			if test.want != "" {
+				words = []string{"refused with 400 even the site's first page", aiohttp, "trusted_proxies", "use_x_forwarded_for: true", "its own log says why"}
+			}
+			wantRecord(t, c, test.want, words...)
+		})
+	}
+}

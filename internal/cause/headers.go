@@ -879,7 +879,7 @@ var UpstreamStatus = &Row{
 	Summary:      "{upstream} itself answered with an error status.", // which one is put in, see verdict.summary
 	Advice:       "Look at the upstream's own log: the answer is its own, or that of something behind it.",
 	Meaning:      "The upstream answered in good order, and its answer is an error of its own: 502, 503, 504, 520 to 530, gRPC's UNAVAILABLE, or what intercept names; or one to how Caddy asked: a Host that is not served, or by which a request of the site looks like another site's, fields that contradict each other about the visitor's scheme, a PROXY header that was not expected, a body of a length that was not told, a script that php-fpm does not find or may not run and Caddy has, an upgrade that was not passed on, a Destination that a WebDAV server takes for another's (side proxy).",
-	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx. A gateway that answers for an upstream of its own is known by what it writes into the body (Envoy, HAProxy, nginx).",
+	RecognisedBy: "A status came from the upstream. received has it, with the fields that tell who said it: Server, Via, Retry-After, Proxy-Status, grpc-status. A COPY or MOVE whose Destination has another scheme or host than the upstream is asked by is told by that: 502 by RFC 4918, 400 of nginx. A gateway that answers for an upstream of its own is known by what it writes into the body (Envoy, HAProxy, nginx). A 400 of aiohttp's without a word of the application's, to a plain request for the site's first page, is told as what Home Assistant does to a proxy that it does not trust, which stays open.",
 	Witnesses:    []Witness{WitnessReceived, WitnessAsked, WitnessPast},
 	Undecided:    "why it answers so, for this request alone or for all, and whether the application, a server in front of it or something behind it does, can't be told from here: its log tells",
 	UsualReasons: []string{
@@ -888,7 +888,7 @@ var UpstreamStatus = &Row{
 		"TLS ends at Caddy, and a WebDAV client's Destination still says https",
 		"php-fpm has the site's files elsewhere than Caddy, or not at all (its container lacks the volume)",
 		"it takes no body without a Content-Length (411, S3's 501), and the client sent none",
-		"it was not told of the site's name and scheme (Cockpit's 403 to its WebSocket)",
+		"it was not told to trust the proxy (Home Assistant's 400), or of the site's name and scheme (Cockpit's 403 to its WebSocket)",
 	},
 	Fix: Fix{
 		Caddy:       "Show the visitor your own page instead.",

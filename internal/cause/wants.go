@@ -91,6 +91,7 @@ var wants = []want{
 	{status: 403, row: UpstreamStatus, tell: refusesSocket, unprocessed: true},                                                                                          // gorilla/websocket (source)
 	{status: 403, says: "Received invalid WebSocket request", row: UpstreamStatus, tell: cockpitRefuses, unprocessed: true},                                             // Cockpit (source)
 	{status: 400, says: "Contradictory scheme headers", row: UpstreamStatus, tell: contradictsScheme, unprocessed: true},                                                // gunicorn (source)
+	{status: 400, says: noReason, row: UpstreamStatus, tell: distrustsProxy},                                                                                            // Home Assistant (source)
 	{alert: alertUnrecognizedName, over: overTLS, row: TLSServerNameRejected, tell: wantsServerName},                                                                    // RFC 6066 section 3: nginx (ssl_reject_handshake), HAProxy (strict-sni)
 	{alert: alertInternalError, over: overTLS, row: TLSAlert, tell: mayWantServerName},                                                                                  // Go without a certificate for the name, so Caddy
 	{alert: alertHandshakeFailure, over: overTLS, row: TLSAlert, tell: mayWantMuch},                                                                                     // RFC 8446 section 6.2
@@ -446,6 +447,24 @@ func contradictsScheme(a *listen.Attempt, f finding) finding {
 		return f.advise("If TLS ends in front of Caddy, set trusted_proxies to what stands there, so that Caddy passes its X-Forwarded-Proto on; if not, t" + remove + ".")
 	}
 	return f.advise("T" + remove + ": X-Forwarded-Proto says it alone.")
+}
+
+// noReason is the whole body of a 400 that an application made with aiohttp gives without a
+// word of its own.
+const noReason = "400: Bad Request"
+
+// distrustsProxy is for Home Assistant, which refuses whatever comes by a proxy that it was
+// not told of. It says no more than any application of aiohttp may, which has less reason
+// to where a visitor asks for no more than the site.
+func distrustsProxy(a *listen.Attempt, f finding) finding {
+	if a.Request == nil || a.Request.Method != http.MethodGet || a.Request.URL.Path != "/" || a.Request.URL.RawQuery != "" ||
+		a.Request.Header.Get("X-Forwarded-For") == "" || !strings.Contains(a.Header.Get("Server"), "aiohttp/") || string(a.Body.Start) != noReason {
+		return nothing
+	}
+	f.summary = "{upstream} refused with 400 even the site's first page, as Home Assistant does where it was not told to trust Caddy."
+	f.evidence = append(f.evidence, "its Server: "+said(a.Header.Get("Server")), "X-Forwarded-For was sent to it, as a proxy does")
+	return f.advise("If this is Home Assistant, look in its log for the address of an untrusted proxy: write it into trusted_proxies below http: in its configuration.yaml, and use_x_forwarded_for: true beside it. For another application its own log says why.").
+		leavesOpen("Home Assistant that does not trust the address from which Caddy comes, and another application made with aiohttp that refuses this request for a reason of its own, look the same from here: its log tells")
 }
 
 // fromTheSite says that the page that made a request is one of the site that it asks.
