@@ -266,11 +266,12 @@ func TestScriptsThatPHPRefuses(t *testing.T) {
 }
 
 // A page's own requests, WebSockets among them, are refused as another site's since the Host
-// is the upstream's address (jgyates/genmon#1414, nesquena/hermes-webui#218).
+// is the upstream's address (jgyates/genmon#1414, nesquena/hermes-webui#218, portainer/portainer#12748).
 func TestOriginOfTheSite(t *testing.T) {
 	for _, says := range []string{
 		"Cross origin websockets not allowed", `request Origin "shop.test" is not authorized for Host "10.0.0.7:8443"`, "Invalid CORS request",
 		"Origin checking failed - https://shop.test does not match any trusted origins.", `{"error":"Cross-origin request blocked"}`,
+		"Forbidden - origin invalid",
 	} {
 		upstream := testcaddy.Upstream(t, func(w http.ResponseWriter, r *http.Request) {
 			if origin := strings.TrimPrefix(r.Header.Get("Origin"), "http://"); origin != r.Host {

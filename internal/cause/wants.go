@@ -88,6 +88,7 @@ var wants = []want{
 	{status: 403, says: "Invalid CORS request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                            // Spring (source)
 	{status: 403, says: "Origin checking failed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                          // Django with DEBUG (source)
 	{status: 403, says: "ross-origin request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                             // Go's CrossOriginProtection (source), Genmon
+	{status: 403, says: "Forbidden - origin invalid", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                      // gorilla/csrf, so Portainer (source)
 	{status: 403, row: UpstreamStatus, tell: refusesSocket, unprocessed: true},                                                                                          // gorilla/websocket (source)
 	{status: 403, says: "Received invalid WebSocket request", row: UpstreamStatus, tell: cockpitRefuses, unprocessed: true},                                             // Cockpit (source)
 	{status: 400, says: "Contradictory scheme headers", row: UpstreamStatus, tell: contradictsScheme, unprocessed: true},                                                // gunicorn (source)
