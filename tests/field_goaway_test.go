@@ -35,7 +35,7 @@ func TestReportsOfGoawayInWords(t *testing.T) {
 	}{
 		{
 			name: "a stream on an old connection (grpc/grpc-go#6232)", said: "max_age", begins: true, want: "goaway truncated body upstream",
-			words: []string{`it said "max_age"`, "max_connection_age_grace", "ended the connection for its age"}, not: "restarted",
+			words: []string{`it said "max_age"`, "max_connection_age_grace", "by default without an end"}, not: "restarted",
 		},
 		{
 			name: "a call on an old connection (grpc/grpc-go#5969)", said: "max_age", want: "goaway failed wait upstream",
@@ -48,6 +48,10 @@ func TestReportsOfGoawayInWords(t *testing.T) {
 		{
 			name: "pings of requests that were given up (golang/go#70575)", said: "too_many_pings", code: http2.ErrCodeEnhanceYourCalm, want: "goaway failed wait upstream",
 			words: []string{"ENHANCE_YOUR_CALM", `it said "too_many_pings"`, "take pings more often", "min_ping_interval_without_data_ms"}, not: "header",
+		},
+		{
+			name: "words of an earlier one", said: "max_age", code: http2.ErrCodeInternal, want: "goaway failed wait upstream",
+			words: []string{"INTERNAL_ERROR", `it said "max_age"`}, not: "max_connection_age",
 		},
 		{
 			name: "words of its own", said: "Connection idle", want: "goaway failed wait upstream",

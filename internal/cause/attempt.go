@@ -26,6 +26,8 @@ type try struct {
 	// source are the name servers of the dynamic source that gave the upstream; none
 	// where it asks the system's, or where there is none.
 	source []string
+	// dynamic says that a dynamic source gave the upstream.
+	dynamic bool
 	// bodyless says that it repeats a request whose body was used up (see lostBody);
 	// usedElsewhere by whom, where it was another reverse_proxy.
 	bodyless      bool
@@ -50,7 +52,7 @@ func endOf(h *listen.Heard, a *listen.Attempt) time.Duration {
 func tryOf(h *listen.Heard, a *listen.Attempt) *try {
 	t := &try{Attempt: a, err: a.Err, end: endOf(h, a), clock: h.Start, protocol: a.Protocol, client: &h.Client, patience: h.Patience}
 	if h.Selection.Limits == a.Limits {
-		t.source = h.Selection.Resolvers
+		t.source, t.dynamic = h.Selection.Resolvers, h.Selection.Source != ""
 	}
 	switch {
 	case errors.Is(t.err, listen.ErrNotHeard):

@@ -217,20 +217,24 @@ func (f finding) blamed(t *try, code string) finding {
 }
 
 // goawayWords are what servers of gRPC say of a GOAWAY in words. They tell what a code does not:
-// an age, a stop and a restart all have NO_ERROR.
-var goawayWords = []struct{ words, advice, undecided string }{
+// an age, a stop and a restart all have NO_ERROR. Of several GOAWAY, Go keeps the first words and
+// the last code, so that both have to fit.
+var goawayWords = []struct {
+	words, code       string
+	advice, undecided string
+}{
 	{
-		words:     "max_age",
-		advice:    "Raise the time that the gRPC server at {upstream} gives to requests that still run when their connection is old (max_connection_age_grace; MaxConnectionAgeGrace in Go): it ended the connection for its age. For streams that never end raise max_connection_age instead, or let their client open them again.",
+		words: "max_age", code: "NO_ERROR",
+		advice:    "Look in the log of the gRPC server at {upstream} whether it was stopped: it had said that the connection was old enough, after which what still runs may go on for as long as max_connection_age_grace says, by default without an end. If that is set, raise it; for streams that never end raise max_connection_age instead, or let their client open them again.",
 		undecided: "whether that time was over, or the server was stopped or crashed within it, can't be told from here: its log tells",
 	},
 	{
-		words:     "graceful_stop",
+		words: "graceful_stop", code: "NO_ERROR",
 		advice:    "Let the gRPC server at {upstream} finish what runs before its process ends: it was being stopped (GracefulStop in Go), and its connection ended before this request did. Streams that never end have to be ended by the application when it stops.",
 		undecided: "what ended it before this request (a limit of its own on the time to stop, or who stops it: docker stop waits for 10 s) can't be told from here: its log tells",
 	},
 	{
-		words:     "too_many_pings",
+		words: "too_many_pings", code: "ENHANCE_YOUR_CALM",
 		advice:    "Let the gRPC server at {upstream} take pings more often (grpc.http2.min_ping_interval_without_data_ms; MinTime and PermitWithoutStream of keepalive.EnforcementPolicy in Go; permitKeepAliveTime in Java). Caddy sends one along when it gives up a request, mostly because a client left.",
 		undecided: "whether clients leave too often, or its rule is too strict, can't be told from here: its log, and Caddy's, tell",
 	},
@@ -238,13 +242,13 @@ var goawayWords = []struct{ words, advice, undecided string }{
 
 // inWords adds what the upstream said of its GOAWAY beside the code (RFC 9113 section 6.8), and
 // says whether that decides where to look.
-func (f finding) inWords(words string) (finding, bool) {
+func (f finding) inWords(words, code string) (finding, bool) {
 	if words == "" {
 		return f, false
 	}
 	f.evidence = append(f.evidence, "of its GOAWAY it said "+said(words))
 	for _, known := range goawayWords {
-		if words == known.words {
+		if words == known.words && code == known.code {
 			return f.advise(known.advice).leavesOpen(known.undecided), true
 		}
 	}

@@ -227,7 +227,7 @@ func zoneless() finding {
 	f := found(Unknown, "EINVAL: a link-local address (fe80::) is on no link until its zone says on which").at(failure.PhaseConnect)
 	f.side = failure.SideProxy
 	f.summary = "The address of {upstream} is link-local, and does not say by which interface it is reached."
-	return f.advise("Write the interface behind the address in reverse_proxy ([fe80::1%eth0]:8080; behind https:// %25 for the %), or name an address of {upstream} that is not link-local.").decides()
+	return f.advise("Write the interface behind the address in reverse_proxy ([fe80::1%eth0]:8080; behind a scheme %25 for the %), or name an address of {upstream} that is not link-local.").decides()
 }
 
 var ProxyLoop = &Row{

@@ -4,6 +4,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/listen"
 )
 
@@ -62,4 +63,18 @@ func TestLookupOfContainers(t *testing.T) {
 		t.Error(f.Cause)
 	}
 	says(t, f, []string{"docker network inspect", "Docker's own resolver"}, []string{"resolvers of dynamic"})
+}
+
+// A host that is none stands in the config only where no dynamic source gave it.
+func TestNoHostOfASource(t *testing.T) {
+	a := unresolved("http/1.1", &net.DNSError{Err: "no such host", Name: "app+1", IsNotFound: true})
+	a.Upstream = "app+1:8080"
+	for source, side := range map[string]failure.Side{"": failure.SideProxy, "srv _app._tcp.test": failure.SideNetwork} {
+		f := Diagnose(heard(func(h *listen.Heard) {
+			h.Selection.Limits, h.Selection.Source = a.Limits, source
+		}, a))
+		if f.Cause != DNSNameNotFound.Name || f.Side != side {
+			t.Errorf("source %q: %s, side %s, %q", source, f.Cause, f.Side, f.Advice)
+		}
+	}
 }

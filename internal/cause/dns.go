@@ -4,10 +4,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-0f014f16/caddy-upstream-diagnostics/internal/failure"
@@ -77,7 +79,7 @@ func lookupCause(t *try, dnsError *net.DNSError) finding {
 		if dnsError.Server == "" && slices.ContainsFunc(strings.Split(dnsError.Name, "."), func(label string) bool { return len(label) > maxLabel }) {
 			return longLabel(t.Attempt)
 		}
-		if f := noHost(t.Attempt, dnsError); f.is() {
+		if f := noHost(t, dnsError); f.is() {
 			return f
 		}
 		f := found(DNSNameNotFound, notFoundWords(dnsError)...)
@@ -117,8 +119,8 @@ func longLabel(a *listen.Attempt) finding {
 
 // noHost is for what stands in reverse_proxy where a host belongs and is none: the name of a
 // service record, or what can't be a name.
-func noHost(a *listen.Attempt, lookup *net.DNSError) finding {
-	if bareHost(a.Upstream) != lookup.Name || strings.Contains(lookup.Name, "{") {
+func noHost(t *try, lookup *net.DNSError) finding {
+	if t.dynamic || bareHost(t.Upstream) != lookup.Name || strings.Contains(lookup.Name, "{") {
 		return nothing // something else gave it
 	}
 	name, marked := strings.CutPrefix(lookup.Name, "srv+")
@@ -136,18 +138,26 @@ func noHost(a *listen.Attempt, lookup *net.DNSError) finding {
 	if lookup.Server != "" {
 		return nothing // it may be a name: somebody was asked for it
 	}
-	switch stranger := strings.IndexFunc(lookup.Name, func(r rune) bool { return !isOfName(r) }); {
+	stranger := strings.IndexFunc(lookup.Name, func(r rune) bool { return !isOfName(r) })
+	switch {
+	case strings.Contains(lookup.Name, ":"):
+		f.evidence = append(f.evidence, "a name has no : in it, and it is no IPv6 address: that has up to eight groups of hexadecimal digits, and :: once at most")
+		f = f.advise("Correct the address in reverse_proxy: it is no IPv6 address.")
+		f.summary = "The host of {upstream} is neither an address nor a name."
 	case stranger >= 0:
 		strange := []rune(lookup.Name[stranger:])[0]
-		f.evidence = append(f.evidence, "a host's name has no "+strconv.Quote(string(strange))+" in it: letters, digits, - and _ are what its parts are made of")
-		f = f.advise("Correct the host in reverse_proxy: no name has a " + strconv.Quote(string(strange)) + " in it.")
-		if strange >= utf8.RuneSelf {
+		f.evidence = append(f.evidence, "a host's name has no "+strconv.QuoteToASCII(string(strange))+" in it: letters, digits, - and _ are what its parts are made of")
+		f = f.advise("Correct the host in reverse_proxy: no name has a " + strconv.QuoteToASCII(string(strange)) + " in it.")
+		if strange >= utf8.RuneSelf && unicode.IsLetter(strange) {
+			if runtime.GOOS == "windows" {
+				return nothing // whose own resolver writes it so by itself
+			}
 			f = f.advise("Write the host in reverse_proxy in ASCII, as DNS has it (xn--).")
 		}
 		f.summary = "The host of {upstream} can be nobody's: it has a character in it that no name has."
 	case !strings.ContainsFunc(lookup.Name, func(r rune) bool { return r != '.' && (r < '0' || r > '9') }):
-		f.evidence = append(f.evidence, "it is made of numbers alone, as no name is, and is no IPv4 address, which has four of them from 0 to 255")
-		f = f.advise("Correct the address in reverse_proxy: it is no IPv4 address, which has four numbers from 0 to 255.")
+		f.evidence = append(f.evidence, "it is made of numbers alone, as no name is, and is no IPv4 address, which has four of them from 0 to 255, none with a 0 in front")
+		f = f.advise("Correct the address in reverse_proxy: it is no IPv4 address, which has four numbers from 0 to 255, none with a 0 in front (10, not 010).")
 		f.summary = "The host of {upstream} is neither an address nor a name."
 	default:
 		return nothing

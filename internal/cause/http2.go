@@ -66,7 +66,7 @@ func http2Cause(t *try) finding {
 		if f := codeWants(t.Attempt, goaway.ErrCode.String(), said); f.is() {
 			return f.at(phase)
 		}
-		f, decides := goawayCause(t, said).inWords(goaway.DebugData)
+		f, decides := goawayCause(t, said).inWords(goaway.DebugData, goaway.ErrCode.String())
 		if !decides {
 			f = f.blamed(t, goaway.ErrCode.String())
 		}

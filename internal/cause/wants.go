@@ -81,15 +81,13 @@ var wants = []want{
 	{status: 403, says: "Host check error", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                               // Syncthing (source)
 	{status: 400, says: "Invalid host header", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                            // Starlette, so FastAPI (source)
 	{status: 400, says: "DisallowedHost", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Django with DEBUG (source)
-	{status: 403, says: "Blocked host: ", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                 // Rails 6 that shows its errors (source)
-	{status: 403, says: "Blocked hosts: ", row: UpstreamStatus, tell: refusesAddress, unprocessed: true},                                                                // Rails that shows its errors (source)
 	{status: 403, says: "Cross origin websockets not allowed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                             // Tornado, so Jupyter, Streamlit and OctoPrint (source)
 	{status: 403, says: "is not authorized for Host", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                      // coder/websocket (source)
 	{status: 403, says: "Invalid CORS request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                            // Spring (source)
 	{status: 403, says: "Origin checking failed", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                          // Django with DEBUG (source)
 	{status: 403, says: "ross-origin request", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                             // Go's CrossOriginProtection (source), Genmon
 	{status: 403, says: "Forbidden - origin invalid", row: UpstreamStatus, tell: refusesOrigin, unprocessed: true},                                                      // gorilla/csrf, so Portainer (source)
-	{status: 403, row: UpstreamStatus, tell: refusesSocket, unprocessed: true},                                                                                          // gorilla/websocket (source)
+	{status: 403, row: UpstreamStatus, tell: refusesSocket},                                                                                                             // gorilla/websocket (source), whose application has seen it
 	{status: 403, says: "Received invalid WebSocket request", row: UpstreamStatus, tell: cockpitRefuses, unprocessed: true},                                             // Cockpit (source)
 	{status: 400, says: "Contradictory scheme headers", row: UpstreamStatus, tell: contradictsScheme, unprocessed: true},                                                // gunicorn (source)
 	{status: 400, says: noReason, row: UpstreamStatus, tell: distrustsProxy},                                                                                            // Home Assistant (source)
@@ -407,44 +405,63 @@ func cockpitRefuses(a *listen.Attempt, f finding) finding {
 	if known := refusesOrigin(a, f); known.is() {
 		return known
 	}
-	if !fromTheSite(a) {
+	if !fromTheSite(a) || !strings.Contains(string(a.Body.Start), cockpitsTitle) {
 		return nothing
 	}
+	origin := siteOf(a.Request.Header.Get("Origin"))
 	f.summary = "Cockpit at {upstream} refused a WebSocket of its own site: it does not know the site by this name and scheme."
-	f.evidence = append(append(append(f.evidence, "the Origin sent was "+cut(failure.Visible(a.Request.Header.Get("Origin")), maxQuoted)+", that of the site which the visitor asked for"), hostLine(a)...), schemeLine(a)...)
-	return f.advise("Name the site in /etc/cockpit/cockpit.conf, below [WebService]: Origins = https://<the site's name>, and ProtocolHeader = X-Forwarded-Proto; then restart Cockpit.").
+	f.evidence = append(append(append(f.evidence, "the Origin sent was "+origin+", that of the site which the visitor asked for"), hostLine(a)...), schemeLine(a)...)
+	return f.advise("Name the site in /etc/cockpit/cockpit.conf, below [WebService]: Origins = " + origin + ", and ProtocolHeader = X-Forwarded-Proto; then restart Cockpit.").
 		leavesOpen("whether the site lacks in its Origins, or Cockpit does not believe X-Forwarded-Proto, can't be told from here: its log names the Origin that it refused, and its config tells")
 }
 
-// schemeFields are those by which gunicorn is told of the visitor's scheme, unless its
-// secure_scheme_headers says otherwise. Caddy itself writes the first one alone.
-var schemeFields = [...]string{"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Ssl"}
+// cockpitsTitle is that of its refusal: libsoup has the same sentence, and says 400 there.
+const cockpitsTitle = "<title>403 Forbidden</title>"
+
+// siteOf is the scheme and the host of an Origin, and nothing else that may stand in it.
+func siteOf(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return failure.Redacted
+	}
+	return cut(failure.Visible(u.Scheme+"://"+u.Host), maxQuoted)
+}
+
+// schemeFields are those by which gunicorn is told of the visitor's scheme, and what says
+// https there, unless its secure_scheme_headers says otherwise. Caddy itself writes the first
+// one alone.
+var schemeFields = [...]struct{ name, secure string }{{"X-Forwarded-Proto", "https"}, {"X-Forwarded-Protocol", "ssl"}, {"X-Forwarded-Ssl", "on"}}
 
 // contradictsScheme is for gunicorn, which was told by one field that the visitor came by
 // https, and by another one that not.
 func contradictsScheme(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} was told by one field that the visitor came by https, and by another that not."
 	var more []string
+	var secure, plain bool
 	if a.Request != nil {
 		for i, field := range schemeFields {
-			values := a.Request.Header.Values(field)
-			if len(values) == 0 {
-				continue
+			values := a.Request.Header.Values(field.name)
+			for _, value := range values {
+				secure, plain = secure || value == field.secure, plain || value != field.secure
+				f.evidence = append(f.evidence, field.name+" "+said(value)+" was sent to it")
 			}
-			f.evidence = append(f.evidence, field+" "+said(strings.Join(values, ", "))+" was sent to it")
-			if i > 0 {
-				more = append(more, field)
+			if i > 0 && len(values) > 0 {
+				more = append(more, field.name)
 			}
 		}
 	}
-	if len(more) == 0 {
-		return f.advise("Look at what stands between Caddy and the application at {upstream}, and at gunicorn's secure_scheme_headers: Caddy sent none of X-Forwarded-Protocol and X-Forwarded-Ssl, with which X-Forwarded-Proto may be at odds.").
-			leavesOpen("whether a server in between adds such a field, or gunicorn is told to look at another one, can't be told from here: their config tells")
+	switch {
+	case !secure || !plain: // what Caddy sent says one thing
+		return f.advise("Look at what stands between Caddy and the application at {upstream}, and at gunicorn's secure_scheme_headers: what Caddy sent does not contradict itself.").
+			leavesOpen("whether a server in between writes such a field, or gunicorn is told to look at another one, can't be told from here: their config tells")
+	case len(more) == 0:
+		f.side = failure.SideProxy
+		return f.advise("Let X-Forwarded-Proto be sent once: header_up X-Forwarded-Proto without a + sets it.").decides()
 	}
 	f.side = failure.SideProxy
 	remove := "ake " + strings.Join(more, " and ") + " away from what is sent (header_up -" + strings.Join(more, ", header_up -") + " in reverse_proxy)"
 	f = f.leavesOpen("whether the client, a proxy in front of Caddy, or the config (header_up, request_header) writes " + strings.Join(more, " and ") + " can't be told from here: the config tells")
-	if a.Request.Header.Get(schemeFields[0]) == "http" {
+	if a.Request.Header.Get(schemeFields[0].name) == "http" {
 		return f.advise("If TLS ends in front of Caddy, set trusted_proxies to what stands there, so that Caddy passes its X-Forwarded-Proto on; if not, t" + remove + ".")
 	}
 	return f.advise("T" + remove + ": X-Forwarded-Proto says it alone.")
@@ -465,7 +482,7 @@ func distrustsProxy(a *listen.Attempt, f finding) finding {
 	f.summary = "{upstream} refused with 400 even the site's first page, as Home Assistant does where it was not told to trust Caddy."
 	f.evidence = append(f.evidence, "its Server: "+said(a.Header.Get("Server")), "X-Forwarded-For was sent to it, as a proxy does")
 	return f.advise("If this is Home Assistant, look in its log for the address of an untrusted proxy: write it into trusted_proxies below http: in its configuration.yaml, and use_x_forwarded_for: true beside it. For another application its own log says why.").
-		leavesOpen("Home Assistant that does not trust the address from which Caddy comes, and another application made with aiohttp that refuses this request for a reason of its own, look the same from here: its log tells")
+		leavesOpen("Home Assistant that does not trust Caddy's address, one that trusts it and can't read an X-Forwarded field, and another application made with aiohttp that has a reason of its own look the same from here: its log tells")
 }
 
 // fromTheSite says that the page that made a request is one of the site that it asks.

@@ -28,6 +28,18 @@ func TestReportsOfHostsThatAreNone(t *testing.T) {
 			words: []string{"neither an address nor a name", "four numbers from 0 to 255"}, not: "create the name",
 		},
 		{
+			name: "a number with a 0 in front", to: "127.0.0.08:8080",
+			words: []string{"neither an address nor a name", "none with a 0 in front (10, not 010)"}, not: "create the name",
+		},
+		{
+			name: "an IPv6 address that is none", to: "[2001:db8::zz]:8080",
+			words: []string{"neither an address nor a name", "it is no IPv6 address"}, not: "create the name",
+		},
+		{
+			name: "a dash out of a text", to: "my\u2013app.test:8080",
+			words: []string{"a character in it that no name has", `no name has a "\u2013" in it`}, not: "xn--",
+		},
+		{
 			name: "a name in letters that DNS does not have", to: "bücher.test:8080",
 			words: []string{"a character in it that no name has", "(xn--)"}, not: "create the name",
 		},
