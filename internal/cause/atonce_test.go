@@ -487,3 +487,34 @@ func TestNeverSpoke(t *testing.T) {
 		})
 	}
 }
+
+// A connection that was found dead before a byte of the request had left died of that neither
+// soon nor late: a busy machine comes late to send it.
+func TestDiedBeforeAnythingWasSent(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		sent int64
+		want *Row
+	}{
+		{"nothing sent", 0, KeepaliveRace},
+		{"sent, and dead much later", 100, Unknown},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			silent := sentAttempt(func(a *listen.Attempt) {
+				a.Silent, a.Protocol, a.Wrote, a.End = true, "http/1.1", 0, 300*millisecond
+				a.Connection.Reused, a.Connection.Carried = true, &listen.Carried{Sent: test.sent}
+				if test.sent > 0 {
+					a.Wrote = 4 * millisecond
+				}
+			})
+			answer := sentAttempt(func(a *listen.Attempt) {
+				a.Start, a.Sent, a.Wrote, a.Protocol = 300*millisecond, 301*millisecond, 303*millisecond, "http/1.1"
+				a.Connection.At, a.FirstByte, a.Answered, a.End, a.Status, a.Header = 302*millisecond, 304*millisecond, 305*millisecond, 306*millisecond, 200, http.Header{}
+			})
+			f := Diagnose(heard(func(h *listen.Heard) { h.Response.Status, h.Duration = 200, 310*millisecond }, silent, answer))
+			if f == nil || f.Outcome != failure.Rescued || f.Cause != test.want.Name {
+				t.Fatalf("recorded as %+v", f)
+			}
+		})
+	}
+}

@@ -2,7 +2,6 @@ package cause
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -218,7 +217,11 @@ func keepaliveCause(t *try) finding {
 	if !written(t.Attempt) {
 		since = "it was taken for the request"
 	}
-	f := found(KeepaliveRace, fmt.Sprintf("the connection died %s after %s, within the %s granted to a round trip", ms(diedAfter(t)), since, ms(bound(t))))
+	within := ", within the " + ms(bound(t)) + " granted to a round trip"
+	if diedAfter(t) > bound(t) {
+		within = ", before anything was sent"
+	}
+	f := found(KeepaliveRace, "the connection died "+ms(diedAfter(t))+" after "+since+within)
 	f.evidence = append(append(f.evidence, endOverHTTP2(t)...), askedAgain(t)...)
 	or := ", " + inBetween(t) + ", a rule against this request, and a crash upon this very request look the same from here: its log tells"
 	if nothingSent(t.Attempt) || t.again != 0 {
@@ -252,8 +255,11 @@ func diedIdle(t *try, err error) bool {
 	return soon(t) && byPeer(t, err)
 }
 
-// soon says that a connection was found dead within one round trip of the request.
-func soon(t *try) bool { return diedAfter(t) <= bound(t) }
+// soon says that a connection was found dead within one round trip of the request, or before
+// a byte of that had left, however late this process, a busy one, came to send it.
+func soon(t *try) bool {
+	return diedAfter(t) <= bound(t) || nothingSent(t.Attempt)
+}
 
 // diedAfter is how long after the request a connection was found dead. Where writing
 // found it, that moment is known, and the attempt may have ended any time later.
