@@ -326,7 +326,7 @@ var KeepaliveRace = &Row{
 	Summary:      "{upstream} closed an idle connection at the moment when it was used again.",
 	Advice:       "Set keepalive in the transport to less than the upstream's own idle timeout.",
 	Meaning:      "Caddy used a connection again, and the upstream closed it just then: mostly because it had been idle for as long as the upstream allows. The application most likely never saw the request. Where it had been idle for less than a second no idle timeout has ended it, and summary and advice say so.",
-	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted). The evidence has how long it was idle, and where something had been sent, that a crash upon this request would look the same.",
+	RecognisedBy: "The connection was reused and had been idle, and it died without a byte of an answer within one round trip of the request (at least 50 ms are granted), or before anything of the request was sent. The evidence has how long it was idle, and where something had been sent, that a crash upon this request would look the same.",
 	Witnesses:    []Witness{WitnessError, WitnessPast},
 	UsualReasons: []string{
 		"the upstream's idle timeout is shorter than Caddy's keepalive, which is 2 minutes by default: Node closes after 5 s, gunicorn after 2 s, uvicorn after 5 s",
